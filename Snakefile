@@ -1,0 +1,61 @@
+# Deep Fusion. This file wires: which command makes which file. The targets:
+#   snakemake extract_features   clips -> results/<corpus>/features.h5
+#   snakemake train_fbp          the paper's network, tested on speakers it never saw, and one model of everybody
+#   snakemake compare            the same for every model of protocol.models, and the table of results
+#   snakemake                    extract_features and train_fbp
+# How it runs (cores, ...) stands in profiles/default/config.yaml; what is computed, in config.yaml.
+
+from snakemake.exceptions import WorkflowError
+
+from deepfusion.config import check
+from deepfusion.errors import UserError
+from deepfusion.plan import Plan
+from deepfusion.stages import VERSIONS
+
+
+configfile: "config.yaml"
+
+
+try:
+    PLAN = Plan(check(config, workflow.configfiles))
+    CONFIG, CORPUS, OUT = PLAN.config, PLAN.corpus, str(PLAN.folder)
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+
+wildcard_constraints:
+    shard=r"\d{5}",
+    fold=r"fold\d+",
+    seed=r"\d+",
+    model="|".join(CONFIG.protocol.models),
+
+
+include: "workflow/rules/corpus.smk"
+include: "workflow/rules/faces.smk"
+include: "workflow/rules/networks.smk"
+include: "workflow/rules/spectrogram.smk"
+include: "workflow/rules/store.smk"
+include: "workflow/rules/fusion.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.store.output,
+        f"{OUT}/fusion/fbp/metrics.json",
+
+
+rule extract_features:
+    input:
+        rules.store.output,
+
+
+rule train_fbp:
+    input:
+        f"{OUT}/fusion/fbp/metrics.json",
+        expand(f"{OUT}/fusion/fbp/seed{{seed}}/everyone/model.safetensors", seed=CONFIG.protocol.seeds),
+
+
+rule compare:
+    input:
+        f"{OUT}/fusion/results.json",

@@ -1,0 +1,6 @@
+"""Deep Fusion: audio-video emotion recognition by attention-guided factorized bilinear pooling.
+
+`from deepfusion import FeatureStore` reads a feature store with numpy, h5py and pandas alone.
+"""
+
+__version__ = "0.1.0"

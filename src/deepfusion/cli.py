@@ -1,0 +1,248 @@
+"""The command line: one command a stage, the same that the workflow's rules call, and a few for people."""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deepfusion.errors import UserError
+
+# Heavy packages are imported inside the commands: `deepfusion --help` and the light stages stay quick.
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Audio-video emotion recognition by attention-guided factorized bilinear pooling.",
+)
+log = logging.getLogger("deepfusion")
+
+Manifest = Annotated[Path, typer.Option(help="Resolved manifest, as `deepfusion manifest` writes it.")]
+Rows = Annotated[str, typer.Option(help="Rows of the manifest, first:last, the last not included.")]
+SettingsText = Annotated[str, typer.Option("--settings", help="JSON, like the group in config.yaml; else defaults.")]
+Out = Annotated[Path, typer.Option(help="File to write.")]
+Log = Annotated[Path | None, typer.Option(help="Also write what happens into this file.")]
+Dtype = Annotated[str, typer.Option(help="float32 or float16, of the stored values.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+Threads = Annotated[int, typer.Option(help="CPU threads.", min=1)]
+
+
+def main() -> None:
+    """Run the command line; a usage error is one clear line and status 2."""
+    try:
+        app()
+    except UserError as error:
+        log.error("%s", error)
+        sys.exit(2)
+    except Exception:
+        log.exception("a defect of this program, or of the machine")
+        sys.exit(1)
+
+
+def _start_log(file: Path | None) -> None:
+    handlers: list[logging.Handler] = [logging.StreamHandler()]
+    if file:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.FileHandler(file, mode="w", encoding="utf-8"))
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("%(levelname).1s %(message)s"))
+        log.addHandler(handler)
+    log.setLevel(logging.INFO)
+
+
+@app.callback()
+def _callback(
+    log_file: Annotated[Path | None, typer.Option("--log", help="Also write the log here.")] = None,
+) -> None:
+    _start_log(log_file)
+
+
+def _rows(manifest: Path, rows: str):
+    from deepfusion.corpora.manifest import read_manifest
+
+    clips = read_manifest(manifest, labels=None)
+    try:
+        first, last = (int(part) for part in rows.split(":"))
+    except ValueError:
+        raise UserError(f"--rows {rows!r}: write it as first:last, for example 0:16") from None
+    if not 0 <= first < last <= len(clips):
+        raise UserError(f"--rows {rows}: {manifest} has {len(clips)} rows")
+    return clips.iloc[first:last]
+
+
+@app.command()
+def manifest(
+    out: Out,
+    corpus: Annotated[str, typer.Option(help="JSON, like the group `corpus` in config.yaml.")] = "{}",
+) -> None:
+    """Write the resolved manifest of a corpus: every clip with its id, file, label and speaker."""
+    from deepfusion.config import CorpusSettings, from_json
+    from deepfusion.corpora.manifest import write_manifest
+    from deepfusion.plan import load_corpus
+
+    loaded = load_corpus(from_json(CorpusSettings, corpus), out.parent)
+    write_manifest(out, loaded.clips)
+    log.info("%s: %d clips of %d speakers", out, len(loaded.clips), loaded.clips["speaker"].nunique())
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder of the corpus.")],
+    speaker: Annotated[str, typer.Option(help="Generate this speaker's clips.")],
+    settings: SettingsText = "{}",
+) -> None:
+    """Generate one synthetic speaker of the demo corpus."""
+    from deepfusion.config import DemoSettings, from_json
+    from deepfusion.corpora.demo import render
+
+    render.generate(out, speaker=speaker, **from_json(DemoSettings, settings).model_dump())
+
+
+@app.command()
+def faces(manifest: Manifest, rows: Rows, out: Out, settings: SettingsText = "{}") -> None:
+    """Find faces and follow one person through each clip of a block."""
+    from deepfusion.config import FaceSettings, from_json
+    from deepfusion.extract.faces import faces_shard
+
+    faces_shard(_rows(manifest, rows), out, settings=from_json(FaceSettings, settings))
+
+
+@app.command()
+def spectrogram(
+    manifest: Manifest, rows: Rows, out: Out, settings: SettingsText = "{}", dtype: Dtype = "float32"
+) -> None:
+    """Compute the spectrograms of a block."""
+    from deepfusion.config import SpectrogramSettings, from_json
+    from deepfusion.extract.spectrogram import spectrogram_shard
+
+    spectrogram_shard(_rows(manifest, rows), out, settings=from_json(SpectrogramSettings, settings), dtype=dtype)
+
+
+@app.command()
+def networks(
+    manifest: Manifest,
+    rows: Rows,
+    tracks: Annotated[Path, typer.Option(help="Face tracks of the same block.")],
+    out: Annotated[list[Path], typer.Argument(help="File to write, one for each slot, in the order of the settings.")],
+    settings: SettingsText,
+    dtype: Dtype = "float32",
+    device: Device = "auto",
+    threads: Threads = 1,
+) -> None:
+    """Run the face networks over the followed faces of a block, one decoding for all of them."""
+    import torch
+
+    from deepfusion.config import Networks, from_json
+    from deepfusion.extract.networks import network_shards
+    from deepfusion.networks import inference
+
+    torch.set_num_threads(threads)
+    chosen = from_json(Networks, settings)
+    network_shards(
+        _rows(manifest, rows),
+        tracks,
+        dict(zip(chosen, out, strict=True)),
+        networks=chosen,
+        dtype=dtype,
+        device=inference.device(device),
+    )
+
+
+@app.command()
+def store(
+    manifest: Manifest,
+    shards: Annotated[Path, typer.Option(help="Folder of the shards: <stage>/<shard>.h5.")],
+    config: Annotated[str, typer.Option(help="The configuration as JSON; kept in the store.")],
+    out: Out,
+) -> None:
+    """Join the shards of all stages into one feature store."""
+    from deepfusion.config import Config, from_json
+    from deepfusion.extract.store import join
+
+    join(manifest, shards, out, config=from_json(Config, config))
+
+
+@app.command()
+def info(store: Annotated[Path, typer.Argument(help="A feature store.")]) -> None:
+    """Say what is in a feature store, and which clips have no face, no sound or failed, and why."""
+    from deepfusion.report.summary import store_summary
+    from deepfusion.store import FeatureStore
+
+    with FeatureStore(store) as opened:
+        print(store_summary(opened))
+
+
+@app.command()
+def train(
+    store: Annotated[Path, typer.Option(help="A feature store.")],
+    model: Annotated[str, typer.Option(help="audio, video, additive or fbp.")],
+    out: Annotated[Path, typer.Option(help="Folder for the model, its card and the predictions.")],
+    test: Annotated[list[str] | None, typer.Option(help="Speaker to leave out and test on; may be repeated.")] = None,
+    fold: Annotated[str, typer.Option(help="Name of the fold in the predictions.")] = "everyone",
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    settings: SettingsText = "{}",
+    device: Device = "auto",
+    threads: Threads = 1,
+) -> None:
+    """Train a model on all speakers but those to test on, choosing the epoch on training speakers alone."""
+    import torch
+
+    from deepfusion.config import FusionSettings, from_json
+    from deepfusion.fusion.fold import train_fold
+    from deepfusion.networks import inference
+
+    torch.set_num_threads(threads)
+    train_fold(
+        store,
+        out,
+        name=model,
+        test=test or [],
+        fold=fold,
+        seed=seed,
+        settings=from_json(FusionSettings, settings),
+        device=inference.device(device),
+    )
+
+
+@app.command()
+def evaluate(
+    predictions: Annotated[list[Path], typer.Argument(help="Predictions of every fold and seed of one model.")],
+    out: Annotated[Path, typer.Option(help="Folder for predictions.csv and metrics.json.")],
+) -> None:
+    """Join the predictions of all folds and seeds of a model, and write its figures."""
+    from deepfusion.fusion.evaluate import evaluate_files
+
+    evaluate_files(predictions, out)
+
+
+@app.command()
+def results(
+    metrics: Annotated[list[Path], typer.Argument(help="metrics.json of each model.")],
+    out: Out,
+) -> None:
+    """Put the figures of several models side by side, print the table and write it as JSON."""
+    from deepfusion.report.table import write_results
+
+    print(write_results(metrics, out))
+
+
+@app.command()
+def table(results: Annotated[Path, typer.Argument(help="results.json, as `deepfusion results` writes it.")]) -> None:
+    """Print the table of results again."""
+    import json
+
+    from deepfusion.report.table import markdown
+
+    print(markdown(json.loads(results.read_text())["models"]))
+
+
+@app.command("list-networks")
+def list_networks() -> None:
+    """List the face networks that a slot can be filled with."""
+    from deepfusion.networks.catalogue import CATALOGUE
+
+    for network in CATALOGUE.values():
+        print(f"{network.name}: {network.dimension} values, {network.output}\n    weights: {network.source}")
+        print(f"    licence: {network.licence}\n    cite: {network.citation}")

@@ -1,0 +1,232 @@
+"""The one description of the configuration; `config.yaml` is checked against it before anything runs."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from deepfusion.errors import UserError
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Slot = Literal["EF-VGG", "EF-A", "EF-B", "EF-C"]
+ModelName = Literal["audio", "video", "additive", "fbp"]
+
+
+class Settings(BaseModel):
+    """A group of settings: unknown names are errors, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class DemoSettings(Settings):
+    """The generated corpus."""
+
+    speakers: int = Field(8, ge=2, description="synthetic speakers")
+    takes: int = Field(3, ge=1, description="clips a speaker for each pair of face and voice")
+    seed: int = Field(0, ge=0)
+
+
+class CorpusSettings(Settings):
+    """Which clips."""
+
+    name: str = Field("demo", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names the folder under results/")
+    source: str = Field("demo", description="demo (generated), manifest (a csv of your own) or an adapter")
+    path: str | None = Field(None, description="the manifest's csv, or the folder of the adapter's corpus")
+    labels: tuple[str, ...] | None = Field(None, description="class names in order; else those of the corpus")
+    demo: DemoSettings = DemoSettings()
+
+    @model_validator(mode="after")
+    def _path_where_needed(self):
+        if self.source != "demo" and self.path is None:
+            raise ValueError(f"source {self.source!r} needs corpus.path: a manifest csv or a folder")
+        return self
+
+
+class FaceSettings(Settings):
+    """Finding faces and following one person."""
+
+    upsample: int = Field(0, ge=0, le=3, description="doublings before the search: 0 finds faces from 80 px, 1 from 40")
+    threshold: float = Field(0.0, description="least detector score")
+    max_gap: float = Field(1.0, gt=0, description="s without the person after which one is chosen anew")
+    min_overlap: float = Field(0.3, gt=0, lt=1, description="of two successive faces of one person")
+    cut_difference: float = Field(0.2, gt=0, description="of two successive frames that makes a cut")
+
+
+class NetworkSettings(Settings):
+    """Which network fills a slot."""
+
+    network: str = Field(description="a name of the catalogue: deepfusion networks")
+    weights: str | None = Field(None, description="your own weights file, where the catalogue has none to install")
+
+
+Networks = dict[Slot, NetworkSettings]
+
+
+class SpectrogramSettings(Settings):
+    """The paper group's spectrogram."""
+
+    rate: int = Field(16000, ge=1000, description="Hz; sound is resampled to it")
+    window_ms: float = Field(40, gt=0, description="Hamming window")
+    shift_ms: float = Field(10, gt=0)
+    dft: int = Field(800, ge=1, description="points; 20 Hz a bin at 16 kHz")
+    bins: int = Field(200, ge=63, description="the lowest bins are kept: 0 to 4 kHz; AlexNet needs 63 at least")
+    floor_db: float = Field(-100, lt=0, description="dB re a full-scale sine; silence is lifted to it")
+
+
+class StoreSettings(Settings):
+    """How features are kept."""
+
+    dtype: Literal["float32", "float16"] = Field("float32", description="of features and spectrograms")
+    clips_per_shard: int = Field(16, ge=1, description="the unit of work, commit and repair")
+
+
+class FusionSettings(Settings):
+    """The network of the paper and its training."""
+
+    features: tuple[Slot, ...] = Field(("EF-A", "EF-B"), min_length=1, description="joined frame by frame")
+    lam: float = Field(0.3, alias="lambda", ge=0, le=1, description="unevenness of attention: 1 softmax, 0 mean")
+    audio_channels: tuple[int, int, int, int, int] = Field(
+        (24, 64, 96, 96, 64), description="filters of the encoder's five convolutions"
+    )
+    reduced: int = Field(64, ge=1, description="length of the reduced video feature, equation (6)")
+    k: int = Field(5, ge=1, description="rank of the factorized matrices, equation (11)")
+    o: int = Field(64, ge=1, description="outputs of FBP, equation (12)")
+    dropout: Share = Field(0.1, description="before FBP's sum pooling, and before the baselines' classifiers")
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(1e-2, ge=0)
+    batch: int = Field(16, ge=1, description="clips a step")
+    epochs: int = Field(40, ge=1, description="at most so many; the number used is chosen on training speakers")
+    patience: int = Field(10, ge=1, description="epochs without a better validation loss that end the search")
+    validation: float = Field(0.2, gt=0, lt=1, description="share of the training speakers that chooses the epoch")
+
+
+class ProtocolSettings(Settings):
+    """How training and test speakers are parted, and what is compared."""
+
+    folds: Literal["loso", "kfold"] = Field("loso", description="leave one speaker out, or k folds by speaker")
+    k: int = Field(5, ge=2, description="number of folds of kfold")
+    seeds: tuple[int, ...] = Field((0,), min_length=1)
+    models: tuple[ModelName, ...] = Field(get_args(ModelName), min_length=1, description="of the target `compare`")
+
+
+class Config(Settings):
+    """The whole configuration."""
+
+    corpus: CorpusSettings = CorpusSettings()
+    faces: FaceSettings = FaceSettings()
+    networks: Networks = Field(
+        {"EF-A": NetworkSettings(network="dlib-resnet29"), "EF-B": NetworkSettings(network="sface")},
+        min_length=1,
+    )
+    spectrogram: SpectrogramSettings = SpectrogramSettings()
+    store: StoreSettings = StoreSettings()
+    fusion: FusionSettings = FusionSettings()
+    protocol: ProtocolSettings = ProtocolSettings()
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+
+    @model_validator(mode="after")
+    def _features_are_extracted(self):
+        missing = [name for name in self.fusion.features if name not in self.networks]
+        if missing:
+            raise ValueError(f"fusion.features names {', '.join(missing)}, which networks does not fill")
+        return self
+
+
+S = TypeVar("S")
+
+
+def from_json(kind: type[S], text: str) -> S:
+    """One group of settings, or any other annotated type, from the command line.
+
+    Raises:
+        UserError: The text is not JSON, or holds an unknown key or a value that is out of range.
+    """
+    try:
+        return TypeAdapter(kind).validate_json(text)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise UserError(f"settings {text}: {problems}") from None
+
+
+def check(values: Mapping[str, Any], files: Sequence[str | Path] = ()) -> Config:
+    """Check plain values, as Snakemake has joined them from the configuration files and its command line.
+
+    Args:
+        values: Nested dictionaries.
+        files: The YAML files that they come from, the later ones overriding the earlier, for the lines in messages.
+
+    Raises:
+        UserError: One line a problem: the file and line, the key, what is wrong, the nearest right name.
+    """
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        lines = [(file, _lines(Path(file).read_text(encoding="utf-8"))) for file in reversed(files)]
+        raise UserError("\n".join(_problem(details, lines) for details in error.errors())) from None
+
+
+def read_config(path: Path) -> Config:
+    """Read and check one configuration file.
+
+    Raises:
+        UserError: See `check`; also a file that is absent or is not YAML.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such configuration file") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: a configuration is a mapping of groups, not a {type(values).__name__}")
+    return check(values, [path])
+
+
+def _problem(details: Mapping[str, Any], files: list[tuple[str | Path, dict[tuple, int]]]) -> str:
+    place = tuple(part for part in details["loc"] if part != "[key]")
+    message = details["msg"].removeprefix("Value error, ")
+    if details["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(place[-1]), _names(place[:-1]), n=1)
+        message = "unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
+    name = ".".join(map(str, place))
+    return f"{_where(place, files)}: {name + ': ' if name else ''}{message}"
+
+
+def _where(place: tuple, files: list[tuple[str | Path, dict[tuple, int]]]) -> str:
+    """File and line of the key, or of the innermost group around it that a file names."""
+    for end in range(len(place), 0, -1):
+        for file, lines in files:
+            if place[:end] in lines:
+                return f"{file}:{lines[place[:end]]}"
+    return str(files[0][0]) if files else "configuration"
+
+
+def _names(place: tuple) -> list[str]:
+    """Names that are allowed in the group at `place`."""
+    model: Any = Config
+    for part in place:
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            field = next((f for n, f in model.model_fields.items() if part in (n, f.alias)), None)
+            model = field.annotation if field else None
+        else:
+            model = NetworkSettings  # the values of the one mapping, `networks`
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        return [field.alias or name for name, field in model.model_fields.items()]
+    return []
+
+
+def _lines(text: str) -> dict[tuple, int]:
+    """Line (from 1) of every key of a YAML text, by its path."""
+    lines: dict[tuple, int] = {}
+
+    def walk(node: yaml.Node | None, place: tuple) -> None:
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                lines[(*place, key.value)] = key.start_mark.line + 1
+                walk(value, (*place, key.value))
+
+    walk(yaml.compose(text) if text else None, ())
+    return lines

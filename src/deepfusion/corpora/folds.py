@@ -1,0 +1,101 @@
+"""Who is trained on and who is tested on: folds by speaker, and the guard against leakage."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from deepfusion.errors import UserError
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One division of the speakers; all that are not in `test` are trained on."""
+
+    name: str  # "fold01", ...: fit for a file name, whatever the speakers are called
+    test: tuple[str, ...]
+
+
+def folds(speakers: Iterable[str], *, protocol: str, k: int = 5, seed: int = 0) -> list[Fold]:
+    """Divide speakers into folds; every speaker is tested once.
+
+    Args:
+        speakers: Speaker of every clip.
+        protocol: "loso" (a fold a speaker) or "kfold" (k folds of about equally many clips).
+        k: Folds of "kfold".
+        seed: Orders speakers with equally many clips in "kfold".
+
+    Raises:
+        UserError: Unknown protocol, fewer than two speakers, or k that does not fit their number.
+    """
+    clips = Counter(speakers)
+    if len(clips) < 2:
+        raise UserError(f"folds need two speakers or more, and the corpus has {len(clips)}: {', '.join(clips)}")
+    if protocol == "loso":
+        return loso(clips)
+    if protocol == "kfold":
+        return kfold(clips, k=k, seed=seed)
+    raise UserError(f"unknown protocol {protocol!r}: it is loso or kfold")
+
+
+def loso(clips: dict[str, int]) -> list[Fold]:
+    """Leave one speaker out: a fold a speaker, in their order by name. `clips` is speaker -> number of clips."""
+    return _named([[speaker] for speaker in sorted(clips)])
+
+
+def kfold(clips: dict[str, int], *, k: int, seed: int) -> list[Fold]:
+    """Make k folds: speakers, those with most clips first, each go to the fold that has fewest clips so far."""
+    if not 2 <= k <= len(clips):
+        raise UserError(f"k = {k} folds do not fit {len(clips)} speakers: k is from 2 to {len(clips)}")
+    speakers = np.random.default_rng(seed).permutation(sorted(clips)).tolist()
+    tests: list[list[str]] = [[] for _ in range(k)]
+    for speaker in sorted(speakers, key=clips.__getitem__, reverse=True):
+        min(tests, key=lambda test: sum(clips[other] for other in test)).append(speaker)
+    return _named(tests)
+
+
+def _named(tests: list[list[str]]) -> list[Fold]:
+    return [Fold(f"fold{i:02d}", tuple(sorted(test))) for i, test in enumerate(tests, start=1)]
+
+
+def guard(clips: pd.DataFrame, *, train: Iterable[str], test: Iterable[str]) -> None:
+    """Refuse a fold in which training has seen something of the test.
+
+    Args:
+        clips: Columns id, speaker, sha256 (of the file), start and end (s, NaN if the file's).
+        train: Ids that are trained on, those that choose the epoch included.
+        test: Ids that are tested on.
+
+    Raises:
+        UserError: A clip, a speaker, or the same stretch of byte-identical files is on both sides; or a clip has no
+            hash, so that this cannot be told.
+    """
+    table = clips.set_index("id")
+    train, test = table.loc[list(train)], table.loc[list(test)]
+    if both := sorted(set(train.index) & set(test.index)):
+        raise UserError(f"leakage: {_some(both)} both trained and tested on")
+    if both := sorted(set(train["speaker"]) & set(test["speaker"])):
+        pairs = [
+            f"{speaker} ({train.index[train['speaker'] == speaker][0]} and {test.index[test['speaker'] == speaker][0]})"
+            for speaker in both
+        ]
+        raise UserError(f"leakage: speakers both trained and tested on: {_some(pairs)}")
+    used = pd.concat([train, test])
+    if (unknown := used["sha256"].isna() | used["sha256"].eq("")).any():
+        raise UserError(f"no sha256, so copies cannot be told: {_some(used.index[unknown])}")
+    pairs = train.reset_index().merge(test.reset_index(), on="sha256", suffixes=("_train", "_test"))
+    starts, ends = pairs.filter(like="start_").fillna(0.0), pairs.filter(like="end_").fillna(np.inf)
+    same = pairs[starts.max(axis=1) < ends.min(axis=1)]
+    if len(same):
+        copies = [f"{row.id_train} = {row.id_test}" for row in same.itertuples()]
+        raise UserError(
+            f"leakage: the same file is trained and tested on, under two speakers: {_some(copies)}; "
+            "remove one of each pair from the manifest"
+        )
+
+
+def _some(names: Iterable[str]) -> str:
+    names = list(names)
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,0 +1,169 @@
+"""The manifest: which clips there are, as a csv file or as a table.
+
+path,label,speaker            needed
+id,split,start,end            optional
+anything else                 kept as text, and carried to the store's table of clips
+"""
+
+import csv
+import difflib
+import hashlib
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from deepfusion.errors import UserError
+
+NEEDED = ("path", "label", "speaker")
+COLUMNS = ("id", "path", "label", "speaker", "split", "start", "end")
+SHOWN = 20  # problems printed; all are counted
+
+
+def read_manifest(path: str | os.PathLike, *, labels: list[str] | None) -> pd.DataFrame:
+    """Read and check a manifest, row by row.
+
+    Text stays text (a speaker "01" is not 1), with blanks around it removed. Rows that are blank are passed over.
+
+    Args:
+        path: UTF-8 csv file with a header. Relative clip paths start at its folder.
+        labels: The classes; any label goes if None.
+
+    Returns:
+        A row a clip, index 0..n-1, in the order of the file. `COLUMNS` first: id (default: path without extension),
+        path (absolute), label, speaker, split ("" if none), start and end (seconds, NaN if the file's); then others.
+
+    Raises:
+        UserError: All problems at once, each with the number of its line as an editor shows it.
+    """
+    path = Path(path)
+    lines = _lines(path)
+    header_line, header = next(lines, (1, []))
+    problems = [(header_line, problem) for problem in _header_problems(header)]
+    if problems:
+        raise UserError(_report(path, problems))
+    clips, line_of = [], {}
+    for line, cells in lines:
+        if len(cells) != len(header):
+            problems.append((line, f"{len(cells)} cells where the header has {len(header)}: quote a cell with commas"))
+            continue
+        row = dict(zip(header, cells, strict=True))
+        row["id"] = row.get("id") or Path(row["path"]).with_suffix("").as_posix()
+        found = _row_problems(row, folder=path.parent, labels=labels)
+        if row["path"] and row["id"] in line_of:
+            found.append(
+                f"id {row['id']!r} is in line {line_of[row['id']]} already: "
+                "remove one, or give each its own in a column 'id'"
+            )
+        line_of.setdefault(row["id"], line)
+        problems += [(line, problem) for problem in found]
+        clips.append(row)
+    if not clips and not problems:
+        problems.append((header_line, "no clips below the header"))
+    if problems:
+        raise UserError(_report(path, problems))
+    return _table(clips, header, folder=path.parent)
+
+
+def write_manifest(path: str | os.PathLike, clips: pd.DataFrame) -> None:
+    """Write clips as a manifest that `read_manifest` reads back as they are.
+
+    Paths below the manifest's folder are written relative to it, others absolute.
+    """
+    path = Path(path)
+    folder = absolute(path.parent)
+    files = [Path(absolute(file)) for file in clips["path"]]
+    table = clips.assign(path=[(f.relative_to(folder) if f.is_relative_to(folder) else f).as_posix() for f in files])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    table.to_csv(part, index=False, encoding="utf-8")
+    part.replace(path)
+
+
+def absolute(path: str | os.PathLike) -> str:
+    """The absolute path, without following symbolic links (Path.resolve would: data sets are often linked)."""
+    return os.path.abspath(path)  # noqa: PTH100
+
+
+def sha256(path: str | os.PathLike) -> str:
+    """SHA-256 of a file, as 64 hexadecimal digits."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _lines(path: Path):
+    """Yield (line number, cells without blanks around them) of every row that is not blank."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            line = 1
+            for cells in reader:
+                if any(cell.strip() for cell in cells):
+                    yield line, [cell.strip() for cell in cells]
+                line = reader.line_num + 1  # a quoted cell may span lines
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text: save it as 'CSV UTF-8'") from error
+    except csv.Error as error:
+        raise UserError(f"{path}, line {line}: {error}: is a quotation mark unclosed?") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _header_problems(header: list[str]) -> list[str]:
+    if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
+        return ["the cells are not parted by commas: save the file as csv with commas"]
+    problems = [f"column {name!r} is there twice" for name in dict.fromkeys(header) if header.count(name) > 1]
+    missing = [name for name in COLUMNS if name not in header]
+    for name in header:
+        if name in COLUMNS:
+            continue
+        if not name:
+            problems.append("a column has no name")
+        elif near := difflib.get_close_matches(name.lower(), missing, n=1, cutoff=0.75):
+            # It could be a column of the user's own, but a mistyped 'start' that is passed over would go unseen.
+            problems.append(f"column {name!r}: did you mean {near[0]!r}? Rename it")
+            missing.remove(near[0])
+    problems += [f"column {name!r} is missing; there are {', '.join(header)}" for name in missing if name in NEEDED]
+    return problems
+
+
+def _row_problems(row: dict[str, str], *, folder: Path, labels: list[str] | None) -> list[str]:
+    problems = [f"{name} is empty" for name in NEEDED if not row[name]]
+    if row["path"] and not (folder / row["path"]).is_file():
+        problems.append(f"no file {row['path']!r}; relative paths start at the manifest's folder")
+    if row["label"] and labels is not None and row["label"] not in labels:
+        near = difflib.get_close_matches(row["label"], labels, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"the classes are {', '.join(labels)}"
+        problems.append(f"unknown label {row['label']!r}; {hint}")
+    times = {}
+    for name in ("start", "end"):
+        text = row.get(name, "")
+        try:
+            times[name] = float(text or "nan")
+        except ValueError:
+            times[name] = math.inf
+        if text and not 0 <= times[name] < math.inf:
+            problems.append(f"{name} {text!r} is not a number of seconds: write it like 12.5, or leave it empty")
+            times[name] = math.nan
+    start = 0.0 if math.isnan(times["start"]) else times["start"]
+    if start >= times["end"]:
+        problems.append(f"start {start:g} s is not before end {times['end']:g} s")
+    return problems
+
+
+def _table(clips: list[dict[str, str]], header: list[str], *, folder: Path) -> pd.DataFrame:
+    others = [name for name in header if name not in COLUMNS]
+    table = pd.DataFrame({name: [row.get(name, "") for row in clips] for name in (*COLUMNS, *others)})
+    table["path"] = [absolute(folder / file) for file in table["path"]]
+    for name in ("start", "end"):
+        table[name] = np.array([float(text or "nan") for text in table[name]])
+    return table
+
+
+def _report(path: Path, problems: list[tuple[int, str]]) -> str:
+    lines = [f"  line {line}: {problem}" for line, problem in problems[:SHOWN]]
+    if len(problems) > SHOWN:
+        lines.append(f"  ... and {len(problems) - SHOWN} more")
+    return "\n".join([f"{path} has {len(problems)} problem{'s' * (len(problems) > 1)}:", *lines])

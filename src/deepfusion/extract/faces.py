@@ -1,0 +1,79 @@
+"""Clips of a block -> a shard of face tracks."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from deepfusion import media
+from deepfusion.config import FaceSettings
+from deepfusion.errors import ClipError
+from deepfusion.extract.common import groups, kept, report, segment, sha256, shard_key
+from deepfusion.faces.detect import Detector
+from deepfusion.faces.follow import follow
+from deepfusion.faces.track import COLUMNS, Choice, Reason, collect
+from deepfusion.progress import track
+from deepfusion.store.shard import ShardWriter
+
+# What the columns of a face track mean, for those who read the store with h5py alone.
+MEANING = {
+    "time": {"units": "s", "axes": "frame", "description": "presentation time on the clip's clock"},
+    "box": dict(
+        units="px",
+        axes="frame, (left, top, right, bottom)",
+        description="dlib's box in the upright frame; NaN: no face",
+    ),
+    "landmarks": {"units": "px", "axes": "frame, point, (x, y)", "description": "iBUG 300-W points; NaN: no face"},
+    "score": {"units": "1", "axes": "frame", "description": "dlib's detector score of the chosen face; NaN: no face"},
+    "reason": {
+        "units": "code",
+        "axes": "frame",
+        "description": "why the frame has no face of the followed person",
+        "codes": ", ".join(f"{r.value} {r.name}" for r in Reason),
+    },
+    "choice": {
+        "units": "code",
+        "axes": "frame",
+        "description": "how the face was chosen among those found",
+        "codes": ", ".join(f"{c.value} {c.name}" for c in Choice),
+    },
+    "faces": {"units": "1", "axes": "frame", "description": "faces found in the frame; 255 means 255 or more"},
+}
+
+
+def faces_shard(clips: pd.DataFrame, out: Path, *, settings: FaceSettings) -> None:
+    """Follow one person through each clip and write the face tracks.
+
+    Args:
+        clips: Rows of a manifest.
+        out: The shard.
+        settings: How faces are found and followed.
+    """
+    hashes = [sha256(Path(path)) for path in clips["path"]]
+    key = shard_key("faces", clips, hashes, settings)
+    if kept(out, key):
+        return
+    detector = Detector(upsample=settings.upsample, threshold=settings.threshold)
+    following = settings.model_dump(include={"max_gap", "min_overlap", "cut_difference"})
+    with ShardWriter(out, stage="faces", key=key, attrs={"settings": settings.model_dump_json()}) as shard:
+        for name, (shape, dtype) in COLUMNS.items():
+            shard.column(name, shape, dtype, **MEANING[name])
+        for clip, hash_ in zip(track(list(clips.itertuples()), f"faces {out.stem}", unit="clips"), hashes, strict=True):
+            facts: dict[str, Any] = {"sha256": hash_}
+            shard.begin(clip.id)
+            try:
+                probe = media.probe(Path(clip.path))
+                if not probe.has_video:
+                    shard.end(status="absent", reason="the file has no picture", **facts)
+                    continue
+                for name in ("width", "height", "rotation", "video_start", "video_duration", "frame_rate"):
+                    facts[name] = getattr(probe, name)
+                frames = media.frames(Path(clip.path), **segment(clip))
+                for rows in groups(follow(frames, detector, **following)):
+                    part = collect(rows)
+                    for name in COLUMNS:
+                        shard.append(name, getattr(part, name))
+                shard.end(**facts)
+            except ClipError as error:
+                shard.fail(str(error), **facts)
+    report(out)

@@ -1,0 +1,42 @@
+"""All shards of a corpus -> its feature store."""
+
+import logging
+from pathlib import Path
+
+from deepfusion import __version__, stages
+from deepfusion.config import Config
+from deepfusion.corpora import read_manifest
+from deepfusion.plan import load_corpus
+from deepfusion.report.summary import store_summary
+from deepfusion.store import FeatureStore
+from deepfusion.store.master import build_store
+
+log = logging.getLogger(__name__)
+
+
+def join(manifest: Path, shards: Path, out: Path, *, config: Config) -> None:
+    """Join the shards of all stages.
+
+    Args:
+        manifest: The resolved manifest.
+        shards: Folder of the shards, `<stage>/<shard>.h5`.
+        out: The store.
+        config: Kept in the store; says which stages and how many clips a shard.
+    """
+    clips = read_manifest(manifest, labels=None)
+    names = [stages.shard_name(i) for i in range(len(stages.blocks(len(clips), config.store.clips_per_shard)))]
+    paths = {
+        stage: [shards / stage / f"{name}.h5" for name in names] for stage in ("faces", *config.networks, "spectrogram")
+    }
+    audio = paths.pop("spectrogram")
+    corpus = load_corpus(config.corpus, out.parent)
+    attrs = {
+        "corpus": corpus.name,
+        "citation": corpus.citation,
+        "licence": corpus.licence,
+        "config": config.model_dump_json(by_alias=True),
+        "code_version": __version__,
+    }
+    build_store(out, clips, video=paths, audio=audio, labels=corpus.labels, attrs=attrs)
+    with FeatureStore(out) as store:
+        log.info("%s\n%s", out, store_summary(store))

@@ -1,0 +1,93 @@
+"""What is known of the followed person in every frame of a clip: the face track."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Reason(IntEnum):
+    """Why a frame has no face of the followed person; `FACE` where it has one."""
+
+    FACE = 0
+    NO_FACE = 1  # the detector found none
+    OTHER_PERSON = 2  # it found faces, but none where the followed person was
+
+
+class Choice(IntEnum):
+    """How the face of a frame was chosen among those found."""
+
+    NONE = 0  # no face
+    FIRST = 1  # the most prominent face of the first frame that has any
+    CONTINUED = 2  # the face that overlaps the one seen last
+    AFTER_GAP = 3  # the most prominent again: the person had not been seen for too long
+    AFTER_CUT = 4  # the most prominent again: the picture had changed altogether
+
+
+class Row(NamedTuple):
+    """One frame of a face track; the fields are those of `FaceTrack`."""
+
+    time: float
+    box: np.ndarray
+    landmarks: np.ndarray
+    score: float
+    reason: Reason
+    choice: Choice
+    faces: int
+
+
+@dataclass(frozen=True)
+class FaceTrack:
+    """One person followed through the L frames of a clip.
+
+    Pixel coordinates are those of the upright frame, (0, 0) being the centre of its top left pixel.
+
+    Attributes:
+        time: (L,) float64, presentation time in s on the container's clock.
+        box: (L, 4) float32, the detector's box: left, top, right, bottom in px, the last ones inclusive;
+            it may reach beyond the frame; NaN where there is no face.
+        landmarks: (L, 68, 2) float32, x and y in px of the 68 points of the iBUG 300-W scheme; NaN where
+            there is no face.
+        score: (L,) float32, the detector's score of the chosen face; NaN where there is none.
+        reason: (L,) uint8, see `Reason`.
+        choice: (L,) uint8, see `Choice`.
+        faces: (L,) uint8, number of faces found in the frame; 255 means 255 or more.
+    """
+
+    time: np.ndarray
+    box: np.ndarray
+    landmarks: np.ndarray
+    score: np.ndarray
+    reason: np.ndarray
+    choice: np.ndarray
+    faces: np.ndarray
+
+    @property
+    def valid(self) -> np.ndarray:
+        """(L,) bool: the frame has a face of the followed person."""
+        return self.reason == Reason.FACE
+
+
+COLUMNS: dict[str, tuple[tuple[int, ...], str]] = {
+    "time": ((), "f8"),
+    "box": ((4,), "f4"),
+    "landmarks": ((68, 2), "f4"),
+    "score": ((), "f4"),
+    "reason": ((), "u1"),
+    "choice": ((), "u1"),
+    "faces": ((), "u1"),
+}
+"""Shape of one row and dtype of every column of a `FaceTrack`."""
+
+
+def collect(rows: Iterable[Row]) -> FaceTrack:
+    """The rows of one clip, in their order, as one track (no rows: a track of length 0)."""
+    rows = list(rows)
+    return FaceTrack(
+        **{
+            name: np.array([getattr(row, name) for row in rows], dtype).reshape(len(rows), *shape)
+            for name, (shape, dtype) in COLUMNS.items()
+        }
+    )

@@ -1,0 +1,80 @@
+"""The audio encoder: AlexNet without its fully connected layers, over a spectrogram of any length."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+# (kernel, stride, padding) of the five convolutions, and whether LRN and a max-pool 3/2 follow (AlexNet's order).
+LAYERS = (
+    (11, 4, 2, True, True),
+    (5, 1, 2, True, True),
+    (3, 1, 1, False, False),
+    (3, 1, 1, False, False),
+    (3, 1, 1, False, True),
+)
+POOL, POOL_STRIDE = 3, 2
+
+
+def output_length(length: Tensor) -> Tensor:
+    """Positions T' along time that come out of `length` spectrogram frames (300 -> 8, 600 -> 17)."""
+    for kernel, stride, padding, _, pool in LAYERS:
+        length = (length + 2 * padding - kernel) // stride + 1
+        if pool:
+            length = (length - POOL) // POOL_STRIDE + 1
+    return length
+
+
+# The fewest frames (0.67 s at a shift of 10 ms) that leave one position; shorter sound is filled up with silence.
+SHORTEST = next(t for t in range(1, 1000) if output_length(torch.tensor(t)) == 1)
+
+
+class AudioEncoder(nn.Module):
+    """Spectrograms of a batch -> one vector for every position in frequency and time.
+
+    A batch is padded to its longest spectrogram, and the padding changes nothing: before each convolution whatever lies
+    behind a clip's own end is set to zero, which is what a convolution sees there when the clip comes alone. (The
+    pooling windows do not reach behind the end, because an incomplete window is left out.)
+
+    Args:
+        channels: Filters of the five convolutions; the paper group's are (96, 256, 384, 384, 256).
+    """
+
+    def __init__(self, channels: Sequence[int]):
+        super().__init__()
+        inputs = (1, *channels[:-1])
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(i, o, kernel, stride, padding)
+            for i, o, (kernel, stride, padding, _, _) in zip(inputs, channels, LAYERS, strict=True)
+        )
+        self.norm = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)
+        self.channels = channels[-1]
+        for convolution in self.convolutions:  # He et al. 2015: keeps the signal alive through five ReLU layers
+            nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+            nn.init.zeros_(convolution.bias)
+
+    def forward(self, spectrogram: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode a batch.
+
+        Args:
+            spectrogram: (B, F, T) normalised spectrograms, T >= SHORTEST; what stands behind a clip's length is ignored.
+            length: (B,) int64 frames of each clip, SHORTEST at least.
+
+        Returns:
+            (L, C) vectors a_i of all clips, one clip behind the other, frequency-major within a clip (F' x T'), and
+            (L,) int64, the row of the batch that each vector belongs to.
+        """
+        x = spectrogram[:, None]  # (B, 1, F, T)
+        for convolution, (kernel, stride, padding, norm, pool) in zip(self.convolutions, LAYERS, strict=True):
+            inside = torch.arange(x.shape[3], device=x.device) < length[:, None]  # (B, T)
+            x = convolution(x.masked_fill(~inside[:, None, None], 0))
+            length = (length + 2 * padding - kernel) // stride + 1
+            x = F.relu(self.norm(x) if norm else x)
+            if pool:
+                x = F.max_pool2d(x, POOL, POOL_STRIDE)
+                length = (length - POOL) // POOL_STRIDE + 1
+        inside = torch.arange(x.shape[3], device=x.device) < length[:, None]  # (B, T')
+        grid = x.permute(0, 2, 3, 1)  # (B, F', T', C)
+        keep = inside[:, None].expand(grid.shape[:3])
+        return grid[keep], keep.nonzero()[:, 0]

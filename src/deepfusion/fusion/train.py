@@ -1,0 +1,233 @@
+"""Training one model on some speakers; every choice is made on those speakers alone."""
+
+import hashlib
+import json
+import logging
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from deepfusion.config import FusionSettings
+from deepfusion.errors import UserError
+from deepfusion.fusion.checkpoint import read_progress, restore, save_progress
+from deepfusion.fusion.data import ClipDataset, collate
+from deepfusion.fusion.models import MODELS, Sizes
+from deepfusion.fusion.standardise import Standardise
+
+# Batches whose clips are sorted by length together: little padding, and the order stays random.
+BUCKET = 8
+PREDICTION_BATCH = 16
+# The signed square root is steep near zero: a single step must not throw the weights away.
+LARGEST_GRADIENT = 1.0
+
+log = logging.getLogger(__name__)
+
+
+def seed_of(*parts: object) -> int:
+    """A seed that depends on all parts and on nothing else (`hash` changes from run to run)."""
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:6], "big")
+
+
+def split_speakers(speakers: Sequence[str], *, share: float, seed: int) -> tuple[list[str], list[str]]:
+    """Part the training speakers into those that are learned from and those that choose the epoch.
+
+    Args:
+        speakers: Training speakers.
+        share: Share that chooses; one speaker at least.
+        seed: Decides who.
+
+    Returns:
+        (learning, choosing), disjoint. With a single speaker nobody chooses.
+    """
+    order = sorted(speakers)
+    random.Random(seed).shuffle(order)
+    choosing = 0 if len(order) < 2 else max(1, round(share * len(order)))
+    return sorted(order[choosing:]), sorted(order[:choosing])
+
+
+def batches(dataset: ClipDataset, positions: Sequence[int], *, size: int, seed: int) -> list[list[int]]:
+    """All positions once, in random batches of clips of similar length."""
+    generator = random.Random(seed)
+    order = list(positions)
+    generator.shuffle(order)
+    bucket = size * BUCKET
+    drawn = []
+    for start in range(0, len(order), bucket):
+        group = sorted(order[start : start + bucket], key=lambda i: len(dataset[i].spectrogram))
+        drawn += [group[i : i + size] for i in range(0, len(group), size)]
+    generator.shuffle(drawn)
+    return drawn
+
+
+def new_model(name: str, dataset: ClipDataset, train: Sequence[int], settings: FusionSettings, seed: int) -> nn.Module:
+    """A model with fresh weights that normalises by the training clips alone."""
+    first = dataset[0]
+    sizes = Sizes(first.spectrogram.shape[1], first.faces.shape[1], len(dataset.labels))
+    torch.manual_seed(seed)
+    model = MODELS[name](sizes, settings)
+    for part, module in model.named_modules():
+        if isinstance(module, Standardise):
+            audio = part.endswith("audio.standardise")
+            module.fit([dataset[i].spectrogram if audio else dataset[i].faces for i in train])
+    return model
+
+
+def predict(model: nn.Module, dataset: ClipDataset, positions: Sequence[int], device: torch.device) -> torch.Tensor:
+    """(len(positions), classes) probabilities, float64 on the CPU, in the order of `positions`."""
+    # By length, so that a batch holds little padding; then back into the order that was asked for.
+    order = sorted(range(len(positions)), key=lambda i: len(dataset[positions[i]].spectrogram))
+    probabilities = torch.zeros(len(positions), len(dataset.labels), dtype=torch.float64)
+    model.eval()
+    with torch.inference_mode():
+        for start in range(0, len(order), PREDICTION_BATCH):
+            rows = order[start : start + PREDICTION_BATCH]
+            batch = collate([dataset[positions[i]] for i in rows]).to(device)
+            probabilities[rows] = model(batch).double().softmax(1).cpu()
+    return probabilities
+
+
+def mean_loss(model: nn.Module, dataset: ClipDataset, positions: Sequence[int], device: torch.device) -> float:
+    """Mean cross-entropy (nats) of the clips."""
+    probabilities = predict(model, dataset, positions, device)
+    label = torch.tensor([dataset[i].label for i in positions])
+    return F.nll_loss(probabilities.clamp_min(1e-12).log(), label).item()
+
+
+def exhausted(history: Sequence[dict], patience: int) -> bool:
+    """Whether the last `patience` epochs brought no better validation loss than those before them."""
+    losses = [epoch["validation_loss"] for epoch in history]
+    return len(losses) > patience and None not in losses and min(losses[-patience:]) >= min(losses[:-patience])
+
+
+def fit(
+    model: nn.Module,
+    dataset: ClipDataset,
+    train: Sequence[int],
+    *,
+    choosing: Sequence[int],
+    epochs: int,
+    settings: FusionSettings,
+    seed: int,
+    device: torch.device,
+    checkpoint: Path,
+    key: str,
+) -> list[dict]:
+    """Train in place, from the checkpoint on if there is one of the same key.
+
+    Args:
+        model: The model, already on `device`.
+        dataset: All clips.
+        train: Positions of the clips to learn from.
+        choosing: Positions of the clips, of other speakers, whose loss is watched; without any, all epochs are run.
+        epochs: Passes over the training clips, at most.
+        settings: Learning rate, weight decay, batch, patience.
+        seed: Decides the batches and the dropout of every epoch.
+        device: Where to compute.
+        checkpoint: File that is written after every epoch.
+        key: What the training depends on; a checkpoint with another key is left behind.
+
+    Returns:
+        One entry an epoch: epoch (from 1), train_loss and validation_loss (nats; None where nobody chooses).
+    """
+    optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    history: list[dict] = []
+    if checkpoint.exists() and read_progress(checkpoint)["key"] == key:
+        history = restore(checkpoint, model, optimiser)["history"]
+    while len(history) < epochs and not exhausted(history, settings.patience):
+        epoch = len(history) + 1
+        model.train()
+        # Each epoch has its own seed, so that a resumed training draws what an unbroken one would have drawn.
+        torch.manual_seed(seed_of(seed, epoch, "dropout"))
+        total = 0.0
+        for rows in batches(dataset, train, size=settings.batch, seed=seed_of(seed, epoch, "order")):
+            batch = collate([dataset[i] for i in rows]).to(device)
+            loss = F.cross_entropy(model(batch), batch.label)
+            optimiser.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), LARGEST_GRADIENT)
+            optimiser.step()
+            total += loss.item() * len(rows)
+        validation_loss = mean_loss(model, dataset, choosing, device) if choosing else None
+        history.append({"epoch": epoch, "train_loss": total / len(train), "validation_loss": validation_loss})
+        save_progress(checkpoint, model, optimiser, {"key": key, "history": history})
+        log.info("epoch %d: train %.4f, validation %s", epoch, total / len(train), validation_loss)
+    return history
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model and how it came about."""
+
+    model: nn.Module
+    epochs: int
+    learning: list[str]  # speakers that were learned from while the number of epochs was searched
+    choosing: list[str]  # speakers that chose it
+    search: list[dict]  # history of the search
+    refit: list[dict]  # history of the training on all training speakers
+
+
+def train(
+    name: str,
+    dataset: ClipDataset,
+    speakers: Sequence[str],
+    *,
+    settings: FusionSettings,
+    seed: int,
+    device: torch.device,
+    folder: Path,
+) -> Trained:
+    """Choose the number of epochs on held-out training speakers, then train anew on all of them for that number.
+
+    Args:
+        name: Model, a key of `MODELS`.
+        dataset: All clips; those of other speakers are never looked at.
+        speakers: Training speakers.
+        settings: Network and training.
+        seed: Decides initial weights, batches, dropout and who chooses.
+        device: Where to compute.
+        folder: Where checkpoints are kept; they are removed at the end.
+
+    Raises:
+        UserError: The training speakers have no clip with sound or a face.
+    """
+    learning, choosing = split_speakers(
+        speakers, share=settings.validation, seed=seed_of(seed, "split", sorted(speakers))
+    )
+    parts = [name, sorted(speakers), settings.model_dump_json(), seed, dataset.key]
+    key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def run(who: Sequence[str], watched: Sequence[str], epochs: int, checkpoint: Path) -> tuple[nn.Module, list[dict]]:
+        positions = [i for i in dataset.positions(who) if len(dataset[i].spectrogram) or len(dataset[i].faces)]
+        if not positions:
+            raise UserError(f"no clip of the training speakers ({', '.join(who)}) has sound or a face to learn from")
+        model = new_model(name, dataset, positions, settings, seed_of(seed, "weights")).to(device)
+        history = fit(
+            model,
+            dataset,
+            positions,
+            choosing=dataset.positions(watched),
+            epochs=epochs,
+            settings=settings,
+            seed=seed,
+            device=device,
+            checkpoint=checkpoint,
+            key=key,
+        )
+        return model, history
+
+    search: list[dict] = []
+    epochs = settings.epochs
+    searching, refitting = folder / "search.safetensors", folder / "refit.safetensors"
+    if choosing:
+        _, search = run(learning, choosing, settings.epochs, searching)
+        epochs = min(search, key=lambda epoch: epoch["validation_loss"])["epoch"]
+    model, refit = run(speakers, [], epochs, refitting)
+    searching.unlink(missing_ok=True)
+    refitting.unlink(missing_ok=True)
+    return Trained(model, epochs, learning, choosing, search, refit)

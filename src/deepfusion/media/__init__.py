@@ -1,0 +1,14 @@
+"""A clip's frames and sound, streamed, on the clip's own clock.
+
+Every time is a presentation time in seconds on the clock of the container, where it may start at any value;
+frames and sound share it. Nothing is reckoned from a frame's number: a variable frame rate stays as it is.
+
+Damage is not played over: what FFmpeg reports as damaged, out of order or cut short ends in one `ClipError`,
+raised where it is met. Frames may have been handed out before; the caller drops the clip.
+"""
+
+from deepfusion.media.picture import Frame, frames
+from deepfusion.media.probing import Probe, probe
+from deepfusion.media.sounding import Sound, sound
+
+__all__ = ["Frame", "Probe", "Sound", "frames", "probe", "sound"]

@@ -1,0 +1,101 @@
+"""A clip's frames: upright, square pixels, RGB."""
+
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import numpy as np
+from av.sidedata.sidedata import Type as SideData
+from av.video.reformatter import VideoReformatter
+
+from deepfusion.errors import ClipError
+from deepfusion.media.container import between, clip_errors, decoded
+
+
+class Frame(NamedTuple):
+    """One picture: `time` in s, `image` (H, W, 3) uint8 RGB, upright, pixels square."""
+
+    time: float
+    image: np.ndarray
+
+
+class Orientation(NamedTuple):
+    """How a stored picture becomes upright: first swap the axes, then mirror along x and along y."""
+
+    swap: bool
+    mirror_x: bool
+    mirror_y: bool
+
+    @property
+    def rotation(self) -> int:
+        """Degrees clockwise: 0, 90, 180 or 270. A picture may be mirrored besides."""
+        return (90 if self.mirror_x else 270) if self.swap else (180 if self.mirror_y else 0)
+
+
+def frames(path: str | Path, *, start: float | None = None, end: float | None = None) -> Iterator[Frame]:
+    """Stream a clip's frames in presentation order, with start <= time < end; None leaves that side open.
+
+    Times increase strictly: of frames with the same time the first is given. Pixels that are not square are
+    made so by enlarging the shorter side (720x576 with pixels 16:15 becomes 768x576). Both fields of an
+    interlaced frame are left woven. Memory does not grow with the clip's length.
+
+    Raises:
+        ClipError: No video stream, damage, a frame without a time, or no frame in the segment.
+    """
+    path = Path(path)
+    reformatter = VideoReformatter()
+    orientation = None
+    last = -math.inf
+    for exact, frame, stream in decoded(path, "video", start):
+        if exact is None:
+            raise ClipError(f"{path.name}: a frame has no presentation time")
+        time = float(exact)
+        if time < last:
+            raise ClipError(f"{path.name}: the frames' times run backwards, {last:.3f} to {time:.3f} s")
+        if end is not None and time >= end:
+            break
+        if time > last and (start is None or time >= start):
+            orientation = orientation or orientation_of(frame)
+            with clip_errors(path):
+                size = square_pixels(frame.width, frame.height, stream.sample_aspect_ratio)
+                rgb = reformatter.reformat(frame, *size, "rgb24", threads=1)
+                image = _turn(rgb.to_ndarray(), orientation)
+            yield Frame(time, image)
+        last = time
+    if orientation is None:
+        raise ClipError(f"{path.name}: no frame {between(start, end)}")
+
+
+def orientation_of(frame: av.VideoFrame) -> Orientation:
+    """The quarter turn (and mirroring) nearest to a frame's display matrix: x' = a x + c y, y' = b x + d y."""
+    data = frame.side_data.get(SideData.DISPLAYMATRIX)
+    if data is None:
+        return Orientation(False, False, False)
+    a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
+    return Orientation(True, c < 0, b < 0) if abs(b) > abs(a) else Orientation(False, a < 0, d < 0)
+
+
+def square_pixels(width: int, height: int, shape: Fraction | None) -> tuple[int, int]:
+    """Size of a picture once its pixels (shape = a pixel's width / height) are square; no side shrinks.
+
+    Raises:
+        ValueError: A shape that no camera makes.
+    """
+    shape = float(shape or 1)
+    if not 1 / 4 <= shape <= 4:
+        raise ValueError(f"pixels {shape:g} times as wide as high, a damaged header")
+    if abs(shape - 1) < 0.01:  # a header rounded by a crop; resampling would only blur
+        return width, height
+    return (round(width * shape), height) if shape > 1 else (width, round(height / shape))
+
+
+def _turn(image: np.ndarray, orientation: Orientation) -> np.ndarray:
+    """Turn a stored image (H, W, 3) upright."""
+    if orientation.swap:
+        image = image.transpose(1, 0, 2)
+    y = -1 if orientation.mirror_y else 1
+    x = -1 if orientation.mirror_x else 1
+    return np.ascontiguousarray(image[::y, ::x])

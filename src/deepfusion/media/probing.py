@@ -1,0 +1,105 @@
+"""What a clip holds, without decoding more than its first frame and sample."""
+
+import math
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+
+from deepfusion.errors import ClipError
+from deepfusion.media.container import Decoded, clip_errors, decoded, opened, stream_of
+from deepfusion.media.picture import orientation_of, square_pixels
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a clip holds. Numbers of an absent stream are 0, its times nan.
+
+    Attributes:
+        has_video: There is a picture stream; a cover picture is none.
+        has_audio: There is a sound stream.
+        width: Pixels of a frame as `frames` gives it: upright, pixels square.
+        height: Likewise.
+        rotation: Degrees clockwise, 0, 90, 180 or 270, that `frames` turns the stored picture.
+        video_start: Time of the first frame, s.
+        video_duration: s, as the container declares it for the stream, else for the file; nan if for neither.
+        audio_start: Time of the first sample, s.
+        audio_duration: s, likewise.
+        audio_rate: Samples a second in the file.
+        frame_rate: Mean frames a second as declared, nan if not; informative only.
+    """
+
+    has_video: bool = False
+    has_audio: bool = False
+    width: int = 0
+    height: int = 0
+    rotation: int = 0
+    video_start: float = math.nan
+    video_duration: float = math.nan
+    audio_start: float = math.nan
+    audio_duration: float = math.nan
+    audio_rate: int = 0
+    frame_rate: float = math.nan
+
+
+def probe(path: str | Path) -> Probe:
+    """Look at a clip: its streams, and the first frame and sample of each.
+
+    Raises:
+        ClipError: The file cannot be read, has neither picture nor sound, or a stream is empty or broken.
+    """
+    path = Path(path)
+    with opened(path) as container:
+        kinds = [kind for kind in ("video", "audio") if stream_of(container, kind) is not None]
+    if not kinds:
+        raise ClipError(f"{path.name}: neither picture nor sound in the file")
+    found = {}
+    if "video" in kinds:
+        found |= _video(path)
+    if "audio" in kinds:
+        found |= _audio(path)
+    return Probe(**found)
+
+
+def _video(path: Path) -> dict:
+    with _first(path, "video") as (time, frame, stream), clip_errors(path):
+        orientation = orientation_of(frame)
+        size = square_pixels(frame.width, frame.height, stream.sample_aspect_ratio)
+        width, height = size[::-1] if orientation.swap else size
+        return {
+            "has_video": True,
+            "width": width,
+            "height": height,
+            "rotation": orientation.rotation,
+            "video_start": float(time),
+            "video_duration": _duration(stream),
+            "frame_rate": float(stream.average_rate or math.nan),
+        }
+
+
+def _audio(path: Path) -> dict:
+    with _first(path, "audio") as (time, frame, stream):
+        return {
+            "has_audio": True,
+            "audio_start": float(time),
+            "audio_duration": _duration(stream),
+            "audio_rate": frame.sample_rate,
+        }
+
+
+@contextmanager
+def _first(path: Path, kind: str) -> Iterator[Decoded]:
+    """The first frame of a stream; the file stays open meanwhile, for the stream lives no longer than it."""
+    with closing(decoded(path, kind, None)) as found:
+        first = next(found, None)
+        if first is None or first.time is None:
+            raise ClipError(f"{path.name}: the {kind} stream {'is empty' if first is None else 'has no times'}")
+        yield first
+
+
+def _duration(stream: av.stream.Stream) -> float:
+    if stream.duration is not None:
+        return float(stream.duration * stream.time_base)
+    return math.nan if stream.container.duration is None else stream.container.duration / av.time_base

@@ -1,0 +1,99 @@
+"""SFace: a MobileNetV1 with parametric ReLUs trained to recognise faces, as a torch module.
+
+Source: Zhong et al., "SFace: Sigmoid-Constrained Hypersphere Loss for Robust Face Recognition", IEEE TIP 30
+(2021); the weights and the names of the layers are those of OpenCV's model zoo: ONNX, 8 bits in blocks.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from google.protobuf.message import DecodeError
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from deepfusion.errors import UserError
+
+CHANNELS = [64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024]
+"""Outputs of the depthwise-separable layers conv_2 to conv_14; where they double, the picture is halved."""
+HALVED = {3, 5, 7, 13}
+BATCHNORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_var"}
+NAMES = {
+    nn.Conv2d: {"weight": "weight"},
+    nn.Linear: {"weight": "weight", "bias": "bias"},
+    nn.PReLU: {"weight": "gamma"},
+    nn.BatchNorm2d: BATCHNORM,
+    nn.BatchNorm1d: BATCHNORM,
+}
+"""torch's names of a layer's numbers, and the file's."""
+
+
+class Layer(nn.Module):
+    """Convolution, batch normalisation, parametric ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1):
+        super().__init__()
+        self.conv2d = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, groups=groups, bias=False)
+        self.batchnorm = nn.BatchNorm2d(outputs, eps=1e-3)
+        self.relu = nn.PReLU(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
+        return self.relu(self.batchnorm(self.conv2d(x)))
+
+
+class SFace(nn.Module):
+    """(B, 3, 112, 112) float32 RGB 0..255, ArcFace's five-point template -> (B, 128), layer `fc1`."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(1))
+        self.register_buffer("scale", torch.ones(1))
+        layers, inputs = {"conv_1": Layer(3, 32, 3)}, 32
+        for i, outputs in enumerate(CHANNELS, start=2):
+            layers[f"conv_{i}_dw"] = Layer(inputs, inputs, 3, stride=2 if i in HALVED else 1, groups=inputs)
+            layers[f"conv_{i}"] = Layer(inputs, outputs, 1)
+            inputs = outputs
+        self.layers = nn.ModuleDict(layers)
+        self.bn1 = nn.BatchNorm2d(inputs, eps=2e-5)
+        self.pre_fc1 = nn.Linear(inputs * 7 * 7, 128)
+        self.fc1 = nn.BatchNorm1d(128, eps=2e-5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Aligned faces to features; compare by cosine."""
+        x = (x - self.mean) * self.scale
+        for layer in self.layers.values():
+            x = layer(x)
+        return self.fc1(self.pre_fc1(self.bn1(x).flatten(1)))
+
+
+def build(path: Path) -> SFace:
+    """Read the weights out of the ONNX file and undo their quantisation.
+
+    Raises:
+        UserError: the file is no ONNX file or holds another network.
+    """
+    net, state = SFace(), {}
+    try:
+        values = _values(path)
+        for name, module in net.named_modules():
+            for ours, theirs in NAMES.get(type(module), {}).items():
+                value = values[f"{name.removeprefix('layers.').replace('.', '_')}_{theirs}"]
+                state[f"{name}.{ours}"] = torch.from_numpy(value.reshape(getattr(module, ours).shape))
+        state["mean"], state["scale"] = (torch.from_numpy(values[name]) for name in ("scalar_op1", "scalar_op2"))
+    except (DecodeError, KeyError, ValueError) as error:
+        raise UserError(f"{path}: not the SFace network as ONNX: {' '.join(str(error).split())}") from error
+    net.load_state_dict(state)
+    return net.eval()
+
+
+def _values(path: Path) -> dict[str, np.ndarray]:
+    """The numbers of an ONNX file by name; what is quantised in blocks is (integer - zero point) * scale."""
+    values = {x.name: numpy_helper.to_array(x).copy() for x in onnx.load(path).graph.initializer}
+    for name in [name.removesuffix("_quantized") for name in values if name.endswith("_quantized")]:
+        integers, scales, zeros = (values[f"{name}_{part}"] for part in ("quantized", "scales", "zero_point"))
+        block = integers.shape[-1] // scales.shape[-1]  # blocks lie along the last axis
+        zeros, scales = np.repeat(zeros, block, axis=-1), np.repeat(scales, block, axis=-1)
+        values[name] = (integers.astype(np.float32) - zeros) * scales
+    return values

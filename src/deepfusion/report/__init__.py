@@ -1,0 +1,1 @@
+"""What a person reads at the end; figures are computed elsewhere, here they are only set out."""

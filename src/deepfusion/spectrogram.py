@@ -1,0 +1,89 @@
+"""Sound to spectrogram, with the parameters of the paper's group.
+
+A Hamming window of 40 ms every 10 ms, a discrete Fourier transform of 800 points at 16 kHz (20 Hz a bin), of
+which the lowest 200 bins (0 to 3980 Hz) are kept; any length, nothing cut (arXiv 1806.01506, 1901.04889).
+The papers do not say which Hamming window or which logarithm: here it is the periodic window (period =
+length, for Fourier analysis), in dB relative to a full-scale sine, with a floor.
+"""
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from deepfusion.errors import ClipError, UserError
+
+BLOCK = 1024  # windows transformed at a time; bounds the memory beside the result to some 25 MB
+
+
+def spectrogram(
+    samples: np.ndarray,
+    *,
+    rate: int = 16000,
+    window_ms: float = 40,
+    shift_ms: float = 10,
+    dft: int = 800,
+    bins: int = 200,
+    floor_db: float = -100.0,
+) -> np.ndarray:
+    """Level of every window and frequency.
+
+    Args:
+        samples: (n,) sound, full scale 1.
+        rate: Samples a second.
+        window_ms: Length W of the Hamming window, ms.
+        shift_ms: Step S from window to window, ms.
+        dft: Points of the transform; the window is padded with zeros up to it.
+        bins: Lowest bins kept; bin k is k * rate / dft Hz.
+        floor_db: Lower levels are raised to this one.
+
+    Returns:
+        (T, bins) float32, dB: 20 log10(2 |X| / sum(w)), 0 for a sine of amplitude 1 at a bin's frequency.
+        T = 1 + (n - W) // S; sound shorter than a window gives one row, padded with zeros at its end.
+
+    Raises:
+        ClipError: No sample, or samples that are not numbers.
+        UserError: Parameters that do not fit each other.
+    """
+    window, shift = _lengths(rate, window_ms, shift_ms)
+    if not window <= dft:
+        raise UserError(f"spectrogram: a window of {window} samples does not fit a DFT of {dft} points; raise dft")
+    if not 1 <= bins <= dft // 2 + 1:
+        raise UserError(f"spectrogram: bins must be from 1 to dft // 2 + 1 = {dft // 2 + 1}, not {bins}")
+    if not np.isfinite(floor_db):
+        raise UserError(f"spectrogram: floor_db must be a finite level in dB, not {floor_db}")
+    if len(samples) == 0:
+        raise ClipError("no sound: not one sample")
+    if not np.isfinite(samples).all():
+        raise ClipError("the sound holds values that are not numbers")
+    if len(samples) < window:
+        samples = np.pad(samples, (0, window - len(samples)))
+    weights = hamming(window)
+    windows = sliding_window_view(samples, window)[::shift]
+    lowest = 10 ** (floor_db / 20)
+    levels = np.empty((len(windows), bins), np.float32)
+    for first in range(0, len(windows), BLOCK):
+        block = slice(first, first + BLOCK)
+        magnitude = np.abs(np.fft.rfft(windows[block] * weights, dft)[:, :bins])
+        levels[block] = 20 * np.log10(np.maximum(2 / weights.sum() * magnitude, lowest))
+    return levels
+
+
+def times(T: int, *, start: float, rate: int = 16000, window_ms: float = 40, shift_ms: float = 10) -> np.ndarray:
+    """Time of the centre of every window, (T,) float64 s, for sound that starts at `start` s."""
+    window, shift = _lengths(rate, window_ms, shift_ms)
+    return start + (np.arange(T) * shift + window / 2) / rate
+
+
+def hamming(n: int) -> np.ndarray:
+    """The periodic Hamming window, (n,) float64: 0.54 - 0.46 cos(2 pi i / n)."""
+    return 0.54 - 0.46 * np.cos(2 * np.pi * np.arange(n) / n)
+
+
+def _lengths(rate: int, window_ms: float, shift_ms: float) -> tuple[int, int]:
+    """Window and shift in samples; both must be whole, or the times would drift."""
+    lengths = []
+    for name, ms in (("window_ms", window_ms), ("shift_ms", shift_ms)):
+        exact = ms * rate / 1000
+        if not (exact >= 1 and abs(exact - round(exact)) < 1e-6):
+            raise UserError(f"spectrogram: {name} = {ms} is not a whole number of samples at {rate} Hz")
+        lengths.append(round(exact))
+    return lengths[0], lengths[1]

@@ -1,0 +1,10 @@
+"""The HDF5 feature store: shards written crash-proof, one file made of them, and its reader.
+
+Needs numpy, h5py and pandas alone. The layout is described in docs/store.md.
+"""
+
+from deepfusion.store.master import build_store
+from deepfusion.store.reader import Clip, FeatureStore
+from deepfusion.store.shard import Shard, ShardWriter, read_shard
+
+__all__ = ["Clip", "FeatureStore", "Shard", "ShardWriter", "build_store", "read_shard"]

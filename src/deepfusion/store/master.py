@@ -1,0 +1,251 @@
+"""The feature store: one self-contained HDF5 file made of the shards of all stages.
+
+The rows are copied, not linked by virtual datasets. Those read as fast (measured), but they return fill values without
+a word when a shard is missing or when the process runs out of file handles (more shards than `ulimit -n`), and a shard
+computed anew would change a store whose attributes still name the old settings. A copy is what it says, for good.
+"""
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from deepfusion.errors import UserError
+from deepfusion.store import layout
+from deepfusion.store.commit import committed
+from deepfusion.store.shard import read_shard
+
+FACE = 0  # video/reason of a frame that has a face
+BLOCK_BYTES = 1 << 22  # copied at once, so that memory does not grow with a clip's length
+
+# What the columns of clips/ mean: unit, description. Others are the corpus' or a stage's own.
+CLIPS = {
+    "id": ("", "name of the clip, unique"),
+    "label": ("", "class, one of the root attribute labels"),
+    "speaker": ("", "who speaks; no speaker may be in training and test at once"),
+    "split": ("", "the corpus' own partition, empty if it has none"),
+    "path": ("", "media file, relative to the folder that all clips of the corpus share"),
+    "start": ("s", "start of the clip in its file, NaN if the file's"),
+    "end": ("s", "end of the clip in its file, NaN if the file's"),
+    "sha256": ("", "SHA-256 of the media file"),
+    "video_status": ("", "ok, absent (no picture in the file) or failed; no rows in video/ unless ok"),
+    "video_reason": ("", "why video_status is not ok"),
+    "audio_status": ("", "ok, absent (no sound in the file) or failed; no rows in audio/ unless ok"),
+    "audio_reason": ("", "why audio_status is not ok"),
+    "frames": ("frame", "rows of the clip in video/"),
+    "faces": ("frame", "rows of the clip in video/ that are valid"),
+    "video_start": ("s", "presentation time at which the picture starts"),
+    "video_duration": ("s", "duration of the picture"),
+    "audio_start": ("s", "presentation time at which the sound starts, on the same clock"),
+    "audio_duration": ("s", "duration of the sound"),
+}
+
+
+def build_store(
+    path: str | os.PathLike,
+    manifest: pd.DataFrame,
+    *,
+    video: Mapping[str, Sequence[str | os.PathLike]],
+    audio: Sequence[str | os.PathLike],
+    labels: Sequence[str],
+    attrs: Mapping[str, Any],
+) -> None:
+    """Make the store, crash-proof, from the shards of all stages.
+
+    A clip has rows in video/ only if it is "ok" in every video stage, so that all columns share one set of offsets;
+    else the first stage that is not ok gives its status and reason.
+
+    Args:
+        path: Where the store goes.
+        manifest: The clips in the store's order: id, path, label, speaker, split, start, end; further columns are kept.
+        video: Stage -> its shards, in the order of the manifest; "faces" and one stage a network.
+        audio: Shards of the stage "spectrogram", in the order of the manifest.
+        labels: All classes, in the order that gives them their index.
+        attrs: Root attributes: config (JSON text), code_version, corpus and the like.
+
+    Raises:
+        UserError: A shard is damaged, or does not agree with the manifest or with another stage; the line names it.
+    """
+    path, labels = Path(path), list(labels)
+    ids = manifest["id"].tolist()
+    if unknown := sorted(set(manifest["label"]) - set(labels)):
+        raise UserError(f"{path}: the manifest has labels that are not in the list {labels}: {unknown}")
+    stages = {name: _survey(name, shards, ids) for name, shards in video.items()}
+    sound = _survey("spectrogram", audio, ids)
+    seen = _first_trouble(stages)
+    for name, stage in stages.items():
+        _check_lengths(name, stage, next(iter(stages.values())), seen["video_status"].eq("ok"))
+    facts = pd.DataFrame(
+        {**seen, "audio_status": sound["status"].to_numpy(), "audio_reason": sound["reason"].to_numpy()}, index=ids
+    )
+    fields = _fields({**stages, "spectrogram": sound}, taken={*facts, "frames", "faces"})
+
+    with committed(path, check=_check) as file:
+        file.attrs.update(attrs)
+        file.attrs.update({"layout": layout.STORE, "layout_version": layout.VERSION})
+        layout.write_texts(file.attrs, "labels", labels)
+        group = file.create_group("video", track_order=True)
+        keep = seen["video_status"].eq("ok").to_numpy()
+        for stage in stages.values():
+            _copy(group, stage, keep)
+        offsets = group["offsets"][:]
+        valid = group["reason"][:] == FACE
+        _write(group, "valid", valid, axes="frame", units="", description="True where the frame has a face")
+        _copy(file.create_group("audio", track_order=True), sound, sound["status"].eq("ok").to_numpy())
+
+        facts["frames"] = np.diff(offsets)
+        facts["faces"] = np.diff(np.concatenate([[0], np.cumsum(valid)])[offsets])
+        table = _table(manifest, facts, fields)
+        layout.write_table(file.create_group("clips", track_order=True), table)
+        for name, data in file["clips"].items():
+            units, description = CLIPS.get(name, ("", "column of the manifest, or fact a stage recorded"))
+            data.attrs.update({"axes": "clip", "units": units, "description": description})
+        file.attrs["key"] = _key(file, table, labels)
+
+
+def _survey(name: str, shards: Sequence[str | os.PathLike], ids: list[str]) -> pd.DataFrame:
+    """What the shards of a stage hold: a row a clip; shard, first and last say where its rows are."""
+    tables, like = [], None
+    for path in shards:
+        with read_shard(path) as shard:
+            if shard.stage != name:
+                raise UserError(f"{path} is a shard of stage {shard.stage!r}, given as one of {name!r}")
+            made = shard.attrs, {column: _nature(data) for column, data in shard.columns.items()}
+            like = like or made
+            if made != like:
+                raise UserError(
+                    f"{path}: columns or settings differ from {shards[0]}, which is of the same stage {name!r}: "
+                    "remove the older of the two and make it again"
+                )
+            tables.append(shard.clips.assign(shard=str(path), first=shard.offsets[:-1], last=shard.offsets[1:]))
+    stage = pd.concat(tables) if tables else pd.DataFrame(columns=["status", "reason", "shard", "first", "last"])
+    for i, (found, wanted) in enumerate(zip(stage.index, ids, strict=False)):
+        if found != wanted:
+            raise UserError(
+                f"{stage['shard'].iloc[i]}: stage {name!r} has clip {found!r} where the manifest has {wanted!r} "
+                f"(clip {i + 1}): remove the shard and make it again"
+            )
+    if len(stage) != len(ids):
+        clip = (ids[len(stage) :] or stage.index[len(ids) :].tolist())[0]
+        raise UserError(
+            f"stage {name!r} has {len(stage)} clips in {len(shards)} shards and the manifest {len(ids)}; "
+            f"{clip!r} is the first that only one of them has"
+        )
+    return stage
+
+
+def _nature(data: h5py.Dataset) -> tuple:
+    return data.dtype, data.shape[1:], layout.attributes(data)
+
+
+def _first_trouble(stages: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """video_status and video_reason of every clip: those of the first stage in which it is not ok."""
+    first, *networks = stages
+    seen = stages[first][["status", "reason"]].copy()
+    for name in networks:
+        new = seen["status"].eq("ok") & stages[name]["status"].ne("ok")
+        seen.loc[new, "status"] = stages[name].loc[new, "status"]
+        seen.loc[new, "reason"] = f"{name}: " + stages[name].loc[new, "reason"]
+    return seen.rename(columns=lambda name: f"video_{name}")
+
+
+def _check_lengths(name: str, stage: pd.DataFrame, first: pd.DataFrame, ok: pd.Series) -> None:
+    length, expected = stage["last"] - stage["first"], first["last"] - first["first"]
+    for clip in ok.index[ok & length.ne(expected)]:
+        raise UserError(
+            f"{stage.at[clip, 'shard']}: stage {name!r} has {length[clip]} frames of clip {clip!r} and "
+            f"{first.at[clip, 'shard']} has {expected[clip]}: remove the older of the two and make it again"
+        )
+
+
+def _fields(stages: dict[str, pd.DataFrame], *, taken: set[str]) -> pd.DataFrame:
+    """The facts that stages recorded with the clips; stages that recorded the same one must agree."""
+    fields = pd.DataFrame(index=next(iter(stages.values())).index)
+    for name, stage in stages.items():
+        for field in stage.columns.drop(["status", "reason", "shard", "first", "last"]):
+            if field in taken:
+                raise UserError(f"stage {name!r} records a fact {field!r}, which the store itself writes")
+            values = stage[field] if pd.api.types.is_numeric_dtype(stage[field]) else stage[field].replace("", np.nan)
+            if field not in fields:
+                fields[field] = values
+                continue
+            differ = fields[field].notna() & values.notna() & fields[field].ne(values)
+            for clip in fields.index[differ]:
+                raise UserError(
+                    f"{stage.at[clip, 'shard']}: {field} of clip {clip!r} is {values[clip]} in stage {name!r} and "
+                    f"{fields.at[clip, field]} in an earlier stage: the clip changed in between, make its shards again"
+                )
+            fields[field] = fields[field].where(fields[field].notna(), values)
+    return fields
+
+
+def _copy(group: h5py.Group, stage: pd.DataFrame, keep: np.ndarray) -> None:
+    """Copy the columns of a stage, rows of the clips in `keep` alone; the first stage of a group writes its offsets."""
+    lengths = (stage["last"] - stage["first"]).to_numpy(dtype=np.int64) * keep
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    if "offsets" not in group:
+        _write(
+            group, "offsets", offsets, axes="clip", units="row", description="clip i has rows offsets[i]:offsets[i + 1]"
+        )
+    targets, digests = {}, {}
+    rows = stage.assign(to=offsets[:-1], keep=keep)
+    for path, clips in rows.groupby("shard", sort=False):
+        with read_shard(path) as shard:
+            for name, source in shard.columns.items():
+                if name not in targets:
+                    targets[name] = group.create_dataset(name, (offsets[-1], *source.shape[1:]), source.dtype)
+                    targets[name].attrs.update({**shard.attrs, "stage": shard.stage, **layout.attributes(source)})
+                    digests[name] = hashlib.sha256()
+                step = max(1, BLOCK_BYTES // max(1, source.dtype.itemsize * int(np.prod(source.shape[1:]))))
+                for clip in clips[clips["keep"]].itertuples():
+                    for at in range(clip.first, clip.last, step):
+                        block = source[at : min(at + step, clip.last)]
+                        digests[name].update(block)
+                        to = clip.to + at - clip.first
+                        targets[name][to : to + len(block)] = block
+    for name, digest in digests.items():
+        targets[name].attrs["content_sha256"] = digest.hexdigest()
+
+
+def _write(group: h5py.Group, name: str, values: np.ndarray, **attrs: str) -> None:
+    group[name] = values
+    group[name].attrs.update({**attrs, "content_sha256": hashlib.sha256(values).hexdigest()})
+
+
+def _table(manifest: pd.DataFrame, facts: pd.DataFrame, fields: pd.DataFrame) -> pd.DataFrame:
+    """The table clips/: the manifest's columns, then what the stages found."""
+    table = manifest.reset_index(drop=True)
+    # Not the folders of this machine: those that all clips share say nothing about the corpus.
+    paths = [Path(path).absolute() for path in table["path"]]
+    folder = os.path.commonpath([path.parent for path in paths])
+    table["path"] = [path.relative_to(folder).as_posix() for path in paths]
+    facts = facts.join(fields).reset_index(drop=True)
+    for name in facts.columns.intersection(table.columns):
+        found = facts[name].dropna()
+        if name not in fields or found.ne(table[name][found.index]).any():
+            raise UserError(f"column {name!r} of the manifest is not what the stages found: rename or remove it")
+        facts = facts.drop(columns=name)
+    table = pd.concat([table, facts], axis=1)
+    text = [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
+    return table.assign(**{name: table[name].fillna("") for name in text})
+
+
+def _key(file: h5py.File, table: pd.DataFrame, labels: list[str]) -> str:
+    """SHA-256 over all that the store holds: it changes with any feature, label or speaker."""
+    digest = hashlib.sha256(repr(labels).encode() + table.to_csv().encode())
+    for group in (file["video"], file["audio"]):
+        for name in sorted(group):
+            data = group[name]
+            digest.update(f"{data.name} {data.dtype} {data.shape} {data.attrs['content_sha256']}".encode())
+    return digest.hexdigest()
+
+
+def _check(file: h5py.File) -> None:
+    clips = len(file["clips/id"])
+    for name in ("video", "audio"):
+        layout.check_ragged(file[name], [column for column in file[name] if column != "offsets"], clips=clips)

@@ -1,0 +1,129 @@
+"""Reading a feature store, with numpy, h5py and pandas alone."""
+
+import difflib
+import os
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from deepfusion.errors import UserError
+from deepfusion.store import layout
+
+
+class FeatureStore:
+    """A feature store, open for reading.
+
+        with FeatureStore("features.h5") as store:
+            clip = store["clip-1"]
+            faces = clip["EF-A"][clip["valid"]]  # (frames with a face, 128)
+
+    Iterating gives the clips in the order of the store. It can be pickled, so that workers open the file themselves.
+
+    Args:
+        path: The file.
+
+    Attributes:
+        path: The file.
+        attrs: Root attributes: config (JSON text), code_version, corpus, key (changes with any content), ...
+        labels: The classes, in the order that gives them their index.
+        keys: Names of what every clip has: "time", "valid", "EF-A", "spectrogram", "audio_time", ...
+        networks: Face feature -> its attributes (network, weights' sha256, licence, ...), "EF-A" for example.
+
+    Raises:
+        UserError: There is no such file, it is damaged, or it is not a store that this version reads.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+        self._file = layout.open_layout(path, layout.STORE)
+        self.attrs: dict[str, Any] = layout.attributes(self._file)
+        self.labels: list[str] = self.attrs["labels"]
+        self._data = {name: data for name, data in self._file["video"].items() if name != "offsets"}
+        for name, data in self._file["audio"].items():
+            if name != "offsets":
+                self._data["audio_time" if name == "time" else name] = data
+        self.keys: list[str] = list(self._data)
+        self.networks = {name: self.attributes(name) for name in self.keys if name.startswith("EF-")}
+        self._offsets = {f"/{group}": self._file[group]["offsets"][:] for group in ("video", "audio")}
+        self._group = {name: data.parent.name for name, data in self._data.items()}
+
+    @cached_property
+    def clips(self) -> pd.DataFrame:
+        """Index clip id; label, speaker, path, video_status, frames, faces, ... (docs/store.md), a row a clip."""
+        return layout.read_table(self._file["clips"])
+
+    def attributes(self, key: str) -> dict[str, Any]:
+        """Attributes of "EF-A", "spectrogram", ...: units, axes, description, settings, licence."""
+        return layout.attributes(self._dataset(key))
+
+    def iter(self) -> Iterator["Clip"]:
+        """The clips, in the order of the store."""
+        for clip_id in self.clips.index:
+            yield self[clip_id]
+
+    __iter__ = iter
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __contains__(self, clip_id: str) -> bool:
+        return clip_id in self.clips.index
+
+    def __getitem__(self, clip_id: str) -> "Clip":
+        if clip_id not in self:
+            raise UserError(f"{self.path} has no clip {clip_id!r}{_nearest(clip_id, self.clips.index)}")
+        return Clip(self, clip_id)
+
+    def _dataset(self, key: str):
+        if key not in self._data:
+            raise UserError(f"{self.path} has no {key!r}{_nearest(key, self.keys)}; it has {', '.join(self.keys)}")
+        return self._data[key]
+
+    def _read(self, clip_id: str, key: str) -> np.ndarray:
+        data, i = self._dataset(key), self.clips.index.get_loc(clip_id)
+        first, last = self._offsets[self._group[key]][i : i + 2]
+        return data[first:last]
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> "FeatureStore":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def __reduce__(self):
+        return FeatureStore, (self.path,)
+
+
+class Clip:
+    """One clip of a store; what it holds is read from the file when asked for.
+
+    clip["EF-A"], clip["box"], ... have one row a frame (L, ...), clip["spectrogram"] and clip["audio_time"] one row a
+    window (T, ...); rows of a frame without a face (`valid` False) are NaN in the face features.
+
+    Attributes:
+        id: Its id.
+    """
+
+    def __init__(self, store: FeatureStore, clip_id: str):
+        self.id = clip_id
+        self._store = store
+
+    def keys(self) -> list[str]:
+        """What it holds; dict(clip) reads everything."""
+        return self._store.keys
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        return self._store._read(self.id, key)
+
+
+def _nearest(name: Any, names: Iterable[str]) -> str:
+    close = difflib.get_close_matches(str(name), list(names), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

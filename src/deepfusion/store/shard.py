@@ -1,0 +1,217 @@
+"""A shard: what one stage computed for one block of clips, in one HDF5 file.
+
+clips/id, clips/status, clips/reason, clips/<field>     (n,)      one value a clip
+offsets                                                 (n + 1,)  rows offsets[i]:offsets[i + 1] are clip i
+<column>                                                (sum of lengths, ...)
+"""
+
+import os
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from deepfusion.errors import UserError
+from deepfusion.store import layout
+from deepfusion.store.commit import committed
+
+STATUSES = ("ok", "absent", "failed")
+CHUNK_BYTES = 1 << 17
+CHUNK_ROWS = 1024  # narrow columns would else waste most of a chunk
+
+
+class ShardWriter:
+    """Writes one shard, clip by clip, straight to the disk; it appears at `path` complete or not at all.
+
+        with ShardWriter(path, stage="EF-A", attrs={"sha256": weights}) as shard:
+            shard.column("EF-A", (128,), np.float32, units="1", axes="frame, feature")
+            shard.begin("clip-1")
+            shard.append("EF-A", rows)  # (l, 128), any number of times
+            shard.end(video_start=0.0)
+
+    Misuse (a clip twice, columns of unequal length, ...) raises ValueError: it is a defect of the caller.
+
+    Args:
+        path: Where the shard goes. A complete shard that is already there stays until the new one is complete.
+        stage: Which stage writes, "faces" or "EF-A" for example.
+        key: Names what this shard depends on (clips, settings, code): by it a shard is known to be up to date.
+        attrs: What the stage's result depends on (settings, weights' sha256, licence, ...), the same in all shards of a
+            stage: strings, numbers or arrays. They become attributes of the stage's datasets in the store.
+    """
+
+    def __init__(self, path: str | os.PathLike, *, stage: str, key: str = "", attrs: dict[str, Any] | None = None):
+        self.path = Path(path)
+        own = {"stage": stage, "key": key, "layout": layout.SHARD, "layout_version": layout.VERSION}
+        self._attrs = {**(attrs or {}), **own}
+        self._columns: dict[str, h5py.Dataset] = {}
+        self._clips: dict[str, dict[str, Any]] = {}  # id -> what is written in clips/
+        self._offsets = [0]
+        self._open: str | None = None  # the clip between begin() and end()
+
+    def __enter__(self) -> "ShardWriter":
+        with ExitStack() as stack:
+            self._file = stack.enter_context(committed(self.path, check=_check))
+            self._file.attrs.update(self._attrs)
+            stack.push(self._finish)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error) -> None:
+        self._stack.__exit__(*error)
+
+    def column(self, name: str, shape: tuple[int, ...] = (), dtype: Any = np.float32, **attrs: Any) -> None:
+        """Declare a column, before the first clip.
+
+        Args:
+            name: Its name in the shard and in the store.
+            shape: Shape of one row.
+            dtype: Type of its values.
+            **attrs: units, axes, description, and whatever else a reader should know.
+        """
+        if name in ("clips", "offsets") or self._clips or self._open is not None:
+            raise ValueError(f"column {name!r}: declared after the first clip, or a reserved name")
+        row_bytes = max(1, np.dtype(dtype).itemsize * int(np.prod(shape)))
+        rows = min(CHUNK_ROWS, max(1, CHUNK_BYTES // row_bytes))
+        column = self._file.create_dataset(
+            name, shape=(0, *shape), maxshape=(None, *shape), chunks=(rows, *(max(1, n) for n in shape)), dtype=dtype
+        )
+        column.attrs.update(attrs)
+        self._columns[name] = column
+
+    def begin(self, clip_id: str) -> None:
+        """Start a clip."""
+        if self._open is not None:
+            raise ValueError(f"clip {clip_id!r} begins before {self._open!r} ended")
+        if clip_id in self._clips:
+            raise ValueError(f"clip {clip_id!r} is in the shard already")
+        self._open = clip_id
+
+    def append(self, name: str, rows: np.ndarray) -> None:
+        """Append rows (l, *shape) to a column of the clip that was begun."""
+        if self._open is None:
+            raise ValueError("begin a clip before appending to it")
+        column, rows = self._columns[name], np.asarray(rows)
+        if rows.shape[1:] != column.shape[1:]:
+            raise ValueError(f"rows of {name} have shape {rows.shape[1:]}, declared is {column.shape[1:]}")
+        length = len(column)
+        column.resize(length + len(rows), axis=0)
+        column[length:] = rows
+
+    def end(self, *, status: str = "ok", reason: str = "", **fields: float | int | str) -> None:
+        """Complete the clip.
+
+        Args:
+            status: "ok", or "absent" when the file has no such modality; then there must be no rows.
+            reason: Why it is not "ok".
+            **fields: Further facts about the clip, one value each (video_start=0.04): they reach the store's table of
+                clips. A field that another clip of the shard lacks is NaN or "" there.
+        """
+        if status not in STATUSES or (status == "ok") != (reason == ""):
+            raise ValueError(f"status {status!r} with reason {reason!r}: one of {STATUSES}, a reason unless ok")
+        lengths = {name: len(column) - self._offsets[-1] for name, column in self._columns.items()}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"columns of clip {self._open!r} differ in length: {lengths}")
+        if status != "ok" and any(lengths.values()):
+            raise ValueError(f"clip {self._open!r} is {status} and has rows: {lengths}")
+        self._close_clip(status, reason, fields)
+
+    def fail(self, reason: str, **fields: float | int | str) -> None:
+        """Give the clip up: its rows are taken back and the reason is recorded."""
+        for column in self._columns.values():
+            column.resize(self._offsets[-1], axis=0)
+        self._close_clip("failed", reason or "no reason given", fields)
+
+    def _close_clip(self, status: str, reason: str, fields: dict[str, Any]) -> None:
+        if self._open is None:
+            raise ValueError("no clip was begun")
+        if wrong := {"id", "status", "reason"} & fields.keys():
+            raise ValueError(f"fields cannot be called {wrong}")
+        # A reason may quote a file name or a library's message; HDF5 text holds neither half characters nor NUL.
+        reason = reason.replace("\0", "").encode(errors="backslashreplace").decode()
+        self._clips[self._open] = {"status": status, "reason": reason, **fields}
+        self._offsets.append(max((len(column) for column in self._columns.values()), default=0))
+        self._open = None
+
+    def _finish(self, kind: type | None, *_) -> None:
+        if kind is not None:
+            return
+        if self._open is not None:
+            raise ValueError(f"clip {self._open!r} was begun and not ended")
+        names = dict.fromkeys(["status", "reason", *(name for clip in self._clips.values() for name in clip)])
+        table = {name: _values([clip.get(name) for clip in self._clips.values()]) for name in names}
+        table = pd.DataFrame({"id": list(self._clips), **table})
+        layout.write_table(self._file.create_group("clips", track_order=True), table)
+        self._file["offsets"] = np.array(self._offsets, dtype=np.int64)
+        layout.write_texts(self._file.attrs, "columns", list(self._columns))
+
+
+def _values(values: list) -> pd.Series:
+    if not values or any(isinstance(value, str) for value in values):
+        return pd.Series(["" if value is None else value for value in values], dtype=object)
+    return pd.Series([np.nan if value is None else value for value in values])
+
+
+def _check(file: h5py.File) -> None:
+    layout.check_ragged(file, list(file.attrs["columns"]), clips=len(file["clips/id"]))
+
+
+@dataclass(frozen=True)
+class Shard:
+    """An open shard; close it, or use it in a `with` statement.
+
+    Attributes:
+        path: Its file.
+        stage: Which stage wrote it.
+        key: What it depends on, as its writer named it.
+        attrs: What the stage's result depends on.
+        clips: Index clip id; status ("ok", "absent", "failed"), reason, and the stage's fields.
+        offsets: (n + 1,) int64; rows offsets[i]:offsets[i + 1] are clip i.
+        columns: The datasets, read when sliced.
+    """
+
+    path: Path
+    stage: str
+    key: str
+    attrs: dict[str, Any]
+    clips: pd.DataFrame
+    offsets: np.ndarray
+    columns: dict[str, h5py.Dataset]
+    file: h5py.File
+
+    def __getitem__(self, clip_id: str) -> dict[str, np.ndarray]:
+        """All columns of one clip: name -> (L, ...)."""
+        i = self.clips.index.get_loc(clip_id)
+        first, last = self.offsets[i : i + 2]
+        return {name: column[first:last] for name, column in self.columns.items()}
+
+    def __enter__(self) -> "Shard":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.file.close()
+
+
+def read_shard(path: str | os.PathLike) -> Shard:
+    """Open a shard.
+
+    Raises:
+        UserError: It is missing, damaged, or not a shard.
+    """
+    file = layout.open_layout(path, layout.SHARD)
+    try:
+        _check(file)
+        attrs = layout.attributes(file)
+        columns = {name: file[name] for name in attrs.pop("columns")}
+        del attrs["layout"], attrs["layout_version"]
+        stage, key = attrs.pop("stage"), attrs.pop("key")
+        return Shard(Path(path), stage, key, attrs, layout.read_table(file["clips"]), file["offsets"][:], columns, file)
+    except (KeyError, OSError) as error:
+        file.close()
+        raise UserError(f"{path} is damaged ({error}); remove it and make it again") from error
+    except UserError:
+        file.close()
+        raise

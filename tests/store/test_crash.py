@@ -1,0 +1,174 @@
+"""Kills and full disks: what stands under its final name opens and is complete, always."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from deepfusion.store import read_shard
+
+# Imports once; then forks a child for every kill, which is what makes hundreds of kills a matter of seconds.
+COMMON = """
+    import os, random, resource, signal, sys, time
+    import numpy as np
+    from pathlib import Path
+    from deepfusion.errors import UserError
+    from deepfusion.store import ShardWriter, read_shard
+    import deepfusion.store.commit as commit
+    folder = Path(sys.argv[1])
+
+    def write(path, generation, clips=4):
+        with ShardWriter(path, stage="t", attrs={"generation": generation}) as shard:
+            shard.column("x", (64,))
+            shard.column("y")
+            for clip in range(clips):
+                shard.begin(str(clip))
+                shard.append("x", np.full((300 + clip, 64), generation, np.float32))
+                shard.append("y", np.full(300 + clip, generation, np.float32))
+                if clip == 2:
+                    shard.fail("no reason")
+                else:
+                    shard.end()
+
+    def child(work):
+        pid = os.fork()
+        if pid == 0:
+            try:
+                work()
+            finally:
+                os._exit(1)
+        return pid
+
+    def check(path):
+        "The file is one whole generation; returns which."
+        with read_shard(path) as shard:
+            assert shard.clips["status"].tolist() == ["ok", "ok", "failed", "ok"]
+            assert np.diff(shard.offsets).tolist() == [300, 301, 0, 303]
+            for name in ("x", "y"):
+                assert (shard.columns[name][:] == shard.attrs["generation"]).all()
+            return shard.attrs["generation"]
+"""
+
+
+def run(folder, script, *arguments):
+    script = textwrap.dedent(COMMON) + textwrap.dedent(script)
+    command = [sys.executable, "-c", script, str(folder), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_killed_at_random(tmp_path):
+    out = run(
+        tmp_path,
+        """
+        def forever():
+            generation = 0
+            while True:
+                generation += 1
+                write(folder / f"{generation % 3}.h5", generation)
+
+        dice, midway, seen = random.Random(1), 0, 0
+        for _ in range(150):
+            pid = child(forever)
+            time.sleep(dice.uniform(0.005, 0.06))
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            midway += bool(list(folder.glob("*.part")))
+            for path in folder.glob("*.h5"):
+                seen += check(path) > 0
+        for i in range(3):
+            write(folder / f"{i}.h5", 1)
+        assert not list(folder.glob("*.part")), "leftovers were not cleared"
+        print(midway, seen)
+        """,
+    )
+    midway, seen = map(int, out.split())
+    assert midway > 30 and seen > 200  # the kills did hit writing, and files were there to be checked
+
+
+POINTS = ["begin", "append", "end", "fail", "_finish", "closed", "checked", "synced", "replaced"]
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_at_a_chosen_point(tmp_path, point):
+    run(
+        tmp_path,
+        """
+        point, path = sys.argv[2], folder / "s.h5"
+
+        def die(*_, **__):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        def work():
+            if point in ("begin", "append", "end", "fail", "_finish"):
+                calls, real = [], getattr(ShardWriter, point)
+                def second_or_last(self, *a, **k):
+                    calls.append(1)
+                    if len(calls) == 2 or point in ("fail", "_finish"):
+                        die()
+                    return real(self, *a, **k)
+                setattr(ShardWriter, point, second_or_last)
+            elif point == "closed":
+                import deepfusion.store.shard as module
+                module._check = die
+            elif point == "checked":
+                commit._to_disk = die
+            elif point == "synced":
+                Path.replace = die
+            elif point == "replaced":
+                real = commit._to_disk
+                commit._to_disk = lambda p: die() if p == folder else real(p)
+            write(path, 2)
+
+        for earlier in (None, 1):
+            if earlier:
+                write(path, earlier)
+            _, status = os.waitpid(child(work), 0)
+            assert os.WIFSIGNALED(status), status
+            if point == "replaced":
+                assert check(path) == 2
+                path.unlink()
+            else:
+                assert path.exists() == bool(earlier) and len(list(folder.glob("*.part"))) == 1
+                if earlier:
+                    assert check(path) == earlier
+        write(path, 3)
+        assert check(path) == 3 and [p.name for p in folder.iterdir()] == ["s.h5"]
+        """,
+        point,
+    )
+
+
+def test_full_disk(tmp_path):
+    """A limit on file size makes the same write fail in the same place as a full disk does."""
+    out = run(
+        tmp_path,
+        """
+        path = folder / "s.h5"
+        write(path, 1)
+        size = path.stat().st_size
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+        def limited(limit):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+            try:
+                write(path, 2)
+            except UserError as error:
+                assert "\\n" not in str(error) and "File too large; what was there before" in str(error), error
+                os._exit(3)
+            os._exit(0)
+
+        ends = []
+        for share in (0.0, 0.001, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 0.99, 0.999):
+            _, status = os.waitpid(child(lambda: limited(int(size * share))), 0)
+            ends.append(os.waitstatus_to_exitcode(status))
+            assert check(path) == 1 and [p.name for p in folder.iterdir()] == ["s.h5"], share
+        print(*ends)
+        """,
+    )
+    assert set(out.split()) == {"3"}
+    with read_shard(tmp_path / "s.h5") as shard:
+        assert len(shard.clips) == 4

@@ -1,0 +1,25 @@
+# Frames -> face tracks: one job a shard. The manifest is `ancient`: a clip added to it makes no other shard stale,
+# because `rows` says what this shard takes from it.
+rule faces:
+    input:
+        manifest=ancient(rules.manifest.output),
+        clips=lambda wildcards: PLAN.media(wildcards.shard),
+    output:
+        # `update`: a shard whose key still fits is kept by the command instead of made again.
+        update(f"{OUT}/shards/faces/{{shard}}.h5"),
+    params:
+        rows=lambda wildcards: PLAN.rows(wildcards.shard),
+        clips=lambda wildcards: PLAN.rows_digest(wildcards.shard),
+        settings=CONFIG.faces.model_dump_json(),
+        version=VERSIONS["faces"],
+    log:
+        f"{OUT}/logs/faces/{{shard}}.log",
+    benchmark:
+        f"{OUT}/benchmarks/faces/{{shard}}.tsv"
+    resources:
+        mem_mb=1000,
+    conda:
+        "../../envs/deepfusion.yaml"
+    shell:
+        "deepfusion --log {log} faces --manifest {input.manifest} --rows {params.rows}"
+        " --settings {params.settings:q} --out {output}"

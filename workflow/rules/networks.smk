@@ -1,0 +1,29 @@
+# Face tracks -> face features: one job a shard decodes once for all networks, and leaves alone those that are up to date.
+SLOTS = list(CONFIG.networks)
+
+
+rule networks:
+    input:
+        manifest=ancient(rules.manifest.output),
+        clips=lambda wildcards: PLAN.media(wildcards.shard),
+        tracks=rules.faces.output,
+    output:
+        update(expand(f"{OUT}/shards/{{slot}}/{{{{shard}}}}.h5", slot=SLOTS)),
+    params:
+        rows=lambda wildcards: PLAN.rows(wildcards.shard),
+        settings=PLAN.networks_json,
+        fingerprints=PLAN.fingerprints,
+        dtype=CONFIG.store.dtype,
+        version=VERSIONS["networks"],
+    log:
+        f"{OUT}/logs/networks/{{shard}}.log",
+    benchmark:
+        f"{OUT}/benchmarks/networks/{{shard}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=2000,
+    conda:
+        "../../envs/deepfusion.yaml"
+    shell:
+        "deepfusion --log {log} networks --manifest {input.manifest} --rows {params.rows} --tracks {input.tracks}"
+        " --settings {params.settings:q} --dtype {params.dtype} --device {CONFIG.device} --threads {threads} {output}"
