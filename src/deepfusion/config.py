@@ -52,7 +52,7 @@ class FaceSettings(Settings):
     threshold: float = Field(0.0, description="least detector score")
     max_gap: float = Field(1.0, gt=0, description="s without the person after which one is chosen anew")
     min_overlap: float = Field(0.3, gt=0, lt=1, description="of two successive faces of one person")
-    cut_difference: float = Field(0.2, gt=0, description="of two successive frames that makes a cut")
+    cut_difference: float = Field(0.3, gt=0, description="of two successive frames that makes a cut")
 
 
 class NetworkSettings(Settings):

@@ -141,12 +141,20 @@ def test_more_faces_than_the_column_holds(scene, detector):
     assert track.faces.tolist() == [255]
 
 
-def test_track_of_no_frames_has_shapes_and_types(detector):
-    track = collect(follow([], detector))
-    for name, (shape, dtype) in COLUMNS.items():
-        column = getattr(track, name)
-        assert column.shape == (0, *shape) and column.dtype == dtype
-    assert track.valid.shape == (0,)
+@pytest.mark.parametrize("length", [0, 2])
+def test_shapes_and_types_even_of_a_track_without_frames(detector, scene, length):
+    track = collect(follow(clip([scene(NEAR)] * length), detector))
+    columns = {name: (getattr(track, name).shape, getattr(track, name).dtype) for name in COLUMNS}
+    assert columns == {
+        "time": ((length,), np.float64),
+        "box": ((length, 4), np.float32),
+        "landmarks": ((length, 68, 2), np.float32),
+        "score": ((length,), np.float32),
+        "reason": ((length,), np.uint8),
+        "choice": ((length,), np.uint8),
+        "faces": ((length,), np.uint8),
+    }
+    assert track.valid.shape == (length,) and track.valid.dtype == bool
 
 
 def test_prominence_by_hand():

@@ -170,7 +170,9 @@ def test_a_frame_without_a_face_is_an_error(face):
     image, box, landmarks = face
     for crop in (DLIB, ARCFACE, BOX):
         with pytest.raises(ValueError, match="no face"):
-            warp(image, np.full(4, np.nan), np.full((68, 2), np.nan), crop)
+            warp(image, np.full(4, np.nan), landmarks, crop)
+        with pytest.raises(ValueError, match="no face"):
+            warp(image, box, np.full((68, 2), np.nan), crop)
     with pytest.raises(ValueError, match="unknown template"):
         warp(image, box, landmarks, Crop("oval", 100))
 

@@ -45,7 +45,7 @@ def test_audio_attention_is_equations_1_to_3(lam):
     W, b, u = attention.W.weight, attention.W.bias, attention.u.weight[0]
     for clip in range(len(LENGTHS)):
         vectors = a[clip == CLIP]
-        e = [float(u @ torch.tanh(W @ a_i + b)) for a_i in vectors]  # (1)
+        e = [float((u @ torch.tanh(W @ a_i + b)).detach()) for a_i in vectors]  # (1)
         weights = softmax_by_loop(e, lam)  # (2)
         expected = sum((w * a_i for w, a_i in zip(weights, vectors, strict=True)), torch.zeros(5))  # (3)
         assert torch.allclose(pooled[clip], expected.double(), atol=1e-12)
@@ -60,7 +60,7 @@ def test_video_attention_is_equations_6_to_9(lam):
     W, b, u = attention.W.weight, attention.W.bias, attention.u.weight[0]
     for clip in range(len(LENGTHS)):
         reduced = [W @ v_i + b for v_i in v[clip == CLIP]]  # (6)
-        e = [float(u @ torch.tanh(v_i)) for v_i in reduced]  # (7)
+        e = [float((u @ torch.tanh(v_i)).detach()) for v_i in reduced]  # (7)
         weights = softmax_by_loop(e, lam)  # (8)
         expected = sum((w * v_i for w, v_i in zip(weights, reduced, strict=True)), torch.zeros(3))  # (9)
         assert torch.allclose(pooled[clip], expected.double(), atol=1e-12)

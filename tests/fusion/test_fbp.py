@@ -9,7 +9,7 @@ M, N, K, O = 7, 5, 3, 4  # noqa: E741
 
 def make():
     torch.manual_seed(0)
-    fbp = FBP(M, N, k=K, o=O, dropout=0.5).double().eval()
+    fbp = FBP(M, N, k=K, o=O, dropout=0.5).double().eval().requires_grad_(False)
     return fbp, torch.randn(6, M, dtype=torch.float64), torch.randn(6, N, dtype=torch.float64)
 
 

@@ -75,7 +75,7 @@ def guard(clips: pd.DataFrame, *, train: Iterable[str], test: Iterable[str]) -> 
     table = clips.set_index("id")
     train, test = table.loc[list(train)], table.loc[list(test)]
     if both := sorted(set(train.index) & set(test.index)):
-        raise UserError(f"leakage: {_some(both)} both trained and tested on")
+        raise UserError(f"leakage: clips both trained and tested on: {_some(both)}")
     if both := sorted(set(train["speaker"]) & set(test["speaker"])):
         pairs = [
             f"{speaker} ({train.index[train['speaker'] == speaker][0]} and {test.index[test['speaker'] == speaker][0]})"

@@ -173,10 +173,10 @@ def load(name: str, *, weights: Path | None = None, sha256: str | None = None) -
     """
     network = find(name)
     path = weights_path(network, weights)
-    expected = {h.lower() for h in (network.sha256, sha256) if h}
+    expected = {text.lower() for text in (network.sha256, sha256) if text}
     found = _sha256(path) if expected else ""
-    for hash in expected - {found}:
-        raise UserError(f"{network.name}: {path} has sha256 {found}, expected {hash}: another or a damaged file")
+    for stated in expected - {found}:
+        raise UserError(f"{network.name}: {path} has sha256 {found}, expected {stated}: another or a damaged file")
     return network.build(path)
 
 

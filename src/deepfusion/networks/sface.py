@@ -90,7 +90,9 @@ def build(path: Path) -> SFace:
 
 def _values(path: Path) -> dict[str, np.ndarray]:
     """The numbers of an ONNX file by name; what is quantised in blocks is (integer - zero point) * scale."""
-    values = {x.name: numpy_helper.to_array(x).copy() for x in onnx.load(path).graph.initializer}
+    values = {
+        x.name: numpy_helper.to_array(x).copy() for x in onnx.load(path, load_external_data=False).graph.initializer
+    }
     for name in [name.removesuffix("_quantized") for name in values if name.endswith("_quantized")]:
         integers, scales, zeros = (values[f"{name}_{part}"] for part in ("quantized", "scales", "zero_point"))
         block = integers.shape[-1] // scales.shape[-1]  # blocks lie along the last axis

@@ -1,0 +1,47 @@
+"""docs/store.md: its examples run, and it names everything there is."""
+
+import re
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+MANUAL = (Path(__file__).resolve().parents[2] / "docs" / "store.md").read_text()
+EXAMPLES = re.findall(r"```python\n(.*?)```", MANUAL, re.DOTALL)
+
+
+@pytest.mark.parametrize("i", range(len(EXAMPLES)))
+def test_examples_run(finished, monkeypatch, i):
+    monkeypatch.chdir(finished.path.parent)
+    names = {}
+    exec(EXAMPLES[i], names)
+    clip = finished.expected["bert/1"]
+    if i == 0:
+        assert names["clip"] == "bert/1" and names["label"] == finished.labels[names["number"]]
+        np.testing.assert_array_equal(names["ef_vgg"], clip["EF-VGG"])
+        np.testing.assert_array_equal(names["spectrogram"], clip["spectrogram"])
+        np.testing.assert_array_equal(names["valid"], clip["valid"])
+    else:
+        assert np.isfinite(names["faces"]).all() and len(names["spectrogram"]) == 16
+
+
+def test_there_are_examples():
+    assert len(EXAMPLES) == 2
+
+
+def test_every_dataset_and_attribute_is_described(finished):
+    named = set(re.findall(r"`([^`]+)`", "".join(line for line in MANUAL.splitlines() if line.startswith("|"))))
+    with h5py.File(finished.path) as file:
+        for group in ("clips", "video", "audio"):
+            assert {f"{group}/{name}" for name in file[group]} <= named
+        assert set(file.attrs) <= named
+        assert set(file["video/valid"].attrs) | set(file["video/offsets"].attrs) <= named
+
+
+def test_no_dataset_is_described_that_is_not_there(finished):
+    rows = [line.split("|")[1] for line in MANUAL.splitlines() if line.startswith(("| `clips", "| `video", "| `audio"))]
+    described = {name for row in rows for name in re.findall(r"`([^`]+)`", row) if not name.endswith(("*", "..."))}
+    described -= {"offsets", "valid", "video/EF-C", "clips/video_duration", "clips/audio_duration"}  # not in this store
+    with h5py.File(finished.path) as file:
+        assert all(name in file for name in described)
