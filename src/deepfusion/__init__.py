@@ -3,4 +3,7 @@
 `from deepfusion import FeatureStore` reads a feature store with numpy, h5py and pandas alone.
 """
 
+from deepfusion.store.reader import FeatureStore
+
+__all__ = ["FeatureStore", "__version__"]
 __version__ = "0.1.0"

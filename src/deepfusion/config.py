@@ -60,6 +60,7 @@ class NetworkSettings(Settings):
 
     network: str = Field(description="a name of the catalogue: deepfusion networks")
     weights: str | None = Field(None, description="your own weights file, where the catalogue has none to install")
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="of your file; another file is refused")
 
 
 Networks = dict[Slot, NetworkSettings]
@@ -95,7 +96,7 @@ class FusionSettings(Settings):
     k: int = Field(5, ge=1, description="rank of the factorized matrices, equation (11)")
     o: int = Field(64, ge=1, description="outputs of FBP, equation (12)")
     dropout: Share = Field(0.1, description="before FBP's sum pooling, and before the baselines' classifiers")
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(7e-4, gt=0, description="of AdamW; MFB's")
     weight_decay: float = Field(1e-2, ge=0)
     batch: int = Field(16, ge=1, description="clips a step")
     epochs: int = Field(40, ge=1, description="at most so many; the number used is chosen on training speakers")

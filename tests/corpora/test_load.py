@@ -112,4 +112,4 @@ def test_manifest_of_the_manual_is_a_manifest(tmp_path):
 def test_importing_corpora_is_light():
     script = "import sys, deepfusion.corpora.adapters.javsed; print(*{name.split('.')[0] for name in sys.modules})"
     modules = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"torch", "cv2", "dlib", "av", "h5py", "sklearn", "scipy", "pydantic", "yaml"} & set(modules)
+    assert not {"torch", "cv2", "dlib", "av", "sklearn", "scipy", "pydantic", "yaml"} & set(modules)

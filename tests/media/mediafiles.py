@@ -142,6 +142,16 @@ def set_display_matrix(path: Path, matrix: tuple[int, int, int, int]) -> None:
     path.write_bytes(data)
 
 
+def call_all_frames_key_frames(path: Path) -> None:
+    """Set the key frame flag of every entry in an AVI's index, as careless writers do."""
+    data = bytearray(path.read_bytes())
+    index = data.rindex(b"idx1")
+    (size,) = struct.unpack_from("<I", data, index + 4)
+    for entry in range(index + 8, index + 8 + size, 16):
+        data[entry + 4] |= 0x10
+    path.write_bytes(data)
+
+
 def packed_avi(path: Path, n: int = 20) -> Path:
     """MPEG-4 as DivX and XviD put it into AVI: a B frame in one packet with the frame after it.
 

@@ -34,7 +34,7 @@ def track(rng, length):
 
 def write(path, stage, clips, *, attrs=None, columns=None):
     """Write a shard; clips: id -> columns, or (status, reason), with an optional dict of fields under "fields"."""
-    with ShardWriter(path, stage=stage, attrs=attrs or {}) as shard:
+    with ShardWriter(path, stage=stage, key=path.name, attrs=attrs) as shard:  # every shard has a key of its own
         like = columns or next(c for c in clips.values() if isinstance(c, dict))
         for name, values in like.items():
             if name != "fields":

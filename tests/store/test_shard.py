@@ -33,7 +33,7 @@ def parts(folder):
 def test_ragged_round_trip(tmp_path, dtype, lengths, shape):
     rng = np.random.default_rng(len(lengths))
     wanted = {f"clip {i} — é": (rng.random((n, *shape)) * 9).astype(dtype) for i, n in enumerate(lengths)}
-    with ShardWriter(tmp_path / "s.h5", stage="é", attrs={"a": 1.5, "b": [1, 2], "c": "ü"}) as shard:
+    with ShardWriter(tmp_path / "s.h5", stage="é", key="k1", attrs={"a": 1.5, "b": [1, 2], "c": "ü"}) as shard:
         shard.column("x", shape, dtype, units="px")
         shard.column("n", (), np.int64)
         for clip, values in wanted.items():
@@ -43,7 +43,7 @@ def test_ragged_round_trip(tmp_path, dtype, lengths, shape):
             shard.append("n", np.arange(len(values)))
             shard.end()
     with read_shard(tmp_path / "s.h5") as shard:
-        assert shard.stage == "é" and shard.attrs == {"a": 1.5, "b": [1, 2], "c": "ü"}
+        assert shard.stage == "é" and shard.key == "k1" and shard.attrs == {"a": 1.5, "b": [1, 2], "c": "ü"}
         assert list(shard.clips.index) == list(wanted) and shard.columns["x"].attrs["units"] == "px"
         assert shard.columns["x"].dtype == dtype
         for clip, values in wanted.items():

@@ -47,11 +47,13 @@ def network_shards(
         runs = []
         for slot, out in outs.items():
             settings = networks[slot]
-            weights = Path(settings.weights) if settings.weights else None
-            fingerprint = catalogue.fingerprint(settings.network, weights)
+            fingerprint = catalogue.fingerprint(settings.network, _weights(settings))
             key = stages.digest(stages.VERSIONS["networks"], faces.key, fingerprint, dtype)
             if not kept(out, key):
-                runs.append(_Run(slot, settings.network, weights, fingerprint, key, out, dtype, device, stack))
+                run = _Run(
+                    slot, settings, out, key=key, fingerprint=fingerprint, dtype=dtype, device=device, stack=stack
+                )
+                runs.append(run)
         if not runs:
             return
         for clip in track(list(clips.itertuples()), f"networks {tracks.stem}", unit="clips"):
@@ -73,14 +75,29 @@ def network_shards(
         report(run.out)
 
 
+def _weights(settings: NetworkSettings) -> Path | None:
+    return Path(settings.weights) if settings.weights else None
+
+
 class _Run:
     """One network at work on one block: its module and the shard that it fills."""
 
-    def __init__(self, slot, name, weights, fingerprint, key, out, dtype, device, stack: ExitStack):
-        network = catalogue.CATALOGUE[name]
+    def __init__(
+        self,
+        slot: str,
+        settings: NetworkSettings,
+        out: Path,
+        *,
+        key: str,
+        fingerprint: str,
+        dtype: str,
+        device: torch.device,
+        stack: ExitStack,
+    ):
+        network = catalogue.find(settings.network)
         self.slot, self.out, self.dtype, self.device = slot, out, dtype, device
         self.crop, self.dimension = network.crop, network.dimension
-        self.module = catalogue.load(name, weights=weights).to(device)
+        self.module = catalogue.load(network.name, weights=_weights(settings), sha256=settings.sha256).to(device)
         self.shard = stack.enter_context(ShardWriter(out, stage=slot, key=key))
         self.shard.column(
             slot,
@@ -105,6 +122,8 @@ class _Run:
         if len(valid):
             crops = [warp(images[i], track.box[i], track.landmarks[i], self.crop) for i in valid]
             features[valid] = embed(self.module, np.stack(crops), device=self.device)
+            if not np.isfinite(features[valid]).all():
+                raise ClipError(f"{self.slot}: a feature is not a finite {self.dtype}: use float32 (store.dtype)")
         self.shard.append(self.slot, features)
 
 

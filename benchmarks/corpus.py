@@ -1,0 +1,71 @@
+"""Publish the figures of a corpus that the workflow has finished: results/<corpus> -> docs/results/<corpus>.json.
+
+python benchmarks/corpus.py results/javsed --made-by 'snakemake compare --configfile benchmarks/javsed.yaml'
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import pandas as pd
+from provenance import publish
+
+from deepfusion import FeatureStore
+
+
+def stages(folder: Path) -> dict:
+    """Time and memory of every stage, from what Snakemake measured of each job."""
+    found = {}
+    for stage in ("faces", "networks", "spectrogram", "train"):
+        jobs = pd.concat(
+            [pd.read_csv(file, sep="\t") for file in sorted((folder / "benchmarks" / stage).glob("*.tsv"))]
+        )
+        found[stage] = {
+            "jobs": len(jobs),
+            "job_seconds_sum": round(float(jobs["s"].sum()), 1),
+            "cpu_seconds_sum": round(float(pd.to_numeric(jobs["cpu_time"], errors="coerce").sum()), 1),
+            "peak_memory_mb": round(float(pd.to_numeric(jobs["max_rss"], errors="coerce").max())),
+        }
+    return found
+
+
+def extraction(folder: Path) -> dict:
+    """What is in the store."""
+    with FeatureStore(folder / "features.h5") as store:
+        clips = store.clips
+        frames, faces = int(clips["frames"].sum()), int(clips["faces"].sum())
+        by_speaker = clips.groupby("speaker")[["frames", "faces"]].sum()
+        return {
+            "clips": len(clips),
+            "speakers": int(clips["speaker"].nunique()),
+            "video_status": clips["video_status"].value_counts().to_dict(),
+            "audio_status": clips["audio_status"].value_counts().to_dict(),
+            "frames": frames,
+            "frames_with_face": faces,
+            "share_with_face": faces / frames,
+            "lowest_share_of_a_speaker": float((by_speaker["faces"] / by_speaker["frames"]).min()),
+            "clips_without_any_face": int((clips["faces"] == 0).sum()),
+            "seconds_of_video": round(float(clips["video_duration"].sum()), 1),
+            "store_bytes": (folder / "features.h5").stat().st_size,
+            "networks": {slot: card["network"] for slot, card in store.networks.items()},
+        }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="results/<corpus>")
+    parser.add_argument("--made-by", action="append", default=[], help="command that made the folder; may be repeated")
+    args = parser.parse_args()
+    results = json.loads((args.folder / "fusion/results.json").read_text())
+    figures = {
+        "corpus": args.folder.name,
+        "extraction": extraction(args.folder),
+        "stages": stages(args.folder),
+        "labels": results["labels"],
+        "models": results["models"],
+    }
+    publish(Path("docs/results") / f"{args.folder.name}.json", figures, made_by=args.made_by)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""What a measured figure must carry: the command, the commit and the machine."""
+
+import json
+import platform
+import shlex
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = (
+    "av",
+    "dlib-bin",
+    "h5py",
+    "librosa",
+    "numpy",
+    "opencv-python-headless",
+    "scikit-learn",
+    "snakemake",
+    "torch",
+)
+
+
+def _git(*args: str) -> str:
+    return subprocess.run(["git", *args], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def publish(out: Path, figures: dict, *, made_by: list[str] | None = None) -> None:
+    """Write figures as JSON, with where they come from.
+
+    Args:
+        out: File, as a rule under docs/results/.
+        figures: What was measured.
+        made_by: Commands that made what was measured, before the one that runs now.
+    """
+    changed = _git(
+        "status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs", ":!README.md", ":!CHANGELOG.md"
+    )
+    provenance = {
+        "commands": [*(made_by or []), shlex.join(["python", *sys.argv])],
+        "commit": _git("rev-parse", "HEAD"),
+        "changed_since_commit": bool(changed),
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": {
+            "processor": _processor(),
+            "cores": psutil.cpu_count(),
+            "memory_gb": round(psutil.virtual_memory().total / 1e9),
+            "system": platform.system(),
+            "python": platform.python_version(),
+            "packages": {name: version(name) for name in PACKAGES},
+        },
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps({"provenance": provenance, **figures}, indent=1) + "\n")
+    print(f"{out} written")

@@ -1,0 +1,117 @@
+"""Fill the tables of the documents from docs/results/*.json: python benchmarks/tables.py [--check].
+
+A document marks the place: <!-- figures: NAME --> ... <!-- end of figures -->. With --check nothing is written, and the
+exit status is 1 if a document does not say what was measured.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+from deepfusion.report.table import markdown
+
+ROOT = Path(__file__).resolve().parents[1]
+MARK = re.compile(r"(<!-- figures: (\S+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
+
+
+def source(figures: dict, file: str) -> str:
+    """Where the figures come from, as a line of text."""
+    made = figures["provenance"]
+    machine = made["machine"]
+    commands = ", then ".join(f"`{command}`" for command in made["commands"])
+    return (
+        f"Measured by {commands} on {machine['cores']} cores of {machine['processor']}, {made['date']}, "
+        f"commit {made['commit'][:7]} ([docs/results/{file}](/docs/results/{file}))."
+    )
+
+
+def models(figures: dict) -> str:
+    """Accuracy of every model."""
+    return markdown(figures["models"])
+
+
+def extraction(figures: dict) -> str:
+    """What the extraction found and took."""
+    found, stages = figures["extraction"], figures["stages"]
+    seconds = found["seconds_of_video"]
+    lines = [
+        "| figure | value |",
+        "|---|---|",
+        f"| clips, speakers | {found['clips']}, {found['speakers']} ({seconds / 60:.1f} min of video) |",
+        f"| frames, with the followed person's face | {found['frames']}, {found['share_with_face']:.1%}"
+        f" (lowest speaker {found['lowest_share_of_a_speaker']:.1%}) |",
+        f"| clips without any face | {found['clips_without_any_face']} |",
+        f"| store | {found['store_bytes'] / 1e6:.1f} MB |",
+    ]
+    for stage, cost in stages.items():
+        lines.append(
+            f"| {stage}: CPU time, largest memory of a job | {cost['cpu_seconds_sum']:.0f} s in {cost['jobs']} jobs, "
+            f"{cost['peak_memory_mb']} MB |"
+        )
+    return "\n".join(lines)
+
+
+def float16(figures: dict) -> str:
+    """Loss of float16."""
+    lines = ["| feature | relative error, median | largest | 1 - cosine, largest |", "|---|---|---|---|"]
+    for name, loss in figures["features"].items():
+        lines.append(
+            f"| {name} | {loss['relative_error_median']:.1e} | {loss['relative_error_max']:.1e} "
+            f"| {loss['one_minus_cosine_max']:.1e} |"
+        )
+    return "\n".join(lines)
+
+
+def audio_encoder(figures: dict) -> str:
+    """Cost of the encoder's width."""
+    lines = ["| filters | parameters | forward and backward of a 3.3 s clip, one thread |", "|---|---|---|"]
+    for name in ("paper", "default"):
+        entry = figures[name]
+        channels = ", ".join(map(str, entry["channels"]))
+        lines.append(f"| {channels} ({name}) | {entry['parameters']:,} | {entry['ms_per_clip']:.1f} ms |")
+    return "\n".join(lines)
+
+
+def media_memory(figures: dict) -> str:
+    """Memory of decoding a long clip."""
+    return "\n".join(["| figure | value |", "|---|---|", *[f"| {k} | {v} |" for k, v in figures["figures"].items()]])
+
+
+# Name in the mark -> file and table.
+TABLES = {
+    "javsed": ("javsed.json", models),
+    "javsed-extraction": ("javsed.json", extraction),
+    "demo": ("demo.json", models),
+    "demo-extraction": ("demo.json", extraction),
+    "float16": ("float16.json", float16),
+    "audio-encoder": ("audio_encoder.json", audio_encoder),
+    "media-memory": ("media_memory.json", media_memory),
+}
+
+
+def filled(text: str) -> str:
+    """The document with all its tables made anew."""
+
+    def table(match: re.Match) -> str:
+        file, make = TABLES[match[2]]
+        figures = json.loads((ROOT / "docs/results" / file).read_text())
+        return f"{match[1]}\n{make(figures)}\n\n{source(figures, file)}\n{match[3]}"
+
+    return MARK.sub(table, text)
+
+
+def main() -> None:
+    stale = []
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        text = path.read_text(encoding="utf-8")
+        if (new := filled(text)) != text:
+            stale.append(path.name)
+            if "--check" not in sys.argv:
+                path.write_text(new, encoding="utf-8")
+    if stale and "--check" in sys.argv:
+        sys.exit(f"{', '.join(stale)}: not what docs/results/ says; run python benchmarks/tables.py")
+
+
+if __name__ == "__main__":
+    main()
