@@ -5,6 +5,8 @@
 #   snakemake                    extract_features and train_fbp
 # How it runs (cores, ...) stands in profiles/default/config.yaml; what is computed, in config.yaml.
 
+from pathlib import Path
+
 from snakemake.exceptions import WorkflowError
 
 from deepfusion.config import check
@@ -53,7 +55,10 @@ rule extract_features:
 rule train_fbp:
     input:
         f"{OUT}/fusion/fbp/metrics.json",
-        expand(f"{OUT}/fusion/fbp/seed{{seed}}/everyone/model.safetensors", seed=CONFIG.protocol.seeds),
+        expand(
+            f"{OUT}/fusion/fbp/seed{{seed}}/everyone/model.safetensors",
+            seed=CONFIG.protocol.seeds,
+        ),
 
 
 rule compare:

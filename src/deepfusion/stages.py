@@ -18,7 +18,7 @@ def digest(*parts: object) -> str:
 
 
 def blocks(clips: int, size: int) -> list[slice]:
-    """The rows of each shard: fixed blocks of the manifest, so that clips added at its end leave the full ones alone."""
+    """Rows of each shard: fixed blocks of the manifest, so that clips added at its end leave the full blocks alone."""
     return [slice(start, min(start + size, clips)) for start in range(0, clips, size)]
 
 

@@ -1,38 +1,43 @@
-# The clips: the demo corpus is generated, a speaker a job; any other corpus is there already.
+# The clips: the demo corpus is generated, one job a speaker; any other corpus is there already.
 
-if CONFIG.corpus.source == "demo":
+GENERATED = CONFIG.corpus.source == "demo"
+
+if GENERATED:
 
     rule demo_speaker:
         output:
-            [f"{OUT}/corpus/clips/{name}" for name in PLAN.demo_clips],
-        params:
-            settings=CONFIG.corpus.demo.model_dump_json(),
+            PLAN.generated,
         log:
-            f"{OUT}/logs/demo.log",
+            f"{OUT}/logs/demo/{{speaker}}.log",
         benchmark:
-            f"{OUT}/benchmarks/demo.tsv"
-        threads: 2
-        resources:
-            mem_mb=1000,
+            f"{OUT}/benchmarks/demo/{{speaker}}.tsv"
         conda:
             "../../envs/deepfusion.yaml"
+        resources:
+            mem_mb=1000,
+        params:
+            folder=lambda wildcards, output: Path(output[0]).parents[1],
+            settings=CONFIG.corpus.demo.model_dump_json(),
         shell:
-            "deepfusion --log {log} demo --settings {params.settings:q} --threads {threads} --out {OUT}/corpus"
+            "deepfusion --log {log} demo --speaker {wildcards.speaker} --settings {params.settings:q}"
+            " --out {params.folder}"
 
 
 rule manifest:
+    input:
+        CORPUS.clips["path"].tolist() if GENERATED else [],
     output:
         f"{OUT}/manifest.csv",
-    params:
-        corpus=CONFIG.corpus.model_dump_json(),
-        clips=PLAN.manifest_digest,
     log:
         f"{OUT}/logs/manifest.log",
     benchmark:
         f"{OUT}/benchmarks/manifest.tsv"
-    resources:
-        mem_mb=500,
     conda:
         "../../envs/deepfusion.yaml"
+    resources:
+        mem_mb=500,
+    params:
+        corpus=CONFIG.corpus.model_dump_json(),
+        clips=PLAN.manifest_digest,
     shell:
         "deepfusion --log {log} manifest --corpus {params.corpus:q} --out {output}"

@@ -7,19 +7,19 @@ rule faces:
     output:
         # `update`: a shard whose key still fits is kept by the command instead of made again.
         update(f"{OUT}/shards/faces/{{shard}}.h5"),
+    log:
+        f"{OUT}/logs/faces/{{shard}}.log",
+    benchmark:
+        f"{OUT}/benchmarks/faces/{{shard}}.tsv"
+    conda:
+        "../../envs/deepfusion.yaml"
+    resources:
+        mem_mb=1000,
     params:
         rows=lambda wildcards: PLAN.rows(wildcards.shard),
         clips=lambda wildcards: PLAN.rows_digest(wildcards.shard),
         settings=CONFIG.faces.model_dump_json(),
         version=VERSIONS["faces"],
-    log:
-        f"{OUT}/logs/faces/{{shard}}.log",
-    benchmark:
-        f"{OUT}/benchmarks/faces/{{shard}}.tsv"
-    resources:
-        mem_mb=1000,
-    conda:
-        "../../envs/deepfusion.yaml"
     shell:
         "deepfusion --log {log} faces --manifest {input.manifest} --rows {params.rows}"
         " --settings {params.settings:q} --out {output}"

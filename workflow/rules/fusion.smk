@@ -6,39 +6,46 @@ rule train:
     input:
         store=rules.store.output,
     output:
-        f"{OUT}/fusion/{{model}}/seed{{seed}}/{{fold}}/predictions.csv",
-        f"{OUT}/fusion/{{model}}/seed{{seed}}/{{fold}}/model.safetensors",
-        f"{OUT}/fusion/{{model}}/seed{{seed}}/{{fold}}/model.json",
-    params:
-        settings=CONFIG.fusion.model_dump_json(by_alias=True),
-        test=lambda wildcards: [f"--test {shlex.quote(who)}" for who in PLAN.test_speakers(wildcards.fold)],
+        model=f"{OUT}/fusion/{{model}}/seed{{seed}}/{{fold}}/model.safetensors",
+        card=f"{OUT}/fusion/{{model}}/seed{{seed}}/{{fold}}/model.json",
+        predictions=f"{OUT}/fusion/{{model}}/seed{{seed}}/{{fold}}/predictions.csv",
     log:
         f"{OUT}/logs/train/{{model}}-seed{{seed}}-{{fold}}.log",
     benchmark:
         f"{OUT}/benchmarks/train/{{model}}-seed{{seed}}-{{fold}}.tsv"
+    conda:
+        "../../envs/deepfusion.yaml"
     threads: 1
     resources:
         mem_mb=3000,
-    conda:
-        "../../envs/deepfusion.yaml"
+        device=CONFIG.device,
+    params:
+        folder=subpath(output.model, parent=True),
+        settings=CONFIG.fusion.model_dump_json(by_alias=True),
+        fold=lambda wildcards: wildcards.fold,
+        test=lambda wildcards: [
+            f"--test {shlex.quote(who)}" for who in PLAN.test_speakers(wildcards.fold)
+        ],
     shell:
         "deepfusion --log {log} train --store {input.store} --model {wildcards.model} --seed {wildcards.seed}"
-        " --fold {wildcards.fold} {params.test} --settings {params.settings:q}"
-        " --device {CONFIG.device} --threads {threads} --out {OUT}/fusion/{wildcards.model}/seed{wildcards.seed}/{wildcards.fold}"
+        " --fold {params.fold} {params.test} --settings {params.settings:q}"
+        " --device {resources.device} --threads {threads} --out {params.folder}"
 
 
 # The model to use on new clips: nobody is left to test it on, so it has no figure of its own.
 use rule train as train_everyone with:
     output:
-        f"{OUT}/fusion/{{model}}/seed{{seed}}/everyone/model.safetensors",
-        f"{OUT}/fusion/{{model}}/seed{{seed}}/everyone/model.json",
-    params:
-        settings=CONFIG.fusion.model_dump_json(by_alias=True),
-        test="",
+        model=f"{OUT}/fusion/{{model}}/seed{{seed}}/everyone/model.safetensors",
+        card=f"{OUT}/fusion/{{model}}/seed{{seed}}/everyone/model.json",
     log:
         f"{OUT}/logs/train/{{model}}-seed{{seed}}-everyone.log",
     benchmark:
         f"{OUT}/benchmarks/train/{{model}}-seed{{seed}}-everyone.tsv"
+    params:
+        folder=subpath(output.model, parent=True),
+        settings=CONFIG.fusion.model_dump_json(by_alias=True),
+        fold="everyone",
+        test="",
 
 
 rule evaluate:
@@ -55,12 +62,14 @@ rule evaluate:
         f"{OUT}/logs/evaluate/{{model}}.log",
     benchmark:
         f"{OUT}/benchmarks/evaluate/{{model}}.tsv"
-    resources:
-        mem_mb=1000,
     conda:
         "../../envs/deepfusion.yaml"
+    resources:
+        mem_mb=1000,
+    params:
+        folder=subpath(output.metrics, parent=True),
     shell:
-        "deepfusion --log {log} evaluate {input} --out {OUT}/fusion/{wildcards.model}"
+        "deepfusion --log {log} evaluate {input} --out {params.folder}"
 
 
 rule results:
@@ -72,9 +81,9 @@ rule results:
         f"{OUT}/logs/results.log",
     benchmark:
         f"{OUT}/benchmarks/results.tsv"
-    resources:
-        mem_mb=500,
     conda:
         "../../envs/deepfusion.yaml"
+    resources:
+        mem_mb=500,
     shell:
         "deepfusion --log {log} results --out {output} {input}"

@@ -9,21 +9,22 @@ rule networks:
         tracks=rules.faces.output,
     output:
         update(expand(f"{OUT}/shards/{{slot}}/{{{{shard}}}}.h5", slot=SLOTS)),
+    log:
+        f"{OUT}/logs/networks/{{shard}}.log",
+    benchmark:
+        f"{OUT}/benchmarks/networks/{{shard}}.tsv"
+    conda:
+        "../../envs/deepfusion.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        device=CONFIG.device,
     params:
         rows=lambda wildcards: PLAN.rows(wildcards.shard),
         settings=PLAN.networks_json,
         fingerprints=PLAN.fingerprints,
         dtype=CONFIG.store.dtype,
         version=VERSIONS["networks"],
-    log:
-        f"{OUT}/logs/networks/{{shard}}.log",
-    benchmark:
-        f"{OUT}/benchmarks/networks/{{shard}}.tsv"
-    threads: 1
-    resources:
-        mem_mb=2000,
-    conda:
-        "../../envs/deepfusion.yaml"
     shell:
         "deepfusion --log {log} networks --manifest {input.manifest} --rows {params.rows} --tracks {input.tracks}"
-        " --settings {params.settings:q} --dtype {params.dtype} --device {CONFIG.device} --threads {threads} {output}"
+        " --settings {params.settings:q} --dtype {params.dtype} --device {resources.device} --threads {threads} {output}"

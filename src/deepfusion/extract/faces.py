@@ -18,11 +18,11 @@ from deepfusion.store.shard import ShardWriter
 # What the columns of a face track mean, for those who read the store with h5py alone.
 MEANING = {
     "time": {"units": "s", "axes": "frame", "description": "presentation time on the clip's clock"},
-    "box": dict(
-        units="px",
-        axes="frame, (left, top, right, bottom)",
-        description="dlib's box in the upright frame; NaN: no face",
-    ),
+    "box": {
+        "units": "px",
+        "axes": "frame, (left, top, right, bottom)",
+        "description": "dlib's box in the upright frame; NaN: no face",
+    },
     "landmarks": {"units": "px", "axes": "frame, point, (x, y)", "description": "iBUG 300-W points; NaN: no face"},
     "score": {"units": "1", "axes": "frame", "description": "dlib's detector score of the chosen face; NaN: no face"},
     "reason": {

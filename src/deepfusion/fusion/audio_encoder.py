@@ -58,7 +58,7 @@ class AudioEncoder(nn.Module):
         """Encode a batch.
 
         Args:
-            spectrogram: (B, F, T) normalised spectrograms, T >= SHORTEST; what stands behind a clip's length is ignored.
+            spectrogram: (B, F, T) normalised spectrograms; what stands behind a clip's length is ignored.
             length: (B,) int64 frames of each clip, SHORTEST at least.
 
         Returns:

@@ -1,4 +1,4 @@
-"""Checkpoints: safetensors with JSON beside them or inside; no pickle, and a kill leaves the old file or the new one."""
+"""Checkpoints: safetensors with JSON beside or inside, never a pickle; a kill leaves the old file or the new one."""
 
 import json
 import os

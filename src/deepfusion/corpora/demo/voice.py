@@ -1,0 +1,180 @@
+"""The demo corpus's sound: nonsense syllables, spoken by a source and a filter.
+
+The source is a train of glottal pulses (Rosenberg's, with jitter and shimmer) or noise; the filter is a cascade of
+formant resonators (Klatt 1980), one for each vowel, faded into one another. A speaker has a base pitch, a length of
+the vocal tract (which scales the formants), a rate and a room noise. A manner of speaking is grossly different from the others
+whoever speaks. Everything random comes from a generator seeded by the clip, so a clip is a pure function of it.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+from scipy.signal import lfilter
+
+RATE = 16000
+"""Samples a second."""
+MANNERS = ("low", "soaring", "whispered", "staccato")
+"""How the voice speaks, by the number s of the plan."""
+
+# First three formants in Hz, an adult's middle values (Peterson and Barney 1952, rounded), and a fourth.
+VOWELS = {
+    "a": (730, 1100, 2450, 3500),
+    "e": (530, 1850, 2500, 3500),
+    "i": (280, 2250, 2900, 3600),
+    "o": (560, 850, 2400, 3400),
+    "u": (310, 870, 2250, 3300),
+}
+BANDWIDTHS = (80.0, 100.0, 140.0, 200.0)
+
+
+class Manner(NamedTuple):
+    """What a manner of speaking does to any voice.
+
+    Attributes:
+        pitch: factor on the speaker's base pitch.
+        rise: octaves the pitch rises from the clip's beginning to its end.
+        vibrato: swing of the pitch at 6 Hz, octaves.
+        breath: share of noise in the source, 0 to 1.
+        syllable: seconds of a syllable.
+        pause: seconds between syllables.
+        formants: factor on the formants.
+        tilt: coefficient of the one-pole low-pass that darkens the sound (positive) or of its opposite (negative).
+    """
+
+    pitch: float
+    rise: float
+    vibrato: float
+    breath: float
+    syllable: float
+    pause: float
+    formants: float
+    tilt: float
+
+
+MANNER = (
+    Manner(pitch=0.75, rise=0.0, vibrato=0.0, breath=0.02, syllable=0.34, pause=0.16, formants=0.92, tilt=0.85),
+    Manner(pitch=1.7, rise=0.7, vibrato=0.12, breath=0.02, syllable=0.40, pause=0.0, formants=1.0, tilt=0.0),
+    Manner(pitch=1.0, rise=0.0, vibrato=0.0, breath=1.0, syllable=0.26, pause=0.04, formants=1.08, tilt=-0.5),
+    Manner(pitch=1.15, rise=-0.1, vibrato=0.0, breath=0.05, syllable=0.075, pause=0.065, formants=1.15, tilt=-0.7),
+)
+
+
+@dataclass(frozen=True)
+class Throat:
+    """A speaker's voice.
+
+    Attributes:
+        pitch: base fundamental frequency, Hz.
+        formants: factor on the formants (a short vocal tract has high ones).
+        rate: factor on the speed of speaking.
+        room: room noise, dB relative to the speech.
+        colour: coefficient of the one-pole filter of the room noise.
+    """
+
+    pitch: float
+    formants: float
+    rate: float
+    room: float
+    colour: float
+
+
+def throat(speaker: int, seed: int) -> Throat:
+    """The voice of a speaker: a pure function of the speaker's number and the corpus's seed."""
+    rng = np.random.default_rng([seed, 3, speaker])
+    size = rng.uniform(-1, 1)  # low voices go with long vocal tracts
+    return Throat(
+        pitch=150 * 2 ** (0.5 * size + rng.uniform(-0.12, 0.12)),
+        formants=1 + 0.09 * size + rng.uniform(-0.03, 0.03),
+        rate=rng.uniform(0.88, 1.14),
+        room=rng.uniform(-44, -28),
+        colour=rng.uniform(0.0, 0.9),
+    )
+
+
+def speech(speaker: int, manner: int, seconds: float, *, seed: int, clip: tuple[int, ...]) -> np.ndarray:
+    """Say random syllables in a manner.
+
+    Args:
+        speaker: the speaker's number.
+        manner: index into `MANNERS`.
+        seconds: length of the clip.
+        seed: the corpus's seed.
+        clip: numbers that tell this clip from all others.
+
+    Returns:
+        (n,) float32 mono at `RATE`, n = seconds * RATE; silence (room noise) first, the loudness is random.
+    """
+    own, how = throat(speaker, seed), MANNER[manner]
+    rng = np.random.default_rng([seed, 4, *clip])
+    n = round(seconds * RATE)
+    envelope, vowels = _syllables(n, own, how, rng)
+    source = (1 - how.breath) * _pulses(n, own, how, rng) + how.breath * 0.5 * rng.standard_normal(n)
+    voiced = np.zeros(n)
+    for name, weight in vowels.items():
+        # The filter runs over the whole source, and its vowel is faded in where it is said: no clicks.
+        scale = own.formants * how.formants * rng.uniform(0.98, 1.02)
+        voiced += weight * _resonate(source, scale * np.array(VOWELS[name]))
+    spoken = _tilted(voiced, how.tilt) * envelope
+    spoken /= np.sqrt(np.mean(spoken[envelope > 0.1] ** 2))
+    room = lfilter([1.0], [1.0, -own.colour], rng.standard_normal(n))
+    spoken += 10 ** (own.room / 20) * room / room.std()
+    loudness = 10 ** (rng.uniform(-26, -19) / 20)
+    loudness = min(loudness, 0.9 / np.abs(spoken).max())
+    return (loudness * spoken).astype(np.float32)
+
+
+def _syllables(n: int, own: Throat, how: Manner, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """When there is sound, (n,) 0..1, and for every vowel the (n,) weight it has: they add up to 1."""
+    envelope = np.zeros(n)
+    at = int(RATE * rng.uniform(0.08, 0.2))
+    names = list(VOWELS)
+    spoken = np.full(n, rng.integers(len(names)))
+    while at < n - 0.06 * RATE:
+        length = int(RATE * how.syllable * rng.uniform(0.85, 1.15) / own.rate)
+        pause = int(RATE * how.pause * rng.uniform(0.85, 1.15) / own.rate)
+        spoken[at:] = rng.integers(len(names))
+        envelope[at : at + length] = rng.uniform(0.75, 1.0)
+        at += length + pause
+    envelope[-int(0.04 * RATE) :] = 0
+    envelope = gaussian_filter1d(envelope, 0.006 * RATE)
+    weights = {
+        name: gaussian_filter1d((spoken == i).astype(float), 0.012 * RATE, mode="nearest")
+        for i, name in enumerate(names)
+        if (spoken == i).any()
+    }
+    return envelope, weights
+
+
+def _pulses(n: int, own: Throat, how: Manner, rng: np.random.Generator) -> np.ndarray:
+    """The derivative of Rosenberg's glottal flow along a pitch contour with jitter and shimmer: (n,)."""
+    t = np.arange(n) / RATE
+    contour = how.rise * t / t[-1] + how.vibrato * np.sin(2 * np.pi * 6 * t + rng.uniform(0, 2 * np.pi))
+    jitter = gaussian_filter1d(rng.standard_normal(n), 0.005 * RATE)
+    pitch = own.pitch * how.pitch * 2 ** (contour + rng.uniform(-0.06, 0.06) + 0.012 * jitter / jitter.std())
+    cycles = np.cumsum(pitch) / RATE
+    phase = cycles % 1
+    opening, closing = 0.4, 0.16
+    flow = np.where(
+        phase < opening,
+        0.5 * (1 - np.cos(np.pi * phase / opening)),
+        np.where(phase < opening + closing, np.cos(np.pi / 2 * (phase - opening) / closing), 0.0),
+    )
+    shimmer = 1 + 0.05 * rng.standard_normal(int(cycles[-1]) + 1)[cycles.astype(int)]
+    pulses = np.diff(flow * shimmer, prepend=0.0)
+    return pulses / pulses.std()
+
+
+def _resonate(source: np.ndarray, formants: np.ndarray) -> np.ndarray:
+    """A cascade of second-order resonators of gain 1 at 0 Hz (Klatt 1980, equation 2)."""
+    for formant, width in zip(formants, BANDWIDTHS, strict=True):
+        c = -np.exp(-2 * np.pi * width / RATE)
+        b = 2 * np.exp(-np.pi * width / RATE) * np.cos(2 * np.pi * formant / RATE)
+        source = lfilter([1 - b - c], [1, -b, -c], source)
+    return source
+
+
+def _tilted(sound: np.ndarray, tilt: float) -> np.ndarray:
+    """Darken (tilt > 0) or brighten (tilt < 0) by one pole or one zero."""
+    return lfilter([1.0], [1.0, -tilt], sound) if tilt > 0 else lfilter([1.0, tilt], [1.0], sound)

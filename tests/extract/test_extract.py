@@ -1,0 +1,210 @@
+"""Clips through all stages of the extraction: what is good stays exact, what is bad is told and stops nobody."""
+
+import time
+
+import numpy as np
+import pytest
+import torch
+from small_corpus import FRAMES, TIMES, write_clips
+
+from deepfusion import FeatureStore
+from deepfusion import spectrogram as spectrograms
+from deepfusion.config import Config, CorpusSettings, FaceSettings, NetworkSettings, SpectrogramSettings, StoreSettings
+from deepfusion.corpora import read_manifest
+from deepfusion.extract.faces import faces_shard
+from deepfusion.extract.networks import network_shards
+from deepfusion.extract.spectrogram import spectrogram_shard
+from deepfusion.extract.store import join
+from deepfusion.faces.warp import warp
+from deepfusion.media import frames, sound
+from deepfusion.networks import catalogue
+from deepfusion.store.shard import read_shard
+
+CPU = torch.device("cpu")
+SLOTS = {"EF-A": NetworkSettings(network="dlib-resnet29"), "EF-B": NetworkSettings(network="sface")}
+BLOCK = 5  # two shards
+
+
+def extract(manifest, results, *, dtype="float32", slots=SLOTS):
+    clips = read_manifest(manifest, labels=None)
+    for i, first in enumerate(range(0, len(clips), BLOCK)):
+        rows = clips.iloc[first : first + BLOCK]
+        shard = {stage: results / "shards" / stage / f"{i:05d}.h5" for stage in ("faces", "spectrogram", *slots)}
+        faces_shard(rows, shard["faces"], settings=FaceSettings())
+        spectrogram_shard(rows, shard["spectrogram"], settings=SpectrogramSettings(), dtype=dtype)
+        outs = {slot: shard[slot] for slot in slots}
+        network_shards(rows, shard["faces"], outs, networks=slots, dtype=dtype, device=CPU)
+    config = Config(
+        corpus=CorpusSettings(name="small", source="manifest", path=str(manifest)),
+        store=StoreSettings(dtype=dtype, clips_per_shard=BLOCK),
+        networks=slots,
+    )
+    join(manifest, results / "shards", results / "features.h5", config=config)
+    return results / "features.h5"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("small")
+    manifest = write_clips(folder)
+    return manifest, extract(manifest, folder / "results")
+
+
+@pytest.fixture(scope="module")
+def store(made):
+    with FeatureStore(made[1]) as opened:
+        yield opened
+
+
+def test_every_clip_has_its_place_and_its_reason(store):
+    table = store.clips
+    assert table.index.tolist() == ["good", "part", "hidden", "mute", "voice", "nobody", "broken", "cut", "other"]
+    assert table["video_status"].to_dict() == {
+        "good": "ok",
+        "part": "ok",
+        "hidden": "ok",
+        "mute": "ok",
+        "voice": "absent",
+        "nobody": "ok",
+        "broken": "failed",
+        "cut": "failed",
+        "other": "ok",
+    }
+    assert table["audio_status"].to_dict() == {
+        "good": "ok",
+        "part": "ok",
+        "hidden": "ok",
+        "mute": "absent",
+        "voice": "ok",
+        "nobody": "ok",
+        "broken": "failed",
+        "cut": "failed",
+        "other": "ok",
+    }
+    assert table.loc[table["video_status"] != "ok", "video_reason"].str.len().min() > 10
+    assert (table.loc[table["video_status"] == "ok", "video_reason"] == "").all()
+    assert table.loc["nobody", ["frames", "faces"]].tolist() == [10, 0]
+    assert table.loc["cut", "frames"] == 0  # nothing of a clip that broke half-way
+
+
+def test_times_are_those_of_the_file(store):
+    assert store["good"]["time"] == pytest.approx(TIMES, abs=1e-3)  # not index / fps
+    assert store["part"]["time"] == pytest.approx([t for t in TIMES if 0.1 <= t < 0.3], abs=1e-3)
+
+
+def test_frames_without_a_face_keep_their_place(store):
+    hidden = store["hidden"]
+    assert np.flatnonzero(~hidden["valid"]).tolist() == [4, 5]
+    assert hidden["reason"].tolist() == [0, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0]
+    for slot in SLOTS:
+        assert np.isnan(hidden[slot][~hidden["valid"]]).all()
+        assert np.isfinite(hidden[slot][hidden["valid"]]).all()
+    assert len(hidden["EF-A"]) == len(hidden["time"]) == FRAMES
+
+
+def test_features_are_those_of_each_frames_own_face(store, made):
+    """Frame by frame, without batches, shards or groups."""
+    clip = store["good"]
+    for slot, settings in SLOTS.items():
+        module, crop = catalogue.load(settings.network), catalogue.CATALOGUE[settings.network].crop
+        for i, frame in enumerate(frames(made[0].parent / "clips/good.mp4")):
+            face = warp(frame.image, clip["box"][i], clip["landmarks"][i], crop)
+            with torch.inference_mode():
+                expected = module(torch.from_numpy(face).permute(2, 0, 1)[None].float())[0].numpy()
+            assert clip[slot][i] == pytest.approx(expected, abs=1e-4 * float(np.abs(expected).max()))
+
+
+def test_a_part_of_a_file_has_the_features_of_those_frames(store):
+    inside = [i for i, t in enumerate(TIMES) if 0.1 <= t < 0.3]
+    for slot in SLOTS:
+        assert np.allclose(store["part"][slot], store["good"][slot][inside], atol=1e-4)
+
+
+def test_the_spectrogram_is_that_of_the_sound(store, made):
+    heard = sound(made[0].parent / "clips/good.mp4")
+    assert np.array_equal(store["good"]["spectrogram"], spectrograms.spectrogram(heard.samples))
+    assert store["good"]["audio_time"][0] == pytest.approx(heard.start + 0.02, abs=1e-9)
+    # 150 Hz, a square wave: the strongest bin is the fundamental.
+    assert store["good"]["spectrogram"].mean(0).argmax() * 20 in (140, 160)
+
+
+def test_the_store_says_what_it_holds(store):
+    assert store.labels == ["happy", "sad"]
+    assert store.networks["EF-A"]["network"] == "dlib-resnet29"
+    assert {"licence", "citation", "fingerprint", "units", "axes"} <= store.networks["EF-B"].keys()
+    assert store.attributes("spectrogram")["shift_ms"] == 10
+    assert Config.model_validate_json(store.attrs["config"]).networks == SLOTS
+    assert store.clips["sha256"].str.len().eq(64).all()
+
+
+def test_a_second_run_keeps_every_shard_and_makes_the_same_store(made, store):
+    manifest, path = made
+    shards = {file: file.stat().st_ino for file in path.parent.glob("shards/*/*.h5")}
+    key = store.attrs["key"]
+    assert len(shards) == 8
+    begun = time.time()
+    extract(manifest, path.parent)
+    assert {file: file.stat().st_ino for file in shards} == shards  # not one was written anew
+    assert all(file.stat().st_mtime >= begun - 1 for file in shards)  # but Snakemake sees them as made
+    with FeatureStore(path) as again:
+        assert again.attrs["key"] == key
+
+
+def test_another_network_recomputes_that_network_alone(made, tmp_path):
+    results = tmp_path / "results"
+    clips = read_manifest(made[0], labels=None).iloc[:2]
+    tracks = results / "faces.h5"
+    faces_shard(clips, tracks, settings=FaceSettings())
+    outs = {slot: results / f"{slot}.h5" for slot in SLOTS}
+
+    def run(slots):
+        network_shards(clips, tracks, outs, networks=slots, dtype="float32", device=CPU)
+        return {slot: path.stat().st_ino for slot, path in outs.items()}
+
+    before = run(SLOTS)
+    after = run({"EF-A": SLOTS["EF-A"], "EF-B": NetworkSettings(network="dlib-resnet29")})
+    assert before["EF-A"] == after["EF-A"]
+    assert before["EF-B"] != after["EF-B"]
+    with read_shard(outs["EF-B"]) as shard:
+        assert shard.columns["EF-B"].attrs["network"] == "dlib-resnet29"
+
+
+def test_changed_bytes_or_settings_make_a_shard_stale(made, tmp_path):
+    manifest = write_clips(tmp_path / "copy")
+    clips = read_manifest(manifest, labels=None).iloc[:1]
+    out = tmp_path / "faces.h5"
+
+    def key(**settings):
+        faces_shard(clips, out, settings=FaceSettings(**settings))
+        with read_shard(out) as shard:
+            return shard.key
+
+    first = key()
+    assert key() == first
+    assert key(threshold=0.1) != first
+    file = tmp_path / "copy/clips/good.mp4"
+    file.write_bytes(file.read_bytes() + b"\0\0\0\x08free")  # an empty box: the same pictures, another file
+    assert key() != first
+
+
+def test_float16_is_close_and_half_the_size(made, store, tmp_path):
+    with FeatureStore(extract(made[0], tmp_path, dtype="float16")) as half:
+        for key in ("EF-A", "EF-B", "spectrogram"):
+            assert half["good"][key].dtype == np.float16
+            assert half["good"][key] == pytest.approx(store["good"][key], rel=1e-3, abs=1e-3)
+
+
+def test_a_file_that_changed_between_the_stages_is_told(made, tmp_path):
+    manifest = write_clips(tmp_path / "copy")
+    clips = read_manifest(manifest, labels=None).iloc[[3]]
+    tracks = tmp_path / "faces.h5"
+    faces_shard(clips, tracks, settings=FaceSettings())
+    good = tmp_path / "copy/clips/good.mp4"
+    good.rename(tmp_path / "copy/clips/mute.mp4")
+    outs = {"EF-A": tmp_path / "EF-A.h5"}
+    network_shards(clips, tracks, outs, networks={"EF-A": SLOTS["EF-A"]}, dtype="float32", device=CPU)
+    with read_shard(outs["EF-A"]) as shard:
+        assert shard.clips.loc["mute", "status"] == "failed"
+        assert "changed" in shard.clips.loc["mute", "reason"]
+        assert len(shard.columns["EF-A"]) == 0
