@@ -95,9 +95,10 @@ def demo(
 ) -> None:
     """Generate one synthetic speaker of the demo corpus."""
     from deepfusion.config import DemoSettings, from_json
-    from deepfusion.corpora.demo import render
+    from deepfusion.corpora.demo.render import generate
 
-    render.generate(out, speaker=speaker, **from_json(DemoSettings, settings).model_dump())
+    made = generate(out, speaker=speaker, **from_json(DemoSettings, settings).model_dump())
+    log.info("%d clips of %s in %s", len(made), speaker, out)
 
 
 @app.command()
@@ -158,10 +159,10 @@ def store(
     out: Out,
 ) -> None:
     """Join the shards of all stages into one feature store."""
-    from deepfusion.config import Config, from_json
+    from deepfusion.config import Extraction, from_json
     from deepfusion.extract.store import join
 
-    join(manifest, shards, out, config=from_json(Config, config))
+    join(manifest, shards, out, config=from_json(Extraction, config))
 
 
 @app.command()

@@ -113,8 +113,8 @@ class ProtocolSettings(Settings):
     models: tuple[ModelName, ...] = Field(get_args(ModelName), min_length=1, description="of the target `compare`")
 
 
-class Config(Settings):
-    """The whole configuration."""
+class Extraction(Settings):
+    """What the feature store depends on."""
 
     corpus: CorpusSettings = CorpusSettings()
     faces: FaceSettings = FaceSettings()
@@ -124,6 +124,11 @@ class Config(Settings):
     )
     spectrogram: SpectrogramSettings = SpectrogramSettings()
     store: StoreSettings = StoreSettings()
+
+
+class Config(Extraction):
+    """The whole configuration."""
+
     fusion: FusionSettings = FusionSettings()
     protocol: ProtocolSettings = ProtocolSettings()
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
@@ -148,8 +153,8 @@ def from_json(kind: type[S], text: str) -> S:
     try:
         return TypeAdapter(kind).validate_json(text)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise UserError(f"settings {text}: {problems}") from None
+        problems = [": ".join([".".join(map(str, e["loc"])), e["msg"]]).lstrip(": ") for e in error.errors()]
+        raise UserError(f"settings {text[:80]}: {'; '.join(problems)}") from None
 
 
 def check(values: Mapping[str, Any], files: Sequence[str | Path] = ()) -> Config:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import pandas as pd
+
 from deepfusion import stages
 from deepfusion.config import Config, CorpusSettings
 from deepfusion.corpora import Corpus, load
@@ -48,17 +50,31 @@ class Plan:
         return f"{self._blocks[shard].start}:{self._blocks[shard].stop}"
 
     def rows_digest(self, shard: str) -> str:
-        """Names what a shard's features depend on in the manifest."""
-        return stages.rows_digest(self.corpus.clips.iloc[self._blocks[shard]])
+        """Names what a shard's features depend on in the manifest: not labels, speakers or splits."""
+        return self._digest(self.corpus.clips.iloc[self._blocks[shard]][["id", "path", "start", "end"]])
 
     def media(self, shard: str) -> list[str]:
         """Files of a shard's clips."""
-        return sorted(set(self.corpus.clips.iloc[self._blocks[shard]]["path"]))
+        return sorted({_here(path) for path in self.corpus.clips.iloc[self._blocks[shard]]["path"]})
+
+    @property
+    def generated(self) -> list[str]:
+        """Files of one generated speaker, {speaker} standing for the name; all speakers have the same."""
+        clips = self.corpus.clips
+        first = clips["speaker"].iloc[0]
+        mine = clips.loc[clips["speaker"] == first, "path"]
+        return [str(Path(_here(path)).parent / Path(path).name.replace(first, "{speaker}")) for path in mine]
 
     @property
     def manifest_digest(self) -> str:
         """Names the resolved manifest."""
-        return stages.digest(self.corpus.clips.astype(str).to_numpy().tolist())
+        return self._digest(self.corpus.clips)
+
+    @staticmethod
+    def _digest(clips: pd.DataFrame) -> str:
+        # Paths as Snakemake knows them, so that a project can be moved.
+        table = clips.assign(path=clips["path"].map(_here)).astype(str)
+        return stages.digest(list(table), table.to_numpy().tolist())
 
     @property
     def networks_json(self) -> str:
@@ -87,6 +103,12 @@ class Plan:
     def test_speakers(self, fold: str) -> list[str]:
         """Who is tested in a fold."""
         return list(self._folds[fold].test)
+
+
+def _here(path: str) -> str:
+    """The path as Snakemake knows it: relative where it lies below the working folder."""
+    here = Path.cwd()
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
 
 
 def load_corpus(settings: CorpusSettings, folder: Path) -> Corpus:

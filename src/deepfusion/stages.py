@@ -6,8 +6,6 @@ Snakemake sees the same things as parameters of the rules. Raise a version when 
 import hashlib
 import json
 
-import pandas as pd
-
 VERSIONS = {"faces": 1, "networks": 1, "spectrogram": 1}
 
 
@@ -25,8 +23,3 @@ def blocks(clips: int, size: int) -> list[slice]:
 def shard_name(index: int) -> str:
     """File name of a shard without its suffix, in the order of the blocks."""
     return f"{index:05d}"
-
-
-def rows_digest(rows: pd.DataFrame) -> str:
-    """Names what the features of a block depend on in the manifest; labels, speakers and splits are not part of it."""
-    return digest(rows[["id", "path", "start", "end"]].astype(str).to_numpy().tolist())

@@ -9,7 +9,14 @@ from small_corpus import FRAMES, TIMES, write_clips
 
 from deepfusion import FeatureStore
 from deepfusion import spectrogram as spectrograms
-from deepfusion.config import Config, CorpusSettings, FaceSettings, NetworkSettings, SpectrogramSettings, StoreSettings
+from deepfusion.config import (
+    CorpusSettings,
+    Extraction,
+    FaceSettings,
+    NetworkSettings,
+    SpectrogramSettings,
+    StoreSettings,
+)
 from deepfusion.corpora import read_manifest
 from deepfusion.extract.faces import faces_shard
 from deepfusion.extract.networks import network_shards
@@ -34,7 +41,7 @@ def extract(manifest, results, *, dtype="float32", slots=SLOTS):
         spectrogram_shard(rows, shard["spectrogram"], settings=SpectrogramSettings(), dtype=dtype)
         outs = {slot: shard[slot] for slot in slots}
         network_shards(rows, shard["faces"], outs, networks=slots, dtype=dtype, device=CPU)
-    config = Config(
+    config = Extraction(
         corpus=CorpusSettings(name="small", source="manifest", path=str(manifest)),
         store=StoreSettings(dtype=dtype, clips_per_shard=BLOCK),
         networks=slots,
@@ -134,7 +141,7 @@ def test_the_store_says_what_it_holds(store):
     assert store.networks["EF-A"]["network"] == "dlib-resnet29"
     assert {"licence", "citation", "fingerprint", "units", "axes"} <= store.networks["EF-B"].keys()
     assert store.attributes("spectrogram")["shift_ms"] == 10
-    assert Config.model_validate_json(store.attrs["config"]).networks == SLOTS
+    assert Extraction.model_validate_json(store.attrs["config"]).networks == SLOTS
     assert store.clips["sha256"].str.len().eq(64).all()
 
 

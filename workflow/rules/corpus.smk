@@ -1,5 +1,7 @@
 # The clips: the demo corpus is generated, one job a speaker; any other corpus is there already.
 
+# A plain name: `ancient(rules.manifest.output)` would make the manifest ancient for every other rule as well.
+MANIFEST = f"{OUT}/manifest.csv"
 GENERATED = CONFIG.corpus.source == "demo"
 
 if GENERATED:
@@ -25,9 +27,11 @@ if GENERATED:
 
 rule manifest:
     input:
-        CORPUS.clips["path"].tolist() if GENERATED else [],
+        [file for shard in PLAN.shards for file in PLAN.media(shard)]
+        if GENERATED
+        else [],
     output:
-        f"{OUT}/manifest.csv",
+        MANIFEST,
     log:
         f"{OUT}/logs/manifest.log",
     benchmark:

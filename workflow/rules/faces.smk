@@ -2,7 +2,7 @@
 # because `rows` says what this shard takes from it.
 rule faces:
     input:
-        manifest=ancient(rules.manifest.output),
+        manifest=ancient(MANIFEST),
         clips=lambda wildcards: PLAN.media(wildcards.shard),
     output:
         # `update`: a shard whose key still fits is kept by the command instead of made again.

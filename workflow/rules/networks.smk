@@ -4,7 +4,7 @@ SLOTS = list(CONFIG.networks)
 
 rule networks:
     input:
-        manifest=ancient(rules.manifest.output),
+        manifest=ancient(MANIFEST),
         clips=lambda wildcards: PLAN.media(wildcards.shard),
         tracks=rules.faces.output,
     output:

@@ -1,7 +1,7 @@
 # Sound -> spectrograms: one job a shard.
 rule spectrogram:
     input:
-        manifest=ancient(rules.manifest.output),
+        manifest=ancient(MANIFEST),
         clips=lambda wildcards: PLAN.media(wildcards.shard),
     output:
         update(f"{OUT}/shards/spectrogram/{{shard}}.h5"),

@@ -1,7 +1,7 @@
 # All shards -> one store that opens as one file.
 rule store:
     input:
-        manifest=rules.manifest.output,
+        manifest=MANIFEST,
         shards=expand(
             f"{OUT}/shards/{{stage}}/{{shard}}.h5",
             stage=["faces", *SLOTS, "spectrogram"],

@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,9 @@ def kinds() -> list[str]:
     return ["manifest", "demo", *sorted(module.name for module in pkgutil.iter_modules(adapters.__path__))]
 
 
-def load(*, kind: str, name: str, path: Path, labels: list[str] | None = None, settings: Any = None) -> Corpus:
+def load(
+    *, kind: str, name: str, path: Path, labels: list[str] | None = None, settings: Mapping[str, Any] | None = None
+) -> Corpus:
     """Say which clips a corpus has; no clip is opened.
 
     Args:
@@ -50,7 +53,7 @@ def load(*, kind: str, name: str, path: Path, labels: list[str] | None = None, s
         path: The manifest; or the folder of an adapter's corpus; or that in which the demo corpus is generated.
         labels: The classes in the order wanted. Default: the adapter's or demo's own; for a manifest those that occur,
             in alphabetical order.
-        settings: Settings of the demo corpus.
+        settings: Of the demo corpus: keyword arguments of `demo.plan`.
 
     Raises:
         UserError: Unknown kind, no such file or folder, no clips in it, or faults of the manifest.
@@ -63,7 +66,7 @@ def load(*, kind: str, name: str, path: Path, labels: list[str] | None = None, s
     if kind == "demo":
         from deepfusion.corpora import demo as source  # heavier than the rest
 
-        clips = source.plan(settings)
+        clips = source.plan(**(settings or {}))
     else:
         source = importlib.import_module(f"deepfusion.corpora.adapters.{kind}")
         if not path.is_dir():

@@ -70,12 +70,14 @@ def read_manifest(path: str | os.PathLike, *, labels: list[str] | None) -> pd.Da
 def write_manifest(path: str | os.PathLike, clips: pd.DataFrame) -> None:
     """Write clips as a manifest that `read_manifest` reads back as they are.
 
-    Paths below the manifest's folder are written relative to it, others absolute.
+    Paths below its folder or below the working folder are written relative to it, so that all can be moved together;
+    others absolute.
     """
-    path = Path(path)
-    folder = absolute(path.parent)
-    files = [Path(absolute(file)) for file in clips["path"]]
-    table = clips.assign(path=[(f.relative_to(folder) if f.is_relative_to(folder) else f).as_posix() for f in files])
+    path = Path(absolute(path))
+    files = [absolute(file) for file in clips["path"]]
+    near = [any(Path(file).is_relative_to(folder) for folder in (path.parent, Path.cwd())) for file in files]
+    files = [os.path.relpath(file, path.parent) if with_it else file for file, with_it in zip(files, near, strict=True)]
+    table = clips.assign(path=[Path(file).as_posix() for file in files])
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
     table.to_csv(part, index=False, encoding="utf-8")

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from deepfusion import __version__, stages
-from deepfusion.config import Config
+from deepfusion.config import Extraction
 from deepfusion.corpora import read_manifest
 from deepfusion.plan import load_corpus
 from deepfusion.report.summary import store_summary
@@ -14,7 +14,7 @@ from deepfusion.store.master import build_store
 log = logging.getLogger(__name__)
 
 
-def join(manifest: Path, shards: Path, out: Path, *, config: Config) -> None:
+def join(manifest: Path, shards: Path, out: Path, *, config: Extraction) -> None:
     """Join the shards of all stages.
 
     Args:

@@ -1,0 +1,218 @@
+"""The workflow as a user runs it: what it makes, what it makes again, and what a kill leaves."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from mediafiles import Video, write
+from small_corpus import portrait, voice, write_clips
+
+from deepfusion import FeatureStore
+
+ROOT = Path(__file__).resolve().parents[2]
+SNAKEMAKE = [str(Path(sys.executable).with_name("snakemake")), "--snakefile", str(ROOT / "Snakefile")]
+ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+pytestmark = pytest.mark.workflow
+
+
+def configured(folder, **groups):
+    config = {
+        "corpus": {"name": "small", "source": "manifest", "path": "manifest.csv"},
+        "networks": {"EF-A": {"network": "dlib-resnet29"}},
+        "store": {"clips_per_shard": 3},
+        "fusion": {"features": ["EF-A"], "epochs": 2, "audio_channels": [4, 4, 4, 4, 4], "reduced": 4, "o": 4},
+        **groups,
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+
+
+def start(folder, *arguments):
+    command = [*SNAKEMAKE, "--directory", str(folder), "--cores", "2", *arguments]
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        env=ENVIRONMENT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def run(folder, *arguments, status=0):
+    """Output of a run."""
+    process = start(folder, *arguments)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == status, output
+    return output
+
+
+def jobs(output):
+    """Rule -> number of jobs, of a run or a dry run."""
+    if "Job stats:" not in output:
+        return {}
+    lines = output.split("Job stats:")[1].split("\n\n")[0].splitlines()[3:]
+    counts = {line.split()[0]: int(line.split()[1]) for line in lines}
+    return {rule: n for rule, n in counts.items() if rule not in ("total", "extract_features", "train_fbp", "compare")}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A corpus whose extraction has run once."""
+    folder = tmp_path_factory.mktemp("made")
+    write_clips(folder)
+    configured(folder)
+    output = run(folder, "extract_features")
+    return folder, output
+
+
+@pytest.fixture
+def project(made, tmp_path):
+    """A copy of it, with times, so that a test may change it."""
+    shutil.copytree(made[0], tmp_path / "project", symlinks=True)
+    return tmp_path / "project"
+
+
+def test_extraction_makes_the_store_and_tells_what_it_skipped(made):
+    folder, output = made
+    assert jobs(output) == {"manifest": 1, "faces": 3, "networks": 3, "spectrogram": 3, "store": 1}
+    with FeatureStore(folder / "results/small/features.h5") as store:
+        assert len(store) == 9
+    for line in (
+        "9 clips, 2 speakers",
+        "broken: video failed: ",
+        "voice: video absent: ",
+        "nobody: no face in any of 10",
+    ):
+        assert line in output
+    assert "broken" in (folder / "results/small/logs/faces/00002.log").read_text()
+
+
+def test_running_again_does_nothing(project):
+    assert "Nothing to be done" in run(project, "extract_features")
+
+
+def test_touching_one_clip_recomputes_its_shard_alone(project):
+    (project / "clips/other.mp4").touch()
+    # Of small files Snakemake compares the content, so that nothing at all is to be done ...
+    assert "Nothing to be done" in run(project, "extract_features")
+    before = {path: path.stat().st_ino for path in project.glob("results/small/shards/*/*.h5")}
+    # ... of large ones the time: three jobs, which find that their keys still fit, and keep what is there.
+    output = run(project, "--max-checksum-file-size", "0", "extract_features")
+    assert jobs(output) == {"faces": 1, "networks": 1, "spectrogram": 1, "store": 1}
+    assert {path: path.stat().st_ino for path in before} == before
+    assert "Nothing to be done" in run(project, "extract_features")
+
+
+def test_a_changed_clip_is_computed_anew(project):
+    write(project / "clips/other.mp4", Video(portrait(7)), voice(pitch=300))
+    run(project, "extract_features")
+    with FeatureStore(project / "results/small/features.h5") as store:
+        assert store.clips.loc["other", "frames"] == 7
+
+
+def test_a_new_clip_at_the_end_computes_its_shard_alone(project):
+    write(project / "clips/new.mp4", Video(portrait(5)), voice())
+    with (project / "manifest.csv").open("a") as file:
+        file.write("new,clips/new.mp4,sad,bert,,\n")
+    output = run(project, "extract_features")
+    assert jobs(output) == {"manifest": 1, "faces": 1, "networks": 1, "spectrogram": 1, "store": 1}
+    with FeatureStore(project / "results/small/features.h5") as store:
+        assert store.clips.index[-1] == "new"
+        assert len(store["new"]["EF-A"]) == 5
+
+
+def test_a_corrected_label_computes_no_feature(project):
+    manifest = project / "manifest.csv"
+    manifest.write_text(manifest.read_text().replace("other,clips/other.mp4,happy", "other,clips/other.mp4,sad"))
+    assert jobs(run(project, "extract_features")) == {"manifest": 1, "store": 1}
+    with FeatureStore(project / "results/small/features.h5") as store:
+        assert store.clips.loc["other", "label"] == "sad"
+
+
+def test_fusion_settings_compute_no_feature(project):
+    configured(project, fusion={"features": ["EF-A"], "lambda": 1.0})
+    assert "Nothing to be done" in run(project, "extract_features")
+
+
+def test_another_network_computes_networks_alone(project):
+    configured(project, networks={"EF-A": {"network": "dlib-resnet29"}, "EF-B": {"network": "sface"}})
+    before = {path: path.stat().st_ino for path in project.glob("results/small/shards/EF-A/*.h5")}
+    output = run(project, "--dry-run", "extract_features")
+    assert jobs(output) == {"networks": 3, "store": 1}
+    run(project, "extract_features")
+    assert {path: path.stat().st_ino for path in before} == before
+    with FeatureStore(project / "results/small/features.h5") as store:
+        assert list(store.networks) == ["EF-A", "EF-B"]
+
+
+def test_a_killed_run_goes_on_to_the_same_store(made, tmp_path):
+    reference, _ = made
+    folder = tmp_path / "killed"
+    folder.mkdir()
+    shutil.copytree(reference / "clips", folder / "clips")
+    shutil.copy(reference / "manifest.csv", folder)
+    configured(folder)
+    for _ in range(2):  # killed with all its jobs, wherever they are
+        process = start(folder, "extract_features")
+        time.sleep(6)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        for path in folder.glob("results/small/shards/*/*.h5"):  # what bears its name is whole
+            assert path.stat().st_size > 0
+        run(folder, "--unlock")
+    run(folder, "--rerun-incomplete", "extract_features")
+    with (
+        FeatureStore(reference / "results/small/features.h5") as whole,
+        FeatureStore(folder / "results/small/features.h5") as resumed,
+    ):
+        for clip in whole:
+            for key in ("EF-A", "time", "spectrogram"):
+                assert clip[key].tobytes() == resumed[clip.id][key].tobytes()
+    assert not list(folder.rglob("*.part"))
+
+
+def test_training_tests_every_speaker_and_leaves_a_model(project):
+    run(project, "train_fbp")
+    fusion = project / "results/small/fusion/fbp"
+    predictions = pd.read_csv(fusion / "predictions.csv")
+    assert sorted(predictions["clip"]) == sorted(pd.read_csv(project / "manifest.csv")["id"])
+    for fold, rows in predictions.groupby("fold"):
+        card = json.loads((fusion / f"seed0/{fold}/model.json").read_text())
+        assert set(rows["speaker"]) == set(card["test_speakers"])
+        assert not set(rows["speaker"]) & set(card["train_speakers"])
+    metrics = json.loads((fusion / "metrics.json").read_text())
+    assert metrics["overall"]["clips"] == 9
+    assert (fusion / "seed0/everyone/model.safetensors").exists()
+    assert "Nothing to be done" in run(project, "train_fbp")
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"faces": {"upsampel": 1}}, "config.yaml:6: faces.upsampel: unknown key; did you mean 'upsample'?"),
+        ({"corpus": {"name": "x", "source": "manifest", "path": "absent.csv"}}, "absent.csv"),
+        ({"networks": {"EF-A": {"network": "sfaec"}}, "fusion": {"features": ["EF-A"]}}, "sface"),
+    ],
+)
+def test_usage_errors_end_before_anything_runs(made, tmp_path, config, message):
+    configured(tmp_path, **config)
+    shutil.copy(made[0] / "manifest.csv", tmp_path)
+    (tmp_path / "clips").symlink_to(made[0] / "clips")
+    output = run(tmp_path, "extract_features", status=1)
+    assert message in output
+    assert "Traceback" not in output
+    assert not (tmp_path / "results").exists()
+
+
+def test_lint_is_clean():
+    assert "good condition" in run(ROOT, "--lint")
