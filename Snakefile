@@ -14,6 +14,9 @@ from deepfusion.errors import UserError
 from deepfusion.plan import Plan
 from deepfusion.stages import VERSIONS
 
+# Jobs share the terminal: they tell their progress in lines, not in bars.
+shell.prefix("set -euo pipefail; export DEEPFUSION_PROGRESS=lines; ")
+
 
 configfile: "config.yaml"
 

@@ -1,12 +1,12 @@
 """Memory and time of streaming one long clip: python benchmarks/media_memory.py --minutes 30.
 
 Writes a 1280x720 H.264 file with AAC sound (10 s of moving noise encoded once, its packets repeated with later
-times), then streams the frames, the sound and the spectrogram in this process, in that order, and prints JSON.
+times), then streams the frames, the sound and the spectrogram in this process, in that order, and writes
+docs/results/media_memory.json.
 The peak includes Python and its libraries; the state before streaming is printed beside it.
 """
 
 import argparse
-import json
 import resource
 import tempfile
 import time
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from provenance import publish
 
 from deepfusion.media import frames, sound
 from deepfusion.spectrogram import spectrogram
@@ -97,7 +98,7 @@ def main() -> None:
         levels = spectrogram(heard.samples, rate=heard.rate)
         result |= {"spectrogram_s": round(time.perf_counter() - began, 1), "windows": len(levels)}
         result["peak_mb"] = peak_mb()
-    print(json.dumps(result, indent=2))
+    publish(Path("docs/results/media_memory.json"), {"figures": result})
 
 
 if __name__ == "__main__":

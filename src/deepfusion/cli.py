@@ -239,6 +239,16 @@ def table(results: Annotated[Path, typer.Argument(help="results.json, as `deepfu
     print(markdown(json.loads(results.read_text())["models"]))
 
 
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of config.yaml, for editors that complete and check it."""
+    import json
+
+    from deepfusion.config import Config
+
+    print(json.dumps(Config.model_json_schema(by_alias=True), indent=1))
+
+
 @app.command("list-networks")
 def list_networks() -> None:
     """List the face networks that a slot can be filled with."""

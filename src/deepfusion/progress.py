@@ -33,8 +33,8 @@ class _Rate(ProgressColumn):
 
 
 def _bar_can_be_drawn() -> bool:
-    # Under Snakemake several commands share the terminal, and their bars would write over each other.
-    return sys.stderr.isatty() and "SNAKEMAKE" not in os.environ
+    # The workflow sets this: its jobs share the terminal, and their bars would write over each other.
+    return sys.stderr.isatty() and os.environ.get("DEEPFUSION_PROGRESS") != "lines"
 
 
 @contextmanager

@@ -151,16 +151,18 @@ def test_covered_faces_are_not_found():
 
 def test_expression_moves_the_landmarks_where_it_should_and_rests_at_both_ends():
     detect = Detector()
-    opening = []
+    opening, width = [], []
     for expression in range(4):
         film = face.film(2, expression, 20, seed=0, clip=(2, expression, 1, 1))
         assert film.visible.all()
         rest, apex = (detect(film.frames[i])[0].landmarks for i in (0, 10))
         eyes = np.linalg.norm(apex[36:42].mean(0) - apex[42:48].mean(0))
         opening.append((apex[66, 1] - apex[62, 1]) / eyes)
+        width.append((apex[54, 0] - apex[48, 0]) / eyes)
         assert np.linalg.norm((apex - apex.mean(0)) - (rest - rest.mean(0)), axis=1).max() > 0.1 * eyes
     astonished, laughing, scowling, puckered = opening
-    assert astonished > laughing > 0.15 > max(scowling, puckered)
+    assert min(astonished, laughing) > 0.2 > max(scowling, puckered)
+    assert width.index(max(width)) == 1 and width.index(min(width)) == 3
 
 
 def test_amplitude_holds_the_apex_half_the_time():

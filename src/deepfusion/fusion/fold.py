@@ -62,9 +62,7 @@ def train_fold(
     known = clips["sha256"].ne("")
     guard(clips[known].reset_index(), train=clips.index[known & ~tested], test=clips.index[known & tested])
 
-    trained = train(
-        name, dataset, train_speakers, settings=settings, seed=seed, device=device, folder=folder / "checkpoints"
-    )
+    trained = train(name, dataset, train_speakers, settings=settings, seed=seed, device=device, folder=folder)
     card = {
         "model": name,
         "labels": dataset.labels,

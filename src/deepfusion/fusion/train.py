@@ -155,7 +155,8 @@ def fit(
         validation_loss = mean_loss(model, dataset, choosing, device) if choosing else None
         history.append({"epoch": epoch, "train_loss": total / len(train), "validation_loss": validation_loss})
         save_progress(checkpoint, model, optimiser, {"key": key, "history": history})
-        log.info("epoch %d: train %.4f, validation %s", epoch, total / len(train), validation_loss)
+        watched = "" if validation_loss is None else f", validation loss {validation_loss:.4f}"
+        log.info("epoch %d: train loss %.4f%s", epoch, total / len(train), watched)
     return history
 
 
@@ -190,7 +191,7 @@ def train(
         settings: Network and training.
         seed: Decides initial weights, batches, dropout and who chooses.
         device: Where to compute.
-        folder: Where checkpoints are kept; they are removed at the end.
+        folder: Where checkpoints are kept until the end.
 
     Raises:
         UserError: The training speakers have no clip with sound or a face.
@@ -223,7 +224,7 @@ def train(
 
     search: list[dict] = []
     epochs = settings.epochs
-    searching, refitting = folder / "search.safetensors", folder / "refit.safetensors"
+    searching, refitting = folder / "search.checkpoint.safetensors", folder / "refit.checkpoint.safetensors"
     if choosing:
         _, search = run(learning, choosing, settings.epochs, searching)
         epochs = min(search, key=lambda epoch: epoch["validation_loss"])["epoch"]

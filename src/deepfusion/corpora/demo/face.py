@@ -34,7 +34,7 @@ ORIGIN = np.array([95.0, -1.0])
 """Place of the cut's first pixel in the portrait (x, y)."""
 
 # The portrait's 68 landmarks (iBUG order, x and y), as dlib's predictor finds them at double size.
-LANDMARKS = np.array(
+LANDMARKS = np.fromstring(
     """
     179.5 104.5  180.0 116.0  181.0 127.0  182.0 138.5  185.0 149.5  191.0 160.0  200.0 168.0  209.0 175.5
     220.5 178.5  232.0 177.0  242.5 171.5  252.5 164.0  260.0 154.5  265.0 144.0  268.0 132.5  270.5 121.0
@@ -45,8 +45,8 @@ LANDMARKS = np.array(
     200.5 139.0  209.0 139.5  218.0 139.5  223.5 141.0  229.5 140.0  237.5 140.5  246.0 141.0  237.5 151.0
     229.0 155.0  222.5 155.5  216.0 154.5  207.5 149.5  203.5 140.5  217.5 143.0  223.5 144.5  229.5 143.5
     243.0 142.0  229.0 150.0  223.0 150.5  217.0 149.5
-    """.split(),
-    dtype=float,
+    """,
+    sep=" ",
 ).reshape(68, 2)
 TEETH = np.array([[214.0, 146.5], [223.0, 147.5], [232.0, 146.5]])
 """Lower edge of the upper teeth: kept in place when the mouth opens, so that teeth do not grow."""
@@ -101,7 +101,7 @@ def apex(expression: int) -> np.ndarray:
         y[CHIN] = -3
     else:  # puckered: eyes shut, mouth small, round and closed
         y[UPPER_LIDS], y[LOWER_LIDS] = 4.0, -0.3
-        x[CORNERS], y[CORNERS] = 13 * inward[CORNERS], 4
+        x[CORNERS], y[CORNERS] = 12 * inward[CORNERS], 4
         x[UPPER_LIP], x[LOWER_LIP] = 0.45 * (MIDDLE[0] - LANDMARKS[[UPPER_LIP, LOWER_LIP], 0])
         x[UPPER_INNER], x[LOWER_INNER] = 0.45 * (MIDDLE[0] - LANDMARKS[[UPPER_INNER, LOWER_INNER], 0])
         y[UPPER_INNER], y[LOWER_INNER] = 3, -2.6
@@ -361,7 +361,7 @@ def film(speaker: int, expression: int, count: int, *, seed: int, clip: tuple[in
             cv2.rectangle(image, (x - 62, y - 70), (x + 62, y + 80), cover.tolist(), -1)
         if face.blur > 0.3:
             image = cv2.GaussianBlur(image, (0, 0), face.blur)
-        image += face.noise * rng.standard_normal(image.shape, dtype=np.float32)
+        image += face.noise * rng.standard_normal((SIZE, SIZE, 1), dtype=np.float32)
         frames[i] = np.clip(image, 0, 255)
     return Film(frames, visible)
 

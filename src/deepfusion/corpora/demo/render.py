@@ -98,7 +98,8 @@ def _write(path: str, frames: np.ndarray, sound: np.ndarray) -> None:
     """Encode (L, SIZE, SIZE, 3) uint8 RGB and (n,) float32 sound."""
     # bitexact keeps version strings and dates out of the file; one thread, so that the machine's cores do not matter.
     with av.open(path, "w", options={"fflags": "+bitexact"}) as container:
-        video = container.add_stream("libx264", rate=FRAME_RATE, options={"crf": "23", "flags": "+bitexact"})
+        quality = {"crf": "23", "preset": "veryfast", "flags": "+bitexact"}
+        video = container.add_stream("libx264", rate=FRAME_RATE, options=quality)
         video.width = video.height = SIZE
         video.pix_fmt = "yuv420p"
         video.codec_context.thread_count = 1

@@ -2,15 +2,16 @@
 
 The source is a train of glottal pulses (Rosenberg's, with jitter and shimmer) or noise; the filter is a cascade of
 formant resonators (Klatt 1980), one for each vowel, faded into one another. A speaker has a base pitch, a length of
-the vocal tract (which scales the formants), a rate and a room noise. A manner of speaking is grossly different from the others
-whoever speaks. Everything random comes from a generator seeded by the clip, so a clip is a pure function of it.
+the vocal tract (which scales the formants), a rate and a room noise. A manner of speaking differs grossly from the
+other manners, whoever speaks. Everything random comes from a generator seeded by the clip, so a clip is a pure
+function of it.
 """
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import uniform_filter1d
 from scipy.signal import lfilter
 
 RATE = 16000
@@ -138,20 +139,22 @@ def _syllables(n: int, own: Throat, how: Manner, rng: np.random.Generator) -> tu
         envelope[at : at + length] = rng.uniform(0.75, 1.0)
         at += length + pause
     envelope[-int(0.04 * RATE) :] = 0
-    envelope = gaussian_filter1d(envelope, 0.006 * RATE)
-    weights = {
-        name: gaussian_filter1d((spoken == i).astype(float), 0.012 * RATE, mode="nearest")
-        for i, name in enumerate(names)
-        if (spoken == i).any()
-    }
+    envelope = _smooth(envelope, 0.006)
+    weights = {name: _smooth((spoken == i).astype(float), 0.012) for i, name in enumerate(names) if (spoken == i).any()}
     return envelope, weights
+
+
+def _smooth(x: np.ndarray, seconds: float) -> np.ndarray:
+    """Blur in time by a triangle of standard deviation `seconds`: two box filters."""
+    width = round(np.sqrt(6) * seconds * RATE)
+    return uniform_filter1d(uniform_filter1d(x, width, mode="nearest"), width, mode="nearest")
 
 
 def _pulses(n: int, own: Throat, how: Manner, rng: np.random.Generator) -> np.ndarray:
     """The derivative of Rosenberg's glottal flow along a pitch contour with jitter and shimmer: (n,)."""
     t = np.arange(n) / RATE
     contour = how.rise * t / t[-1] + how.vibrato * np.sin(2 * np.pi * 6 * t + rng.uniform(0, 2 * np.pi))
-    jitter = gaussian_filter1d(rng.standard_normal(n), 0.005 * RATE)
+    jitter = _smooth(rng.standard_normal(n), 0.005)
     pitch = own.pitch * how.pitch * 2 ** (contour + rng.uniform(-0.06, 0.06) + 0.012 * jitter / jitter.std())
     cycles = np.cumsum(pitch) / RATE
     phase = cycles % 1

@@ -1,0 +1,86 @@
+"""The command line: usage errors are one line and status 2, and what a person sees while it works."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deepfusion.progress import track
+
+DEEPFUSION = str(Path(sys.executable).with_name("deepfusion"))
+
+
+def run(*arguments, cwd):
+    return subprocess.run([DEEPFUSION, *arguments], cwd=cwd, capture_output=True, text=True, check=False)
+
+
+MANIFEST = "path,label,speaker\na.mp4,happy,anna\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["faces", "--manifest", "absent.csv", "--rows", "0:1", "--out", "x.h5"], "absent.csv"),
+        (["faces", "--manifest", "m.csv", "--rows", "0:9", "--out", "x.h5"], "m.csv has 1 rows"),
+        (["faces", "--manifest", "m.csv", "--rows", "0-1", "--out", "x.h5"], "write it as first:last"),
+        (
+            ["faces", "--manifest", "m.csv", "--rows", "0:1", "--out", "x.h5", "--settings", '{"upsampel": 1}'],
+            "upsampel: Extra inputs",
+        ),
+        (["info", "absent.h5"], "absent.h5: there is no such file"),
+        (["info", "m.csv"], "m.csv is damaged or not an HDF5 file"),
+        (["train", "--store", "absent.h5", "--model", "fpb", "--out", "x"], "no model 'fpb'"),
+        (["demo", "--speaker", "s99", "--out", "x"], "no speaker 's99'"),
+    ],
+)
+def test_a_usage_error_is_one_line_and_status_2(tmp_path, arguments, message):
+    (tmp_path / "m.csv").write_text(MANIFEST)
+    (tmp_path / "a.mp4").touch()
+    done = run("--log", "log.txt", *arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert (tmp_path / "log.txt").read_text().strip() == done.stderr.strip()
+    assert not (tmp_path / "x.h5").exists()
+
+
+def test_the_schema_knows_every_group_and_reason(tmp_path):
+    schema = json.loads(run("schema", cwd=tmp_path).stdout)
+    assert set(schema["properties"]) == {
+        "corpus",
+        "faces",
+        "networks",
+        "spectrogram",
+        "store",
+        "fusion",
+        "protocol",
+        "device",
+    }
+    assert "lambda" in schema["$defs"]["FusionSettings"]["properties"]
+
+
+def test_the_networks_are_listed_with_their_terms(tmp_path):
+    text = run("list-networks", cwd=tmp_path).stdout
+    for name in ("dlib-resnet29", "sface", "vgg-face"):
+        assert name in text
+    assert text.count("licence: ") == text.count("cite: ") == 3
+
+
+def test_progress_without_a_terminal_is_lines(capsys):
+    assert list(track([1, 2, 3], "faces 00003", unit="clips")) == [1, 2, 3]
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1  # quick work: only its end is told
+    assert lines[0].startswith("faces 00003: 3/3 clips, ")
+    assert lines[0].endswith(" clips/s, 0 s left")
+
+
+def test_progress_on_a_terminal_is_a_bar(monkeypatch, capsys):
+    monkeypatch.delenv("DEEPFUSION_PROGRESS", raising=False)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert list(track([1, 2], "faces", unit="clips")) == [1, 2]
+    shown = capsys.readouterr().err
+    assert "2/2" in shown
+    assert "clips/s" in shown
