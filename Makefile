@@ -15,8 +15,9 @@ demo: install
 	@echo "store: results/demo/features.h5"
 	@echo "model: results/demo/fusion/fbp/seed0/everyone/model.safetensors"
 
+# One thread for each of the two workers: threads that wait for taken cores are slower than none.
 test: install
-	PATH="$(CURDIR)/$(BIN):$$PATH" pytest -n 2
+	OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" pytest -n 2
 	$(MAKE) reader
 
 # The store's reader in an environment that has numpy, h5py and pandas alone.

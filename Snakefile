@@ -32,7 +32,7 @@ wildcard_constraints:
     shard=r"\d{5}",
     fold=r"fold\d+",
     seed=r"\d+",
-    model="|".join(CONFIG.protocol.models),
+    model=r"[a-z]+",
 
 
 include: "workflow/rules/corpus.smk"
@@ -41,13 +41,6 @@ include: "workflow/rules/networks.smk"
 include: "workflow/rules/spectrogram.smk"
 include: "workflow/rules/store.smk"
 include: "workflow/rules/fusion.smk"
-
-
-rule all:
-    default_target: True
-    input:
-        rules.store.output,
-        f"{OUT}/fusion/fbp/metrics.json",
 
 
 rule extract_features:
@@ -67,3 +60,10 @@ rule train_fbp:
 rule compare:
     input:
         f"{OUT}/fusion/results.json",
+
+
+rule all:
+    default_target: True
+    input:
+        rules.extract_features.input,
+        rules.train_fbp.input,

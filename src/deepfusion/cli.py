@@ -104,9 +104,12 @@ def demo(
 @app.command()
 def faces(manifest: Manifest, rows: Rows, out: Out, settings: SettingsText = "{}") -> None:
     """Find faces and follow one person through each clip of a block."""
+    import cv2
+
     from deepfusion.config import FaceSettings, from_json
     from deepfusion.extract.faces import faces_shard
 
+    cv2.setNumThreads(1)  # cores are for other shards
     faces_shard(_rows(manifest, rows), out, settings=from_json(FaceSettings, settings))
 
 
@@ -133,12 +136,14 @@ def networks(
     threads: Threads = 1,
 ) -> None:
     """Run the face networks over the followed faces of a block, one decoding for all of them."""
+    import cv2
     import torch
 
     from deepfusion.config import Networks, from_json
     from deepfusion.extract.networks import network_shards
     from deepfusion.networks import inference
 
+    cv2.setNumThreads(threads)
     torch.set_num_threads(threads)
     chosen = from_json(Networks, settings)
     network_shards(
