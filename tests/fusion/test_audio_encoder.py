@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from deepfusion.fusion.audio_encoder import SHORTEST, AudioEncoder, output_length
+from deepfusion.fusion.audio_encoder import SHORTEST, AudioEncoder, LocalResponseNorm, output_length
 
 CHANNELS = (6, 8, 10, 10, 7)
 
@@ -72,3 +72,11 @@ def test_the_gradient_ignores_the_padding():
     vectors.square().sum().backward()
     assert padded.grad[0, :, 150:].abs().max() == 0
     assert padded.grad[0, :, :100].abs().max() > 0
+
+
+@pytest.mark.parametrize("channels", [1, 4, 24])
+def test_local_response_norm_is_torchs(channels):
+    x = 100 * torch.randn(2, channels, 5, 7, dtype=torch.float64)  # large: the norm is far from 1
+    expected = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)(x)
+    assert (expected / x).min() < 0.8
+    assert torch.allclose(LocalResponseNorm(channels).double()(x), expected, rtol=1e-6)

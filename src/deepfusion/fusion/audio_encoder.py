@@ -30,6 +30,28 @@ def output_length(length: Tensor) -> Tensor:
 SHORTEST = next(t for t in range(1, 1000) if output_length(torch.tensor(t)) == 1)
 
 
+class LocalResponseNorm(nn.Module):
+    """AlexNet's LRN: x / (1 + alpha / n * sum of x^2 over the n nearest channels)^beta, n 5, alpha 1e-4, beta 0.75.
+
+    The same as `torch.nn.LocalResponseNorm(5)`, which takes half of the encoder's time on a CPU: its sum runs as a pooling
+    in three dimensions, this one as a product with a band matrix.
+
+    Args:
+        channels: C.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        channel = torch.arange(channels)
+        near = (channel[:, None] - channel).abs() <= 2
+        self.register_buffer("window", 1e-4 / 5 * near.float()[:, :, None, None], persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        root = (1 + F.conv2d(x.square(), self.window)).rsqrt()
+        return x * root * root.sqrt()  # to the power of -0.75
+
+
 class AudioEncoder(nn.Module):
     """Spectrograms of a batch -> one vector for every position in frequency and time.
 
@@ -48,7 +70,10 @@ class AudioEncoder(nn.Module):
             nn.Conv2d(i, o, kernel, stride, padding)
             for i, o, (kernel, stride, padding, _, _) in zip(inputs, channels, LAYERS, strict=True)
         )
-        self.norm = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)
+        self.norms = nn.ModuleList(
+            LocalResponseNorm(o) if norm else nn.Identity()
+            for o, (_, _, _, norm, _) in zip(channels, LAYERS, strict=True)
+        )
         self.channels = channels[-1]
         for convolution in self.convolutions:  # He et al. 2015: keeps the signal alive through five ReLU layers
             nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
@@ -66,11 +91,13 @@ class AudioEncoder(nn.Module):
             (L,) int64, the row of the batch that each vector belongs to.
         """
         x = spectrogram[:, None]  # (B, 1, F, T)
-        for convolution, (kernel, stride, padding, norm, pool) in zip(self.convolutions, LAYERS, strict=True):
+        for convolution, norm, (kernel, stride, padding, _, pool) in zip(
+            self.convolutions, self.norms, LAYERS, strict=True
+        ):
             inside = torch.arange(x.shape[3], device=x.device) < length[:, None]  # (B, T)
             x = convolution(x.masked_fill(~inside[:, None, None], 0))
             length = (length + 2 * padding - kernel) // stride + 1
-            x = F.relu(self.norm(x) if norm else x)
+            x = F.relu(norm(x))
             if pool:
                 x = F.max_pool2d(x, POOL, POOL_STRIDE)
                 length = (length - POOL) // POOL_STRIDE + 1
