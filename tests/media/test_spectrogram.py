@@ -1,6 +1,7 @@
 import csv
 import tracemalloc
 
+import librosa
 import numpy as np
 import pytest
 
@@ -115,3 +116,14 @@ def test_real_voice(javsed):
     assert levels.shape == (1 + (len(heard.samples) - 640) // 160, 200)
     assert np.abs(levels[100:110] - reference(heard.samples[16000 : 16000 + 640 + 9 * 160])).max() < 1e-2
     assert times(len(levels), start=heard.start)[-1] < heard.start + float(known["dur_audio"])
+
+
+def test_levels_are_those_of_librosa():
+    """librosa centres a window of 640 in its 800 points, which moves every window by 80 samples and no magnitude."""
+    samples = np.random.default_rng(5).normal(0, 0.1, 16000).astype(np.float32)
+    around = np.pad(samples, 80)
+    transform = librosa.stft(around, n_fft=800, hop_length=160, win_length=640, window="hamming", center=False)
+    full_scale = librosa.filters.get_window("hamming", 640).sum() / 2
+    expected = librosa.amplitude_to_db(np.abs(transform[:200]), ref=full_scale, amin=1e-5 * full_scale, top_db=None)
+    assert spectrogram(samples).shape == expected.T.shape
+    assert spectrogram(samples) == pytest.approx(expected.T, abs=1e-3)

@@ -33,8 +33,8 @@ SHORTEST = next(t for t in range(1, 1000) if output_length(torch.tensor(t)) == 1
 class LocalResponseNorm(nn.Module):
     """AlexNet's LRN: x / (1 + alpha / n * sum of x^2 over the n nearest channels)^beta, n 5, alpha 1e-4, beta 0.75.
 
-    The same as `torch.nn.LocalResponseNorm(5)`, which takes half of the encoder's time on a CPU: its sum runs as a pooling
-    in three dimensions, this one as a product with a band matrix.
+    The same as `torch.nn.LocalResponseNorm(5)`, which takes half of the encoder's time on a CPU: its sum runs as a
+    pooling in three dimensions, this one as a product with a band matrix.
 
     Args:
         channels: C.
