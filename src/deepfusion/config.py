@@ -25,7 +25,7 @@ class DemoSettings(Settings):
     """The generated corpus."""
 
     speakers: int = Field(8, ge=2, description="synthetic speakers")
-    takes: int = Field(3, ge=1, description="clips a speaker for each pair of face and voice")
+    takes: int = Field(2, ge=1, description="clips a speaker for each pair of face and voice")
     seed: int = Field(0, ge=0)
 
 
@@ -107,8 +107,8 @@ class FusionSettings(Settings):
 class ProtocolSettings(Settings):
     """How training and test speakers are parted, and what is compared."""
 
-    folds: Literal["loso", "kfold"] = Field("loso", description="leave one speaker out, or k folds by speaker")
-    k: int = Field(5, ge=2, description="number of folds of kfold")
+    folds: Literal["loso", "kfold"] = Field("kfold", description="k folds by speaker, or leave one speaker out")
+    k: int = Field(4, ge=2, description="number of folds of kfold")
     seeds: tuple[int, ...] = Field((0,), min_length=1)
     models: tuple[ModelName, ...] = Field(get_args(ModelName), min_length=1, description="of the target `compare`")
 

@@ -28,7 +28,7 @@ CITATION = (
 LICENCE = "The portrait is in the public domain (NASA); what is generated from it may be used freely."
 
 
-def plan(*, speakers: int = 8, takes: int = 3, seed: int = 0) -> pd.DataFrame:
+def plan(*, speakers: int = 8, takes: int = 2, seed: int = 0) -> pd.DataFrame:
     """The clips of the demo corpus, known without generating one.
 
     Args:
