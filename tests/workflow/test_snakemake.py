@@ -30,6 +30,7 @@ def configured(folder, **groups):
         "networks": {"EF-A": {"network": "dlib-resnet29"}},
         "store": {"clips_per_shard": 3},
         "fusion": {"features": ["EF-A"], "epochs": 2, "audio_channels": [4, 4, 4, 4, 4], "reduced": 4, "o": 4},
+        "protocol": {"folds": "loso"},
         **groups,
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
@@ -212,6 +213,12 @@ def test_usage_errors_end_before_anything_runs(made, tmp_path, config, message):
     assert message in output
     assert "Traceback" not in output
     assert not (tmp_path / "results").exists()
+
+
+def test_folds_that_do_not_fit_are_told_and_hinder_no_extraction(project):
+    configured(project, protocol={"folds": "kfold", "k": 4})
+    assert "Nothing to be done" in run(project, "extract_features")
+    assert "k = 4 folds do not fit 2 speakers" in run(project, "train_fbp", status=1)
 
 
 def test_lint_is_clean():

@@ -50,8 +50,9 @@ use rule train as train_everyone with:
 
 rule evaluate:
     input:
-        expand(
-            f"{OUT}/fusion/{{{{model}}}}/seed{{seed}}/{{fold}}/predictions.csv",
+        # A function: extraction must not fail where the folds do not fit the speakers.
+        lambda wildcards: expand(
+            f"{OUT}/fusion/{wildcards.model}/seed{{seed}}/{{fold}}/predictions.csv",
             seed=CONFIG.protocol.seeds,
             fold=PLAN.folds,
         ),

@@ -4,7 +4,7 @@ import hashlib
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +77,16 @@ def groups(items: Iterable, size: int = FRAMES_AT_A_TIME) -> Iterator[list]:
         yield group
 
 
-def report(shard: Path) -> None:
-    """Log what became of the clips of a shard: how many are done, and each other one with its reason."""
+def report(shard: Path, *, told: Collection[str] = ()) -> None:
+    """Log what became of the clips of a shard: how many are done, and each other one with its reason.
+
+    Args:
+        shard: A finished shard.
+        told: Clips that an earlier stage has reported already.
+    """
     with read_shard(shard) as done:
         counts = Counter(done.clips["status"])
         log.info("%s: %s", shard, ", ".join(f"{n} {status}" for status, n in counts.items()))
         for id_, clip in done.clips[done.clips["status"] != "ok"].iterrows():
-            log.warning("%s %s: %s: %s", done.stage, id_, clip["status"], clip["reason"])
+            if id_ not in told:
+                log.warning("%s %s: %s: %s", done.stage, id_, clip["status"], clip["reason"])

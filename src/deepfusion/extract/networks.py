@@ -71,8 +71,9 @@ def network_shards(
             else:
                 for run in runs:
                     run.shard.end(status=status["status"], reason=status["reason"])
+        told = faces.clips.index[faces.clips["status"] != "ok"]
     for run in runs:
-        report(run.out)
+        report(run.out, told=told)
 
 
 def _weights(settings: NetworkSettings) -> Path | None:
