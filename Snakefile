@@ -23,7 +23,8 @@ configfile: "config.yaml"
 
 try:
     PLAN = Plan(check(config, workflow.configfiles))
-    CONFIG, CORPUS, OUT = PLAN.config, PLAN.corpus, str(PLAN.folder)
+    CONFIG, OUT, FINGERPRINTS = PLAN.config, str(PLAN.folder), PLAN.fingerprints
+    SHARDS = PLAN.shards
 except UserError as error:
     raise WorkflowError(str(error)) from None
 

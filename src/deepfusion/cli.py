@@ -23,7 +23,6 @@ Manifest = Annotated[Path, typer.Option(help="Resolved manifest, as `deepfusion 
 Rows = Annotated[str, typer.Option(help="Rows of the manifest, first:last, the last not included.")]
 SettingsText = Annotated[str, typer.Option("--settings", help="JSON, like the group in config.yaml; else defaults.")]
 Out = Annotated[Path, typer.Option(help="File to write.")]
-Log = Annotated[Path | None, typer.Option(help="Also write what happens into this file.")]
 Dtype = Annotated[str, typer.Option(help="float32 or float16, of the stored values.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 Threads = Annotated[int, typer.Option(help="CPU threads.", min=1)]

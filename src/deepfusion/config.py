@@ -174,23 +174,6 @@ def check(values: Mapping[str, Any], files: Sequence[str | Path] = ()) -> Config
         raise UserError("\n".join(_problem(details, lines) for details in error.errors())) from None
 
 
-def read_config(path: Path) -> Config:
-    """Read and check one configuration file.
-
-    Raises:
-        UserError: See `check`; also a file that is absent or is not YAML.
-    """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such configuration file") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: a configuration is a mapping of groups, not a {type(values).__name__}")
-    return check(values, [path])
-
-
 def _problem(details: Mapping[str, Any], files: list[tuple[str | Path, dict[tuple, int]]]) -> str:
     place = tuple(part for part in details["loc"] if part != "[key]")
     message = details["msg"].removeprefix("Value error, ")

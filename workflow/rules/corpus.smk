@@ -27,9 +27,7 @@ if GENERATED:
 
 rule manifest:
     input:
-        [file for shard in PLAN.shards for file in PLAN.media(shard)]
-        if GENERATED
-        else [],
+        [file for shard in SHARDS for file in PLAN.media(shard)] if GENERATED else [],
     output:
         MANIFEST,
     log:

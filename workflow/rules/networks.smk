@@ -22,7 +22,7 @@ rule networks:
     params:
         rows=lambda wildcards: PLAN.rows(wildcards.shard),
         settings=PLAN.networks_json,
-        fingerprints=PLAN.fingerprints,
+        fingerprints=FINGERPRINTS,
         dtype=CONFIG.store.dtype,
         version=VERSIONS["networks"],
     shell:

@@ -5,7 +5,7 @@ rule store:
         shards=expand(
             f"{OUT}/shards/{{stage}}/{{shard}}.h5",
             stage=["faces", *SLOTS, "spectrogram"],
-            shard=PLAN.shards,
+            shard=SHARDS,
         ),
     output:
         f"{OUT}/features.h5",

@@ -1,6 +1,5 @@
 """What the stages of the extraction share: keys, kept shards, segments, the report at the end."""
 
-import hashlib
 import logging
 import os
 from collections import Counter
@@ -13,6 +12,7 @@ import pandas as pd
 
 from deepfusion import stages
 from deepfusion.config import Settings
+from deepfusion.corpora import sha256
 from deepfusion.errors import UserError
 from deepfusion.store.shard import read_shard
 
@@ -22,11 +22,10 @@ log = logging.getLogger(__name__)
 FRAMES_AT_A_TIME = 32
 
 
-def sha256(path: Path) -> str:
-    """Hash of a file's bytes, "" if it cannot be read (the clip then fails when it is opened)."""
+def hash_of(path: str) -> str:
+    """SHA-256 of a clip's file, "" if it cannot be read (the clip then fails when it is opened)."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256(path)
     except OSError:
         return ""
 

@@ -8,7 +8,7 @@ import pandas as pd
 from deepfusion import media
 from deepfusion.config import FaceSettings
 from deepfusion.errors import ClipError
-from deepfusion.extract.common import groups, kept, report, segment, sha256, shard_key
+from deepfusion.extract.common import groups, hash_of, kept, report, segment, shard_key
 from deepfusion.faces.detect import Detector
 from deepfusion.faces.follow import follow
 from deepfusion.faces.track import COLUMNS, Choice, Reason, collect
@@ -49,7 +49,7 @@ def faces_shard(clips: pd.DataFrame, out: Path, *, settings: FaceSettings) -> No
         out: The shard.
         settings: How faces are found and followed.
     """
-    hashes = [sha256(Path(path)) for path in clips["path"]]
+    hashes = [hash_of(path) for path in clips["path"]]
     key = shard_key("faces", clips, hashes, settings)
     if kept(out, key):
         return

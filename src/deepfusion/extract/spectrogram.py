@@ -10,7 +10,7 @@ from deepfusion import media
 from deepfusion import spectrogram as spectrograms
 from deepfusion.config import SpectrogramSettings
 from deepfusion.errors import ClipError
-from deepfusion.extract.common import kept, report, segment, sha256, shard_key
+from deepfusion.extract.common import hash_of, kept, report, segment, shard_key
 from deepfusion.progress import track
 from deepfusion.store.shard import ShardWriter
 
@@ -24,7 +24,7 @@ def spectrogram_shard(clips: pd.DataFrame, out: Path, *, settings: SpectrogramSe
         settings: Window, shift, DFT, bins, floor.
         dtype: float32 or float16, of the stored values.
     """
-    hashes = [sha256(Path(path)) for path in clips["path"]]
+    hashes = [hash_of(path) for path in clips["path"]]
     key = shard_key("spectrogram", clips, hashes, settings, dtype)
     if kept(out, key):
         return

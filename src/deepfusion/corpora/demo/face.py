@@ -53,7 +53,7 @@ TEETH = np.array([[214.0, 146.5], [223.0, 147.5], [232.0, 146.5]])
 MIDDLE = np.array([225.5, 120.0])
 """Centre of the face in the portrait."""
 
-BROWS, EYES, NOSE, MOUTH = slice(17, 27), slice(36, 48), slice(27, 36), slice(48, 68)
+BROWS, NOSE, MOUTH = slice(17, 27), slice(27, 36), slice(48, 68)
 UPPER_LIDS, LOWER_LIDS = [37, 38, 43, 44], [40, 41, 46, 47]
 CORNERS = [48, 60, 54, 64]
 UPPER_LIP, LOWER_LIP = [49, 50, 51, 52, 53], [55, 56, 57, 58, 59]
