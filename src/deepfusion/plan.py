@@ -77,6 +77,22 @@ class Plan:
         return stages.digest(list(table), table.to_numpy().tolist())
 
     @property
+    def _not_ours(self) -> set[str]:
+        """Settings of another kind of corpus: they must make nothing stale."""
+        return set() if self.config.corpus.source == "demo" else {"demo"}
+
+    @property
+    def corpus_json(self) -> str:
+        """What the manifest depends on, as `deepfusion manifest` takes it."""
+        return self.config.corpus.model_dump_json(exclude=self._not_ours)
+
+    @property
+    def extraction_json(self) -> str:
+        """What the store depends on, as `deepfusion store` takes it."""
+        others = {"fusion": True, "protocol": True, "device": True, "corpus": self._not_ours}
+        return self.config.model_dump_json(exclude={name: part for name, part in others.items() if part})
+
+    @property
     def networks_json(self) -> str:
         """The slots, as `deepfusion networks` takes them."""
         return json.dumps({slot: settings.model_dump() for slot, settings in self.config.networks.items()})

@@ -145,6 +145,12 @@ def test_fusion_settings_compute_no_feature(project):
     assert "Nothing to be done" in run(project, "extract_features")
 
 
+def test_settings_of_another_corpus_compute_nothing(project):
+    corpus = {"name": "small", "source": "manifest", "path": "manifest.csv", "demo": {"takes": 9}}
+    configured(project, corpus=corpus)
+    assert "Nothing to be done" in run(project, "extract_features")
+
+
 def test_another_network_computes_networks_alone(project):
     configured(project, networks={"EF-A": {"network": "dlib-resnet29"}, "EF-B": {"network": "sface"}})
     before = {path: path.stat().st_ino for path in project.glob("results/small/shards/EF-A/*.h5")}

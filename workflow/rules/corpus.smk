@@ -39,7 +39,7 @@ rule manifest:
     resources:
         mem_mb=500,
     params:
-        corpus=CONFIG.corpus.model_dump_json(),
+        corpus=PLAN.corpus_json,
         clips=PLAN.manifest_digest,
     shell:
         "deepfusion --log {log} manifest --corpus {params.corpus:q} --out {output}"

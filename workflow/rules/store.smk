@@ -19,9 +19,7 @@ rule store:
         mem_mb=1000,
     params:
         shards=lambda wildcards, input: Path(input.shards[0]).parents[1],
-        config=CONFIG.model_dump_json(
-            exclude={"fusion", "protocol", "device"}, by_alias=True
-        ),
+        config=PLAN.extraction_json,
     shell:
         "deepfusion --log {log} store --manifest {input.manifest} --shards {params.shards} --config {params.config:q}"
         " --out {output}"
