@@ -1,10 +1,25 @@
-"""A few generated clips, good and bad, and their manifest. The face is a public-domain portrait (NASA)."""
+"""A few generated clips, good and bad, and what becomes of them. The face is a public-domain portrait (NASA)."""
 
 from pathlib import Path
 
 import numpy as np
 import skimage.data
+import torch
 from mediafiles import Audio, Video, numbered, write
+
+from deepfusion.config import (
+    CorpusSettings,
+    Extraction,
+    FaceSettings,
+    NetworkSettings,
+    SpectrogramSettings,
+    StoreSettings,
+)
+from deepfusion.corpora import read_manifest
+from deepfusion.extract.faces import faces_shard
+from deepfusion.extract.networks import network_shards
+from deepfusion.extract.spectrogram import spectrogram_shard
+from deepfusion.extract.store import join
 
 FRAMES = 12
 # Uneven on purpose: a variable frame rate.
@@ -57,3 +72,26 @@ def write_clips(folder: Path) -> Path:
     manifest = folder / "manifest.csv"
     manifest.write_text("\n".join(rows) + "\n")
     return manifest
+
+
+CPU = torch.device("cpu")
+SLOTS = {"EF-A": NetworkSettings(network="dlib-resnet29"), "EF-B": NetworkSettings(network="sface")}
+BLOCK = 5  # two shards
+
+
+def extract(manifest, results, *, dtype="float32", slots=SLOTS):
+    clips = read_manifest(manifest, labels=None)
+    for i, first in enumerate(range(0, len(clips), BLOCK)):
+        rows = clips.iloc[first : first + BLOCK]
+        shard = {stage: results / "shards" / stage / f"{i:05d}.h5" for stage in ("faces", "spectrogram", *slots)}
+        faces_shard(rows, shard["faces"], settings=FaceSettings())
+        spectrogram_shard(rows, shard["spectrogram"], settings=SpectrogramSettings(), dtype=dtype)
+        outs = {slot: shard[slot] for slot in slots}
+        network_shards(rows, shard["faces"], outs, networks=slots, dtype=dtype, device=CPU)
+    config = Extraction(
+        corpus=CorpusSettings(name="small", source="manifest", path=str(manifest)),
+        store=StoreSettings(dtype=dtype, clips_per_shard=BLOCK),
+        networks=slots,
+    )
+    join(manifest, results / "shards", results / "features.h5", config=config)
+    return results / "features.h5"

@@ -5,49 +5,22 @@ import time
 import numpy as np
 import pytest
 import torch
-from small_corpus import FRAMES, TIMES, write_clips
+from small_corpus import CPU, FRAMES, SLOTS, TIMES, extract, write_clips
 
 from deepfusion import FeatureStore
 from deepfusion import spectrogram as spectrograms
 from deepfusion.config import (
-    CorpusSettings,
     Extraction,
     FaceSettings,
     NetworkSettings,
-    SpectrogramSettings,
-    StoreSettings,
 )
 from deepfusion.corpora import read_manifest
 from deepfusion.extract.faces import faces_shard
 from deepfusion.extract.networks import network_shards
-from deepfusion.extract.spectrogram import spectrogram_shard
-from deepfusion.extract.store import join
 from deepfusion.faces.warp import warp
 from deepfusion.media import frames, sound
 from deepfusion.networks import catalogue
 from deepfusion.store.shard import read_shard
-
-CPU = torch.device("cpu")
-SLOTS = {"EF-A": NetworkSettings(network="dlib-resnet29"), "EF-B": NetworkSettings(network="sface")}
-BLOCK = 5  # two shards
-
-
-def extract(manifest, results, *, dtype="float32", slots=SLOTS):
-    clips = read_manifest(manifest, labels=None)
-    for i, first in enumerate(range(0, len(clips), BLOCK)):
-        rows = clips.iloc[first : first + BLOCK]
-        shard = {stage: results / "shards" / stage / f"{i:05d}.h5" for stage in ("faces", "spectrogram", *slots)}
-        faces_shard(rows, shard["faces"], settings=FaceSettings())
-        spectrogram_shard(rows, shard["spectrogram"], settings=SpectrogramSettings(), dtype=dtype)
-        outs = {slot: shard[slot] for slot in slots}
-        network_shards(rows, shard["faces"], outs, networks=slots, dtype=dtype, device=CPU)
-    config = Extraction(
-        corpus=CorpusSettings(name="small", source="manifest", path=str(manifest)),
-        store=StoreSettings(dtype=dtype, clips_per_shard=BLOCK),
-        networks=slots,
-    )
-    join(manifest, results / "shards", results / "features.h5", config=config)
-    return results / "features.h5"
 
 
 @pytest.fixture(scope="module")
