@@ -38,6 +38,6 @@ def test_commands_of_the_readme_exist(pytestconfig):
 
     known = {command.name or command.callback.__name__ for command in app.registered_commands}
     text = (pytestconfig.rootpath / "README.md").read_text()
-    assert set(re.findall(r"deepfusion ([a-z][a-z-]+)", text)) <= known
+    assert set(re.findall(r"`deepfusion\s+([a-z][a-z-]+)", text)) <= known
     row = text.split("also runs by hand")[1].split("and `info`")[0]
     assert set(re.findall(r"`([a-z-]+)`", row)) <= known

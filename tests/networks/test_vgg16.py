@@ -154,7 +154,7 @@ class Code:
 def test_code_in_the_file_is_not_run(tmp_path):
     trap = tmp_path / "trap"
     assert "without running code" in refusal(saved(tmp_path / "a.pth", {"conv1_1.weight": Code(trap)}))
-    (tmp_path / "b.pth").write_bytes(pickle.dumps(Code(trap)))
+    (tmp_path / "b.pth").write_bytes(pickle.dumps(Code(trap), protocol=2))
     assert "without running code" in refusal(tmp_path / "b.pth")
     assert not trap.exists()
 
