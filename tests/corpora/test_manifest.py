@@ -198,3 +198,9 @@ def test_symbolic_links_keep_their_names(write, tmp_path):
 def test_sha256_of_a_known_text(tmp_path):
     (tmp_path / "x").write_bytes(b"abc")  # the example of FIPS 180-2
     assert sha256(tmp_path / "x") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_the_id_of_an_absolute_path_is_the_files_name(tmp_path):
+    (tmp_path / "a.b.mp4").touch()
+    (tmp_path / "m.csv").write_text(f"path,label,speaker\n{tmp_path}/a.b.mp4,sad,anna\n")
+    assert read_manifest(tmp_path / "m.csv", labels=None)["id"].tolist() == ["a.b"]

@@ -50,7 +50,7 @@ def read_manifest(path: str | os.PathLike, *, labels: list[str] | None) -> pd.Da
             problems.append((line, f"{len(cells)} cells where the header has {len(header)}: quote a cell with commas"))
             continue
         row = dict(zip(header, cells, strict=True))
-        row["id"] = row.get("id") or Path(row["path"]).with_suffix("").as_posix()
+        row["id"] = row.get("id") or _default_id(Path(row["path"]))
         found = _row_problems(row, folder=path.parent, labels=labels)
         if row["path"] and row["id"] in line_of:
             found.append(
@@ -82,6 +82,11 @@ def write_manifest(path: str | os.PathLike, clips: pd.DataFrame) -> None:
     part = path.with_name(f"{path.name}.part")
     table.to_csv(part, index=False, encoding="utf-8")
     part.replace(path)
+
+
+def _default_id(path: Path) -> str:
+    """The path without extension; of an absolute path the name alone: folders of a machine do not belong in a store."""
+    return path.stem if path.is_absolute() else path.with_suffix("").as_posix()
 
 
 def absolute(path: str | os.PathLike) -> str:
