@@ -66,8 +66,7 @@ def float16(figures: dict) -> str:
 def audio_encoder(figures: dict) -> str:
     """Cost of the encoder's width."""
     lines = ["| filters | parameters | forward and backward of a 3.3 s clip, one thread |", "|---|---|---|"]
-    for name in ("paper", "default"):
-        entry = figures[name]
+    for name, entry in figures["encoders"].items():
         channels = ", ".join(map(str, entry["channels"]))
         lines.append(f"| {channels} ({name}) | {entry['parameters']:,} | {entry['ms_per_clip']:.1f} ms |")
     return "\n".join(lines)
@@ -91,7 +90,6 @@ TABLES = {
     "javsed": ("javsed.json", models),
     "javsed-extraction": ("javsed.json", extraction),
     "demo": ("demo.json", models),
-    "demo-extraction": ("demo.json", extraction),
     "float16": ("float16.json", float16),
     "audio-encoder": ("audio_encoder.json", audio_encoder),
     "media-memory": ("media_memory.json", media_memory),

@@ -16,6 +16,7 @@ def run(*arguments, cwd):
     return subprocess.run([DEEPFUSION, *arguments], cwd=cwd, capture_output=True, text=True, check=False)
 
 
+ONE_SLOT = '{"EF-A": {"network": "sface"}}'
 MANIFEST = "path,label,speaker\na.mp4,happy,anna\n"
 
 
@@ -33,6 +34,13 @@ MANIFEST = "path,label,speaker\na.mp4,happy,anna\n"
         (["info", "m.csv"], "m.csv is damaged or not an HDF5 file"),
         (["train", "--store", "absent.h5", "--model", "fpb", "--out", "x"], "no model 'fpb'"),
         (["demo", "--speaker", "s99", "--out", "x"], "no speaker 's99'"),
+        (
+            [
+                *["networks", "--manifest", "m.csv", "--rows", "0:1", "--tracks", "t.h5", "x.h5", "y.h5", "--settings"],
+                ONE_SLOT,
+            ],
+            "1 slots (EF-A) and 2 files to write",
+        ),
     ],
 )
 def test_a_usage_error_is_one_line_and_status_2(tmp_path, arguments, message):
@@ -44,6 +52,21 @@ def test_a_usage_error_is_one_line_and_status_2(tmp_path, arguments, message):
     assert len(done.stderr.strip().splitlines()) == 1
     assert (tmp_path / "log.txt").read_text().strip() == done.stderr.strip()
     assert not (tmp_path / "x.h5").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["table", "absent.json"], "absent.json"),
+        (["evaluate", "absent.csv", "--out", "x"], "absent.csv"),
+        (["spectrogram", "--manifest", "m.csv", "--rows", "0:1", "--out", "x.h5", "--dtype", "float8"], "float8"),
+    ],
+)
+def test_what_the_parser_itself_refuses(tmp_path, arguments, message):
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_schema_knows_every_group_and_reason(tmp_path):

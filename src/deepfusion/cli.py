@@ -3,7 +3,7 @@
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -23,7 +23,7 @@ Manifest = Annotated[Path, typer.Option(help="Resolved manifest, as `deepfusion 
 Rows = Annotated[str, typer.Option(help="Rows of the manifest, first:last, the last not included.")]
 SettingsText = Annotated[str, typer.Option("--settings", help="JSON, like the group in config.yaml; else defaults.")]
 Out = Annotated[Path, typer.Option(help="File to write.")]
-Dtype = Annotated[str, typer.Option(help="float32 or float16, of the stored values.")]
+Dtype = Annotated[Literal["float32", "float16"], typer.Option(help="Type of the stored values.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 Threads = Annotated[int, typer.Option(help="CPU threads.", min=1)]
 
@@ -69,6 +69,14 @@ def _rows(manifest: Path, rows: str):
     if not 0 <= first < last <= len(clips):
         raise UserError(f"--rows {rows}: {manifest} has {len(clips)} rows")
     return clips.iloc[first:last]
+
+
+def _summary(store: Path) -> str:
+    from deepfusion.report.summary import store_summary
+    from deepfusion.store import FeatureStore
+
+    with FeatureStore(store) as opened:
+        return store_summary(opened)
 
 
 @app.command()
@@ -145,6 +153,8 @@ def networks(
     cv2.setNumThreads(threads)
     torch.set_num_threads(threads)
     chosen = from_json(Networks, settings)
+    if len(chosen) != len(out):
+        raise UserError(f"{len(chosen)} slots ({', '.join(chosen)}) and {len(out)} files to write: give one for each")
     network_shards(
         _rows(manifest, rows),
         tracks,
@@ -167,16 +177,13 @@ def store(
     from deepfusion.extract.store import join
 
     join(manifest, shards, out, config=from_json(Extraction, config))
+    log.info("%s\n%s", out, _summary(out))
 
 
 @app.command()
 def info(store: Annotated[Path, typer.Argument(help="A feature store.")]) -> None:
     """Say what is in a feature store, and which clips have no face, no sound or failed, and why."""
-    from deepfusion.report.summary import store_summary
-    from deepfusion.store import FeatureStore
-
-    with FeatureStore(store) as opened:
-        print(store_summary(opened))
+    print(_summary(store))
 
 
 @app.command()
@@ -213,7 +220,9 @@ def train(
 
 @app.command()
 def evaluate(
-    predictions: Annotated[list[Path], typer.Argument(help="Predictions of every fold and seed of one model.")],
+    predictions: Annotated[
+        list[Path], typer.Argument(help="Predictions of every fold and seed of one model.", exists=True)
+    ],
     out: Annotated[Path, typer.Option(help="Folder for predictions.csv and metrics.json.")],
 ) -> None:
     """Join the predictions of all folds and seeds of a model, and write its figures."""
@@ -224,7 +233,7 @@ def evaluate(
 
 @app.command()
 def results(
-    metrics: Annotated[list[Path], typer.Argument(help="metrics.json of each model.")],
+    metrics: Annotated[list[Path], typer.Argument(help="metrics.json of each model.", exists=True)],
     out: Out,
 ) -> None:
     """Put the figures of several models side by side, print the table and write it as JSON."""
@@ -234,7 +243,9 @@ def results(
 
 
 @app.command()
-def table(results: Annotated[Path, typer.Argument(help="results.json, as `deepfusion results` writes it.")]) -> None:
+def table(
+    results: Annotated[Path, typer.Argument(help="results.json, as `deepfusion results` writes it.", exists=True)],
+) -> None:
     """Print the table of results again."""
     import json
 

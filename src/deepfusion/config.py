@@ -58,8 +58,8 @@ class FaceSettings(Settings):
 class NetworkSettings(Settings):
     """Which network fills a slot."""
 
-    network: str = Field(description="a name of the catalogue: deepfusion networks")
-    weights: str | None = Field(None, description="your own weights file, where the catalogue has none to install")
+    network: str = Field(description="a name of the catalogue: deepfusion list-networks")
+    weights: Path | None = Field(None, description="your own weights file, where the catalogue has none to install")
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="of your file; another file is refused")
 
 

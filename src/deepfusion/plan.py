@@ -95,15 +95,12 @@ class Plan:
     @property
     def networks_json(self) -> str:
         """The slots, as `deepfusion networks` takes them."""
-        return json.dumps({slot: settings.model_dump() for slot, settings in self.config.networks.items()})
+        return json.dumps({slot: settings.model_dump(mode="json") for slot, settings in self.config.networks.items()})
 
     @property
     def fingerprints(self) -> list[str]:
         """The weights and definition of each slot's network, in the order of the slots."""
-        return [
-            fingerprint(slot.network, Path(slot.weights) if slot.weights else None)
-            for slot in self.config.networks.values()
-        ]
+        return [fingerprint(slot.network, slot.weights) for slot in self.config.networks.values()]
 
     @cached_property
     def _folds(self) -> dict[str, Fold]:

@@ -1,6 +1,7 @@
 """What a stage's result depends on: the version of its code, its settings and its clips, joined into a key.
 
-Snakemake sees the same things as parameters of the rules. Raise a version when the stage's figures change.
+Snakemake sees the same things as parameters of the rules. Raise a version when the stage's figures change, be it by
+its own room or by the media that it reads.
 """
 
 import hashlib

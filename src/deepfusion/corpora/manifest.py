@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from deepfusion.errors import UserError
+from deepfusion.files import write_atomically
 
 NEEDED = ("path", "label", "speaker")
 COLUMNS = ("id", "path", "label", "speaker", "split", "start", "end")
@@ -78,10 +79,7 @@ def write_manifest(path: str | os.PathLike, clips: pd.DataFrame) -> None:
     near = [any(Path(file).is_relative_to(folder) for folder in (path.parent, Path.cwd())) for file in files]
     files = [os.path.relpath(file, path.parent) if with_it else file for file, with_it in zip(files, near, strict=True)]
     table = clips.assign(path=[Path(file).as_posix() for file in files])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    table.to_csv(part, index=False, encoding="utf-8")
-    part.replace(path)
+    write_atomically(path, lambda part: table.to_csv(part, index=False, encoding="utf-8"))
 
 
 def _default_id(path: Path) -> str:

@@ -1,9 +1,9 @@
-"""What the stages of the extraction share: keys, kept shards, segments, the report at the end."""
+"""What the stages of the extraction share: keys, kept shards, the loop over clips, segments, the report at the end."""
 
 import logging
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ import pandas as pd
 from deepfusion import stages
 from deepfusion.config import Settings
 from deepfusion.corpora import sha256
-from deepfusion.errors import UserError
-from deepfusion.store.shard import read_shard
+from deepfusion.errors import ClipError, UserError
+from deepfusion.progress import track
+from deepfusion.store.shard import ShardWriter, read_shard
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,30 @@ def groups(items: Iterable, size: int = FRAMES_AT_A_TIME) -> Iterator[list]:
             group = []
     if group:
         yield group
+
+
+def each_clip(
+    shard: ShardWriter, clips: pd.DataFrame, hashes: list[str], *, what: str, work: Callable[[Any, dict], str]
+) -> None:
+    """Do the work of a stage clip by clip; one that cannot be processed is recorded with its reason.
+
+    Args:
+        shard: Takes the clips; its columns are declared.
+        clips: Rows of a manifest.
+        hashes: SHA-256 of their files.
+        what: The work, for the display of progress.
+        work: Called with a row of the manifest and a dictionary for facts about the clip; appends to the shard and
+            returns "", or says why there is nothing to append; raises ClipError.
+    """
+    for clip, hash_ in zip(track(list(clips.itertuples()), what, unit="clips"), hashes, strict=True):
+        facts: dict[str, Any] = {"sha256": hash_}
+        shard.begin(clip.id)
+        try:
+            absent = work(clip, facts)
+        except ClipError as error:
+            shard.fail(str(error), **facts)
+        else:
+            shard.end(status="absent" if absent else "ok", reason=absent, **facts)
 
 
 def report(shard: Path, *, told: Collection[str] = ()) -> None:

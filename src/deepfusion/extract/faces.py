@@ -7,12 +7,10 @@ import pandas as pd
 
 from deepfusion import media
 from deepfusion.config import FaceSettings
-from deepfusion.errors import ClipError
-from deepfusion.extract.common import groups, hash_of, kept, report, segment, shard_key
+from deepfusion.extract.common import each_clip, groups, hash_of, kept, report, segment, shard_key
 from deepfusion.faces.detect import Detector
 from deepfusion.faces.follow import follow
 from deepfusion.faces.track import COLUMNS, Choice, Reason, collect
-from deepfusion.progress import track
 from deepfusion.store.shard import ShardWriter
 
 # What the columns of a face track mean, for those who read the store with h5py alone.
@@ -55,25 +53,22 @@ def faces_shard(clips: pd.DataFrame, out: Path, *, settings: FaceSettings) -> No
         return
     detector = Detector(upsample=settings.upsample, threshold=settings.threshold)
     following = settings.model_dump(include={"max_gap", "min_overlap", "cut_difference"})
+
+    def work(clip: Any, facts: dict[str, Any]) -> str:
+        probe = media.probe(clip.path)
+        if not probe.has_video:
+            return "the file has no picture"
+        for name in ("width", "height", "rotation", "video_start", "video_duration", "frame_rate"):
+            facts[name] = getattr(probe, name)
+        frames = media.frames(clip.path, **segment(clip))
+        for rows in groups(follow(frames, detector, **following)):
+            part = collect(rows)
+            for name in COLUMNS:
+                shard.append(name, getattr(part, name))
+        return ""
+
     with ShardWriter(out, stage="faces", key=key, attrs={"settings": settings.model_dump_json()}) as shard:
         for name, (shape, dtype) in COLUMNS.items():
             shard.column(name, shape, dtype, **MEANING[name])
-        for clip, hash_ in zip(track(list(clips.itertuples()), f"faces {out.stem}", unit="clips"), hashes, strict=True):
-            facts: dict[str, Any] = {"sha256": hash_}
-            shard.begin(clip.id)
-            try:
-                probe = media.probe(Path(clip.path))
-                if not probe.has_video:
-                    shard.end(status="absent", reason="the file has no picture", **facts)
-                    continue
-                for name in ("width", "height", "rotation", "video_start", "video_duration", "frame_rate"):
-                    facts[name] = getattr(probe, name)
-                frames = media.frames(Path(clip.path), **segment(clip))
-                for rows in groups(follow(frames, detector, **following)):
-                    part = collect(rows)
-                    for name in COLUMNS:
-                        shard.append(name, getattr(part, name))
-                shard.end(**facts)
-            except ClipError as error:
-                shard.fail(str(error), **facts)
+        each_clip(shard, clips, hashes, what=f"faces {out.stem}", work=work)
     report(out)

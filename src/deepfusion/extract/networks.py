@@ -47,7 +47,7 @@ def network_shards(
         runs = []
         for slot, out in outs.items():
             settings = networks[slot]
-            fingerprint = catalogue.fingerprint(settings.network, _weights(settings))
+            fingerprint = catalogue.fingerprint(settings.network, settings.weights)
             key = stages.digest(stages.VERSIONS["networks"], faces.key, fingerprint, dtype)
             if not kept(out, key):
                 run = _Run(
@@ -76,10 +76,6 @@ def network_shards(
         report(run.out, told=told)
 
 
-def _weights(settings: NetworkSettings) -> Path | None:
-    return Path(settings.weights) if settings.weights else None
-
-
 class _Run:
     """One network at work on one block: its module and the shard that it fills."""
 
@@ -98,7 +94,7 @@ class _Run:
         network = catalogue.find(settings.network)
         self.slot, self.out, self.dtype, self.device = slot, out, dtype, device
         self.crop, self.dimension = network.crop, network.dimension
-        self.module = catalogue.load(network.name, weights=_weights(settings), sha256=settings.sha256).to(device)
+        self.module = catalogue.load(network.name, weights=settings.weights, sha256=settings.sha256)
         self.shard = stack.enter_context(ShardWriter(out, stage=slot, key=key))
         self.shard.column(
             slot,

@@ -9,9 +9,7 @@ import pandas as pd
 from deepfusion import media
 from deepfusion import spectrogram as spectrograms
 from deepfusion.config import SpectrogramSettings
-from deepfusion.errors import ClipError
-from deepfusion.extract.common import hash_of, kept, report, segment, shard_key
-from deepfusion.progress import track
+from deepfusion.extract.common import each_clip, hash_of, kept, report, segment, shard_key
 from deepfusion.store.shard import ShardWriter
 
 
@@ -28,6 +26,19 @@ def spectrogram_shard(clips: pd.DataFrame, out: Path, *, settings: SpectrogramSe
     key = shard_key("spectrogram", clips, hashes, settings, dtype)
     if kept(out, key):
         return
+
+    def work(clip: Any, facts: dict[str, Any]) -> str:
+        probe = media.probe(clip.path)
+        if not probe.has_audio:
+            return "the file has no sound"
+        for name in ("audio_start", "audio_duration", "audio_rate"):
+            facts[name] = getattr(probe, name)
+        sound = media.sound(clip.path, rate=settings.rate, **segment(clip))
+        values = spectrograms.spectrogram(sound.samples, **settings.model_dump())
+        shard.append("spectrogram", values.astype(dtype))
+        shard.append("time", spectrograms.times(len(values), start=sound.start, **_framing(settings)))
+        return ""
+
     with ShardWriter(out, stage="spectrogram", key=key) as shard:
         shard.column("time", (), np.float64, units="s", axes="window", description="centre of the window, clip's clock")
         shard.column(
@@ -40,25 +51,7 @@ def spectrogram_shard(clips: pd.DataFrame, out: Path, *, settings: SpectrogramSe
             window="hamming",
             **settings.model_dump(),
         )
-        for clip, hash_ in zip(
-            track(list(clips.itertuples()), f"spectrogram {out.stem}", unit="clips"), hashes, strict=True
-        ):
-            facts: dict[str, Any] = {"sha256": hash_}
-            shard.begin(clip.id)
-            try:
-                probe = media.probe(Path(clip.path))
-                if not probe.has_audio:
-                    shard.end(status="absent", reason="the file has no sound", **facts)
-                    continue
-                for name in ("audio_start", "audio_duration", "audio_rate"):
-                    facts[name] = getattr(probe, name)
-                sound = media.sound(Path(clip.path), rate=settings.rate, **segment(clip))
-                values = spectrograms.spectrogram(sound.samples, **settings.model_dump())
-                shard.append("spectrogram", values.astype(dtype))
-                shard.append("time", spectrograms.times(len(values), start=sound.start, **_framing(settings)))
-                shard.end(**facts)
-            except ClipError as error:
-                shard.fail(str(error), **facts)
+        each_clip(shard, clips, hashes, what=f"spectrogram {out.stem}", work=work)
     report(out)
 
 

@@ -1,17 +1,12 @@
 """All shards of a corpus -> its feature store."""
 
-import logging
 from pathlib import Path
 
 from deepfusion import __version__, stages
 from deepfusion.config import Extraction
 from deepfusion.corpora import read_manifest
 from deepfusion.plan import load_corpus
-from deepfusion.report.summary import store_summary
-from deepfusion.store import FeatureStore
 from deepfusion.store.master import build_store
-
-log = logging.getLogger(__name__)
 
 
 def join(manifest: Path, shards: Path, out: Path, *, config: Extraction) -> None:
@@ -38,5 +33,3 @@ def join(manifest: Path, shards: Path, out: Path, *, config: Extraction) -> None
         "code_version": __version__,
     }
     build_store(out, clips, video=paths, audio=audio, labels=corpus.labels, attrs=attrs)
-    with FeatureStore(out) as store:
-        log.info("%s\n%s", out, store_summary(store))

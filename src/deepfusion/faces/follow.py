@@ -34,10 +34,10 @@ def follow(
         max_gap: Seconds without the person after which one is chosen anew. Long enough for a turned head or a
             hand before the face; short enough to lose little where the person has moved away unseen.
         min_overlap: Least `overlap` with the face seen last. Positions half a face apart reach 0.3: no
-            neighbour does, and Java-SED's speakers keep 0.83 from frame to frame and 0.58 over a second.
-        cut_difference: Least `difference` of two successive frames that counts as a cut. Within the shots of
-            Java-SED it stays below 0.02, unrelated pictures have 0.8 and more, dark ones too; a fast pan (5 %
-            of the width a frame) reaches 0.3. Dissolves are not seen: there the gap and the overlap must do.
+            neighbour does, and a person who speaks keeps far more from frame to frame.
+        cut_difference: Least `difference` of two successive frames that counts as a cut. Within a shot it stays near
+            0, unrelated pictures come near 1, dark ones too; a very fast pan may count as a cut. Dissolves are not
+            seen: there the gap and the overlap must do.
     """
     last: Detection | None = None  # None: a person is to be chosen, and `new` says why
     new = Choice.FIRST

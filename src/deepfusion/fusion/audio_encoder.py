@@ -1,6 +1,7 @@
 """The audio encoder: AlexNet without its fully connected layers, over a spectrogram of any length."""
 
 from collections.abc import Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -17,24 +18,27 @@ LAYERS = (
 POOL, POOL_STRIDE = 3, 2
 
 
+def length_after(length: Tensor, layer: tuple[int, int, int, bool, bool]) -> Tensor:
+    """Positions along time that a layer, its pooling included, makes of `length` positions."""
+    kernel, stride, padding, _, pool = layer
+    length = (length + 2 * padding - kernel) // stride + 1
+    return (length - POOL) // POOL_STRIDE + 1 if pool else length
+
+
 def output_length(length: Tensor) -> Tensor:
     """Positions T' along time that come out of `length` spectrogram frames (300 -> 8, 600 -> 17)."""
-    for kernel, stride, padding, _, pool in LAYERS:
-        length = (length + 2 * padding - kernel) // stride + 1
-        if pool:
-            length = (length - POOL) // POOL_STRIDE + 1
-    return length
+    return reduce(length_after, LAYERS, length)
 
 
-# The fewest frames (0.67 s at a shift of 10 ms) that leave one position; shorter sound is filled up with silence.
+# The fewest frames (0.66 s at a shift of 10 ms) that leave one position; shorter sound is filled up with silence.
 SHORTEST = next(t for t in range(1, 1000) if output_length(torch.tensor(t)) == 1)
 
 
 class LocalResponseNorm(nn.Module):
     """AlexNet's LRN: x / (1 + alpha / n * sum of x^2 over the n nearest channels)^beta, n 5, alpha 1e-4, beta 0.75.
 
-    The same as `torch.nn.LocalResponseNorm(5)`, which takes half of the encoder's time on a CPU: its sum runs as a
-    pooling in three dimensions, this one as a product with a band matrix.
+    The same as `torch.nn.LocalResponseNorm(5)`, which is slow on a CPU (benchmarks/audio_encoder.py): its sum runs
+    as a pooling in three dimensions, this one as a product with a band matrix.
 
     Args:
         channels: C.
@@ -91,16 +95,13 @@ class AudioEncoder(nn.Module):
             (L,) int64, the row of the batch that each vector belongs to.
         """
         x = spectrogram[:, None]  # (B, 1, F, T)
-        for convolution, norm, (kernel, stride, padding, _, pool) in zip(
-            self.convolutions, self.norms, LAYERS, strict=True
-        ):
+        for convolution, norm, layer in zip(self.convolutions, self.norms, LAYERS, strict=True):
             inside = torch.arange(x.shape[3], device=x.device) < length[:, None]  # (B, T)
             x = convolution(x.masked_fill(~inside[:, None, None], 0))
-            length = (length + 2 * padding - kernel) // stride + 1
             x = F.relu(norm(x))
-            if pool:
+            if layer[-1]:
                 x = F.max_pool2d(x, POOL, POOL_STRIDE)
-                length = (length - POOL) // POOL_STRIDE + 1
+            length = length_after(length, layer)
         inside = torch.arange(x.shape[3], device=x.device) < length[:, None]  # (B, T')
         grid = x.permute(0, 2, 3, 1)  # (B, F', T', C)
         keep = inside[:, None].expand(grid.shape[:3])

@@ -1,7 +1,6 @@
 """Checkpoints: safetensors with JSON beside or inside, never a pickle; a kill leaves the old file or the new one."""
 
 import json
-import os
 from pathlib import Path
 
 import torch
@@ -9,17 +8,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-
-def write_atomically(path: Path, write) -> None:
-    """Call `write(temporary path)`, bring the file to the disk, then give it its name."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        write(part)
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+from deepfusion.files import write_atomically
 
 
 def save_progress(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, progress: dict) -> None:

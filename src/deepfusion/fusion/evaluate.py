@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix, f1_score, recall_score
 
-from deepfusion.fusion.checkpoint import write_atomically
+from deepfusion.files import write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -44,10 +44,15 @@ def class_names(predictions: pd.DataFrame) -> list[str]:
     return [column[2:-1] for column in predictions.columns if column.startswith("p(")]
 
 
+def most_probable(predictions: pd.DataFrame) -> np.ndarray:
+    """(len(predictions),) the class with the highest probability of each row."""
+    labels = class_names(predictions)
+    return np.array(labels)[predictions[[f"p({label})" for label in labels]].to_numpy().argmax(1)]
+
+
 def scores(predictions: pd.DataFrame) -> dict[str, float | int]:
     """Accuracy, UAR (recall averaged over the classes that occur) and macro-F1 of some predictions, as shares."""
-    labels = class_names(predictions)
-    said = np.array(labels)[predictions[[f"p({label})" for label in labels]].to_numpy().argmax(1)]
+    said = most_probable(predictions)
     true = predictions["label"].to_numpy()
     occurring = sorted(set(true))
     return {
@@ -79,7 +84,7 @@ def evaluate(predictions: pd.DataFrame) -> dict:
         columns said) in the order of `labels`, and the same for the clips with a face.
     """
     labels = class_names(predictions)
-    said = np.array(labels)[predictions[[f"p({label})" for label in labels]].to_numpy().argmax(1)]
+    said = most_probable(predictions)
     with_face = predictions[predictions["face"]]
     return {
         "labels": labels,
@@ -100,7 +105,6 @@ def evaluate_files(files: Sequence[Path], folder: Path) -> None:
     names = {"clip": str, "speaker": str, "fold": str, "label": str}
     predictions = pd.concat([pd.read_csv(file, dtype=names, keep_default_na=False) for file in files])
     figures = evaluate(predictions)
-    folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "predictions.csv", lambda part: predictions.to_csv(part, index=False))
     write_atomically(folder / "metrics.json", lambda part: part.write_text(json.dumps(figures, indent=1) + "\n"))
     log.info("%s: %s", folder, figures["overall"])

@@ -10,7 +10,8 @@ from deepfusion import __version__
 from deepfusion.config import FusionSettings
 from deepfusion.corpora import guard
 from deepfusion.errors import UserError
-from deepfusion.fusion.checkpoint import save_model, write_atomically
+from deepfusion.files import write_atomically
+from deepfusion.fusion.checkpoint import save_model
 from deepfusion.fusion.data import ClipDataset
 from deepfusion.fusion.evaluate import predictions_table, scores
 from deepfusion.fusion.models import MODELS

@@ -23,8 +23,9 @@ class Impute(nn.Module):
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
 
-    def forward(self, x: Tensor, present: Tensor) -> Tensor:
-        """(B, size) vectors and (B,) bool, whether the clip has the modality -> (B, size)."""
+    def forward(self, x: Tensor, clip: Tensor) -> Tensor:
+        """(B, size) vectors and (L,) int64, the clip of every row that was attended to -> (B, size)."""
+        present = torch.zeros(len(x), dtype=torch.bool, device=x.device).index_fill(0, clip, True)
         if self.training and present.any():
             with torch.no_grad():
                 momentum = MOMENTUM if self.batches > 0 else 1.0

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from deepfusion.config import FusionSettings
@@ -43,8 +42,7 @@ class AudioBranch(nn.Module):
             a, row = x.new_zeros(0, self.size), batch.audio_clip
         clip = batch.audio_clip[row]
         pooled, alpha = self.attention(a, clip, batch.clips)
-        present = torch.zeros(batch.clips, dtype=torch.bool, device=x.device).index_fill(0, batch.audio_clip, True)
-        return self.impute(pooled, present), alpha, clip
+        return self.impute(pooled, clip), alpha, clip
 
 
 class VideoBranch(nn.Module):
@@ -61,8 +59,7 @@ class VideoBranch(nn.Module):
         """A batch -> (clips, reduced) vectors, (L,) attention weights, (L,) the clip of each weight."""
         v, clip = self.standardise(batch.faces), batch.face_clip
         pooled, alpha = self.attention(v, clip, batch.clips)
-        present = torch.zeros(batch.clips, dtype=torch.bool, device=v.device).index_fill(0, clip, True)
-        return self.impute(pooled, present), alpha, clip
+        return self.impute(pooled, clip), alpha, clip
 
 
 class AudioModel(nn.Module):

@@ -16,8 +16,7 @@ from deepfusion.config import FusionSettings
 from deepfusion.errors import UserError
 from deepfusion.fusion.checkpoint import read_progress, restore, save_progress
 from deepfusion.fusion.data import ClipDataset, collate
-from deepfusion.fusion.models import MODELS, Sizes
-from deepfusion.fusion.standardise import Standardise
+from deepfusion.fusion.models import MODELS, AudioBranch, Sizes, VideoBranch
 
 # Batches whose clips are sorted by length together: little padding, and the order stays random.
 BUCKET = 8
@@ -70,10 +69,11 @@ def new_model(name: str, dataset: ClipDataset, train: Sequence[int], settings: F
     sizes = Sizes(first.spectrogram.shape[1], first.faces.shape[1], len(dataset.labels))
     torch.manual_seed(seed)
     model = MODELS[name](sizes, settings)
-    for part, module in model.named_modules():
-        if isinstance(module, Standardise):
-            audio = part.endswith("audio.standardise")
-            module.fit([dataset[i].spectrogram if audio else dataset[i].faces for i in train])
+    for module in model.modules():
+        if isinstance(module, AudioBranch):
+            module.standardise.fit([dataset[i].spectrogram for i in train])
+        elif isinstance(module, VideoBranch):
+            module.standardise.fit([dataset[i].faces for i in train])
     return model
 
 

@@ -183,7 +183,7 @@ def load(name: str, *, weights: Path | None = None, sha256: str | None = None) -
 def fingerprint(name: str, weights: Path | None = None) -> str:
     """What a network's features depend on beside the picture: name, version of the definition, weights.
 
-    Reads the whole weight file: 30 ms for the two packaged ones, half a second for VGG-Face.
+    Reads the whole weight file, for it may have been replaced by another of the same name.
     """
     network = find(name)
     return f"{name} version {network.version} sha256 {_sha256(weights_path(network, weights))}"

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from deepfusion.files import write_atomically
+
 
 def write_results(metrics: list[Path], out: Path) -> str:
     """Write the figures of all models into one JSON file, and return them as a Markdown table.
@@ -13,7 +15,8 @@ def write_results(metrics: list[Path], out: Path) -> str:
     """
     models = {path.parent.name: json.loads(path.read_text()) for path in metrics}
     labels = next(iter(models.values()))["labels"]
-    out.write_text(json.dumps({"labels": labels, "models": models}, indent=1) + "\n")
+    text = json.dumps({"labels": labels, "models": models}, indent=1) + "\n"
+    write_atomically(out, lambda part: part.write_text(text))
     return markdown(models)
 
 

@@ -2,7 +2,6 @@
 
 import os
 import re
-import tempfile
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +13,7 @@ from deepfusion.corpora.demo import plan
 from deepfusion.corpora.demo.face import FRAME_RATE, SIZE, film
 from deepfusion.corpora.demo.voice import RATE, speech
 from deepfusion.errors import UserError
+from deepfusion.files import write_atomically
 
 SHORTEST, LONGEST = 12, 20
 """Frames of a clip, both included: 1.2 to 2 s."""
@@ -80,24 +80,14 @@ def render(clip: str, path: str | os.PathLike, *, seed: int) -> np.ndarray:
     pictures = film(speaker, face, count, seed=seed, clip=numbers)
     sound = speech(speaker, voice, count / FRAME_RATE, seed=seed, clip=numbers)
 
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=".mp4")
-    os.close(handle)
-    try:
-        _write(temporary, pictures.frames, sound)
-        Path(temporary).chmod(0o644)  # mkstemp's files are the owner's alone
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_atomically(Path(path), lambda part: _write(part, pictures.frames, sound))
     return pictures.visible
 
 
-def _write(path: str, frames: np.ndarray, sound: np.ndarray) -> None:
+def _write(path: Path, frames: np.ndarray, sound: np.ndarray) -> None:
     """Encode (L, SIZE, SIZE, 3) uint8 RGB and (n,) float32 sound."""
     # bitexact keeps version strings and dates out of the file; one thread, so that the machine's cores do not matter.
-    with av.open(path, "w", options={"fflags": "+bitexact"}) as container:
+    with av.open(str(path), "w", format="mp4", options={"fflags": "+bitexact"}) as container:
         quality = {"crf": "23", "preset": "veryfast", "flags": "+bitexact"}
         video = container.add_stream("libx264", rate=FRAME_RATE, options=quality)
         video.width = video.height = SIZE
