@@ -3,8 +3,9 @@
 import pytest
 import yaml
 
-from deepfusion.config import Config, FaceSettings, check, from_json
+from deepfusion.config import Config, FaceSettings, SpectrogramSettings, check, from_json
 from deepfusion.errors import UserError
+from deepfusion.stages import digest
 
 
 def read_config(path):
@@ -77,3 +78,9 @@ def test_settings_on_the_command_line_are_checked():
         from_json(FaceSettings, '{"upsampel": 1}')
     with pytest.raises(UserError, match="JSON"):
         from_json(FaceSettings, "upsample=1")
+
+
+def test_a_default_and_the_same_value_given_make_the_same_key():
+    given = from_json(SpectrogramSettings, SpectrogramSettings().model_dump_json())
+    assert digest(given.model_dump()) == digest(SpectrogramSettings().model_dump())
+    assert digest(check({"spectrogram": {"window_ms": 40}}).model_dump()) == digest(Config().model_dump())

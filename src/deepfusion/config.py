@@ -18,7 +18,8 @@ ModelName = Literal["audio", "video", "additive", "fbp"]
 class Settings(BaseModel):
     """A group of settings: unknown names are errors, values never change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    # Defaults are checked like given values: 40 and 40.0 must be one setting and make one key.
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, validate_default=True)
 
 
 class DemoSettings(Settings):
