@@ -2,6 +2,8 @@
 #   snakemake extract_features   clips -> results/<corpus>/features.h5
 #   snakemake train_fbp          the paper's network, tested on speakers it never saw, and one model of everybody
 #   snakemake compare            the same for every model of protocol.models, and the table of results
+#   snakemake finetune           the face networks, anew from FER2013 (their weights come with the project)
+#   snakemake fetch_weights      the published networks of the preset `paper`
 #   snakemake                    extract_features and train_fbp
 # How it runs (cores, ...) stands in profiles/default/config.yaml; what is computed, in config.yaml.
 
@@ -23,7 +25,7 @@ configfile: "config.yaml"
 
 try:
     PLAN = Plan(check(config, workflow.configfiles))
-    CONFIG, OUT, FINGERPRINTS = PLAN.config, str(PLAN.folder), PLAN.fingerprints
+    CONFIG, OUT = PLAN.config, str(PLAN.folder)
     SHARDS = PLAN.shards
 except UserError as error:
     raise WorkflowError(str(error)) from None
@@ -42,6 +44,8 @@ include: "workflow/rules/networks.smk"
 include: "workflow/rules/spectrogram.smk"
 include: "workflow/rules/store.smk"
 include: "workflow/rules/fusion.smk"
+include: "workflow/rules/finetune.smk"
+include: "workflow/rules/weights.smk"
 
 
 rule extract_features:

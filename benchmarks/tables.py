@@ -85,6 +85,36 @@ def media_memory(figures: dict) -> str:
     return "\n".join([*lines, *(f"| {what} | {memory:.0f} | {time} |" for what, memory, time in rows)])
 
 
+# What the documents call the stores of face_networks.py.
+STORES = {"javsed-untuned": "un-tuned", "javsed": "fine-tuned"}
+
+
+def face_networks(figures: dict) -> str:
+    """Accuracy of every face network and of all joined, video alone."""
+    stores = figures["stores"]
+    columns = [(method, name) for method in ("pooled", "attention") for name in stores]
+    heads = [f"{method}, {STORES.get(name, name)}" for method, name in columns]
+    lines = [f"| features | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
+    found = dict.fromkeys(slots for store in stores.values() for slots in store["slots"])
+    for slots in sorted(found, key=lambda slots: "+" in slots):
+        names = [store["networks"][slots]["network"] for store in stores.values() if slots in store["networks"]]
+        what = f"{slots}: {' / '.join(dict.fromkeys(names))}" if names else f"{slots.replace('+', ' + ')}, joined"
+        cells = []
+        for method, name in columns:
+            of = stores[name]["slots"].get(slots, {}).get(method)
+            cells.append(f"{100 * of['accuracy_mean']:.1f} ± {100 * of['accuracy_std']:.1f}" if of else "")
+        lines.append(f"| {what} | {' | '.join(cells)} |")
+    store = next(iter(stores.values()))
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"accuracy in per cent, mean ± standard deviation over the speakers, {store['clips']} clips, of which "
+            f"{store['clips_without_face']} without any face; chance {100 / len(figures['labels']):.1f}",
+        ]
+    )
+
+
 # Name in the mark -> file and table.
 TABLES = {
     "javsed": ("javsed.json", models),
@@ -93,6 +123,7 @@ TABLES = {
     "float16": ("float16.json", float16),
     "audio-encoder": ("audio_encoder.json", audio_encoder),
     "media-memory": ("media_memory.json", media_memory),
+    "face_networks": ("face_networks.json", face_networks),
 }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from deepfusion.networks.catalogue import CATALOGUE
 from deepfusion.progress import track
 
 DEEPFUSION = str(Path(sys.executable).with_name("deepfusion"))
@@ -34,6 +35,8 @@ MANIFEST = "path,label,speaker\na.mp4,happy,anna\n"
         (["info", "m.csv"], "m.csv is damaged or not an HDF5 file"),
         (["train", "--store", "absent.h5", "--model", "fpb", "--out", "x"], "no model 'fpb'"),
         (["demo", "--speaker", "s99", "--out", "x"], "no speaker 's99'"),
+        (["fetch-weights", "vgg-fase", "--out", "w"], "did you mean 'vgg-face'"),
+        (["fetch-weights", "arcface-iresnet50", "--out", "w"], "nothing to download"),
         (
             [
                 *["networks", "--manifest", "m.csv", "--rows", "0:1", "--tracks", "t.h5", "x.h5", "y.h5", "--settings"],
@@ -86,9 +89,24 @@ def test_the_schema_knows_every_group_and_reason(tmp_path):
 
 def test_the_networks_are_listed_with_their_terms(tmp_path):
     text = run("list-networks", cwd=tmp_path).stdout
-    for name in ("dlib-resnet29", "sface", "vgg-face"):
+    for name in CATALOGUE:
         assert name in text
-    assert text.count("licence: ") == text.count("cite: ") == 3
+    assert text.count("licence: ") == text.count("cite: ") == len(CATALOGUE)
+
+
+def test_weights_that_are_there_are_verified_and_named(tmp_path):
+    path = tmp_path / "weights" / CATALOGUE["vgg-face"].file
+    path.parent.mkdir()
+    path.write_bytes(b"weights")
+    done = run("fetch-weights", "vgg-face", "--out", "weights", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == f"weights/{path.name}"
+    assert "is there and verified" in done.stderr
+    path.write_bytes(b"others")
+    done = run("fetch-weights", "vgg-face", "--out", "weights", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "another or a damaged file" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
 
 
 def test_progress_without_a_terminal_is_lines(capsys):

@@ -242,6 +242,59 @@ def results(
     print(write_results(metrics, out))
 
 
+@app.command("prepare-fer2013")
+def prepare_fer2013(
+    data: Annotated[Path, typer.Option(help="fer2013.csv, icml_face_data.csv, a folder of classes, or an npz file.")],
+    out: Out,
+    votes: Annotated[Path | None, typer.Option(help="FER+'s fer2013new.csv.")] = None,
+    threads: Threads = 1,
+) -> None:
+    """Read FER2013 and find the face in every image."""
+    from deepfusion.fer2013.prepare import prepare
+
+    prepare(data, out, votes=votes, threads=threads)
+
+
+@app.command()
+def finetune(
+    data: Annotated[Path, typer.Option(help="FER2013, as `deepfusion prepare-fer2013` writes it.")],
+    network: Annotated[str, typer.Option(help="A network fine-tuned on FER2013: deepfusion list-networks.")],
+    out: Annotated[Path, typer.Option(help="Folder for the model, its card and the training curve.")],
+    settings: SettingsText = "{}",
+    device: Device = "auto",
+    threads: Threads = 1,
+) -> None:
+    """Fine-tune a face network on FER2013; a run that was killed goes on after its last whole epoch."""
+    import torch
+
+    from deepfusion.config import FinetuneSettings, from_json
+    from deepfusion.fer2013 import finetune as stage
+    from deepfusion.networks import inference
+
+    torch.set_num_threads(threads)
+    chosen = from_json(FinetuneSettings, settings)
+    stage.finetune(data, out, name=network, settings=chosen, device=inference.device(device))
+
+
+@app.command()
+def ship(
+    data: Annotated[Path, typer.Option(help="FER2013, as `deepfusion prepare-fer2013` writes it.")],
+    trained: Annotated[Path, typer.Option(help="Folder that `deepfusion finetune` has filled.")],
+    out: Annotated[Path, typer.Option(help="Folder of the shipped weights and their cards.")],
+    storage: Annotated[Literal["float32", "float16", "int8"], typer.Option(help="Of matrices and filters.")] = "int8",
+    device: Device = "auto",
+    threads: Threads = 1,
+) -> None:
+    """Store a fine-tuned network compactly, and measure it as stored on PublicTest and PrivateTest."""
+    import torch
+
+    from deepfusion.fer2013 import ship as stage
+    from deepfusion.networks import inference
+
+    torch.set_num_threads(threads)
+    stage.ship(data, trained, out, storage=storage, device=inference.device(device))
+
+
 @app.command()
 def table(
     results: Annotated[Path, typer.Argument(help="results.json, as `deepfusion results` writes it.", exists=True)],
@@ -272,3 +325,16 @@ def list_networks() -> None:
     for network in CATALOGUE.values():
         print(f"{network.name}: {network.dimension} values, {network.output}\n    weights: {network.source}")
         print(f"    licence: {network.licence}\n    cite: {network.citation}")
+
+
+@app.command("fetch-weights")
+def fetch_weights(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Networks, as `deepfusion list-networks`.")],
+    out: Annotated[Path, typer.Option(help="Folder for the files; the workflow looks in results/weights.")],
+) -> None:
+    """Download the weights of networks that need them; read the terms that it prints before you use them."""
+    from deepfusion.networks.catalogue import find
+    from deepfusion.networks.fetch import fetch
+
+    for card in [find(name) for name in names]:
+        print(fetch(card, out))

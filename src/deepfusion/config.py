@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from deepfusion.errors import UserError
 
@@ -65,6 +65,21 @@ class NetworkSettings(Settings):
 
 
 Networks = dict[Slot, NetworkSettings]
+Preset = Literal["compact", "paper"]
+PRESETS: dict[Preset, dict[Slot, str]] = {
+    "compact": {
+        "EF-VGG": "compact-vgg-fer2013",
+        "EF-A": "dlib-resnet29-fer2013",
+        "EF-B": "sface-fer2013",
+        "EF-C": "faceres-fer2013",
+    },
+    "paper": {
+        "EF-VGG": "vgg-face",
+        "EF-A": "vggface2-resnet50",
+        "EF-B": "facenet-vggface2",
+        "EF-C": "arcface-iresnet50",
+    },
+}
 
 
 class SpectrogramSettings(Settings):
@@ -76,6 +91,38 @@ class SpectrogramSettings(Settings):
     dft: int = Field(800, ge=1, description="points; 20 Hz a bin at 16 kHz")
     bins: int = Field(200, ge=63, description="the lowest bins are kept: 0 to 4 kHz; AlexNet needs 63 at least")
     floor_db: float = Field(-100, lt=0, description="dB re a full-scale sine; silence is lifted to it")
+
+
+class RecipeSettings(Settings):
+    """How one network is fine-tuned."""
+
+    weights: Path | None = Field(None, description="of the network before, your own file where none is installed")
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="of your file; another file is refused")
+    epochs: int = Field(ge=1)
+    learning_rate: float = Field(gt=0, description="of AdamW, for the trunk; the new classifier's is ten times as high")
+    batch: int = Field(64, ge=1, description="images a step")
+    weight_decay: float = Field(0.05, ge=0)
+    dropout: Share = Field(0.2, description="before the classifier")
+    smoothing: Share = Field(0.1, description="of the labels")
+
+
+class FinetuneSettings(Settings):
+    """Fine-tuning the face networks on FER2013."""
+
+    data: Path | None = Field(None, description="fer2013.csv, icml_face_data.csv, a folder of classes, or an npz file")
+    votes: Path | None = Field(None, description="FER+'s fer2013new.csv, beside a csv")
+    labels: Literal["fer2013", "ferplus"] = Field("fer2013", description="ferplus: shares of FER+'s votes")
+    precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: the faster on this machine")
+    seed: int = Field(0, ge=0)
+    recipes: dict[str, RecipeSettings] = Field(
+        {
+            "compact-vgg-fer2013": RecipeSettings(epochs=36, learning_rate=2e-3),
+            "dlib-resnet29-fer2013": RecipeSettings(epochs=14, learning_rate=2e-4),
+            "sface-fer2013": RecipeSettings(epochs=10, learning_rate=2e-4),
+            "faceres-fer2013": RecipeSettings(epochs=10, learning_rate=2e-4),
+        },
+        min_length=1,
+    )
 
 
 class StoreSettings(Settings):
@@ -119,17 +166,25 @@ class Extraction(Settings):
 
     corpus: CorpusSettings = CorpusSettings()
     faces: FaceSettings = FaceSettings()
-    networks: Networks = Field(
-        {"EF-A": NetworkSettings(network="dlib-resnet29"), "EF-B": NetworkSettings(network="sface")},
-        min_length=1,
-    )
+    preset: Preset = Field("compact", description="fills the slots where `networks` is null")
+    networks: Networks = Field(None, min_length=1, description="slots of your own choice; null: the preset's")
     spectrogram: SpectrogramSettings = SpectrogramSettings()
     store: StoreSettings = StoreSettings()
+
+    @field_validator("networks", mode="before")
+    @classmethod
+    def _preset(cls, networks, info):
+        return _slots(info.data.get("preset", "compact")) if networks is None else networks
+
+
+def _slots(preset: Preset) -> Networks:
+    return {slot: NetworkSettings(network=name) for slot, name in PRESETS[preset].items()}
 
 
 class Config(Extraction):
     """The whole configuration."""
 
+    finetune: FinetuneSettings = FinetuneSettings()
     fusion: FusionSettings = FusionSettings()
     protocol: ProtocolSettings = ProtocolSettings()
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")

@@ -11,7 +11,7 @@ from deepfusion import stages
 from deepfusion.config import Config, CorpusSettings
 from deepfusion.corpora import Corpus, load
 from deepfusion.corpora.folds import Fold, folds
-from deepfusion.networks.catalogue import fingerprint
+from deepfusion.networks.catalogue import find, fingerprint
 
 RESULTS = Path("results")
 
@@ -89,7 +89,7 @@ class Plan:
     @property
     def extraction_json(self) -> str:
         """What the store depends on, as `deepfusion store` takes it."""
-        others = {"fusion": True, "protocol": True, "device": True, "corpus": self._not_ours}
+        others = {"finetune": True, "fusion": True, "protocol": True, "device": True, "corpus": self._not_ours}
         return self.config.model_dump_json(exclude={name: part for name, part in others.items() if part})
 
     @property
@@ -98,6 +98,12 @@ class Plan:
         return json.dumps({slot: settings.model_dump(mode="json") for slot, settings in self.config.networks.items()})
 
     @property
+    def fetched(self) -> set[str]:
+        """The networks of the slots whose weights anybody may download, and that no file of the user's replaces."""
+        networks = self.config.networks.values()
+        return {slot.network for slot in networks if slot.weights is None and find(slot.network).address}
+
+    @cached_property
     def fingerprints(self) -> list[str]:
         """The weights and definition of each slot's network, in the order of the slots."""
         return [fingerprint(slot.network, slot.weights) for slot in self.config.networks.values()]

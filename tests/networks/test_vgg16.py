@@ -1,6 +1,4 @@
-import os
-import pickle
-
+import h5py
 import numpy as np
 import pytest
 import safetensors.torch
@@ -141,40 +139,52 @@ def test_imagenet_weights_are_not_a_face_network(tmp_path, torchvision_named):
     assert "ImageNet" in refusal(saved(tmp_path / "a.pth", state))
 
 
-class Code:
-    """Unpickled, it makes a folder."""
-
-    def __init__(self, folder):
-        self.folder = folder
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.folder),)
+KEPT = 64
+"""Values of fc6 that the Keras file gives numbers to; the others' chunks stay unwritten, which keeps it small."""
 
 
-def test_code_in_the_file_is_not_run(tmp_path):
-    trap = tmp_path / "trap"
-    assert "without running code" in refusal(saved(tmp_path / "a.pth", {"conv1_1.weight": Code(trap)}))
-    (tmp_path / "b.pth").write_bytes(pickle.dumps(Code(trap), protocol=2))
-    assert "without running code" in refusal(tmp_path / "b.pth")
-    assert not trap.exists()
+@pytest.fixture(scope="module")
+def keras(original, tmp_path_factory):
+    """The same numbers as Keras keeps them: BGR, inputs before outputs, fc6 for rows, columns, channels."""
+    path = tmp_path_factory.mktemp("keras") / "vgg.h5"
+    with h5py.File(path, "w") as file:
+        for stage, (_, count) in enumerate(STAGES, start=1):
+            for i in range(1, count + 1):
+                layer = f"conv{stage}_{i}"
+                kernel = original[f"{layer}.weight"].numpy().transpose(2, 3, 1, 0)
+                file[f"{layer}/{layer}_W_1:0"] = kernel[:, :, ::-1] if layer == "conv1_1" else kernel
+                file[f"{layer}/{layer}_b_1:0"] = original[f"{layer}.bias"].numpy()
+            file.create_group(f"pool{stage}")
+        fc6 = file.create_dataset("fc6/fc6_W_1:0", (25088, 4096), np.float32, chunks=(25088, KEPT))
+        fc6[:, :KEPT] = original["fc6.weight"][:KEPT].reshape(KEPT, 512, 49).permute(2, 1, 0).reshape(25088, KEPT)
+        file["fc6/fc6_b_1:0"] = original["fc6.bias"].numpy()
+        for layer in ("fc7", "fc8"):
+            file[f"{layer}/{layer}_W_1:0"], file[f"{layer}/{layer}_b_1:0"] = np.zeros((4, 4)), np.zeros(4)
+    yield path
+    path.unlink()  # 65 MB
 
 
-def test_a_whole_model_is_no_state_dict(tmp_path):
-    assert "without running code" in refusal(saved(tmp_path / "a.pth", torch.nn.Linear(2, 2)))
+def test_keras(keras, crops, reference):
+    features = embed(load("vgg-face", weights=keras), crops, device=device("cpu"))
+    assert np.abs(features[:, :KEPT] - reference[:, :KEPT]).max() < 1e-5 * reference.max()
 
 
-def test_a_nested_checkpoint_is_no_state_dict(tmp_path, original):
-    state = {"epoch": 3, "state_dict": {"fc6.bias": original["fc6.bias"]}}
-    assert "holds no state dict" in refusal(saved(tmp_path / "a.pth", state))
+def test_keras_file_of_another_network(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["block1_conv1/block1_conv1/kernel:0"] = np.zeros((3, 3, 3, 64))
+    line = refusal(tmp_path / "a.h5")
+    assert "missing conv1_1.weight, " in line
+    assert "unknown block1_conv1/block1_conv1/kernel:0" in line
 
 
-@pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
-def test_no_weights_at_all(tmp_path, name):
-    (tmp_path / name).write_bytes(b"<html>404</html>")
-    assert "neither safetensors nor" in refusal(tmp_path / name)
+def test_keras_file_without_its_dense_layers(tmp_path, keras):
+    with h5py.File(keras) as file, h5py.File(tmp_path / "a.h5", "w") as notop:
+        for layer in file:
+            if layer != "fc6":
+                file.copy(layer, notop)
+    assert "missing fc6.weight, fc6.bias; unknown none" in refusal(tmp_path / "a.h5")
 
 
-def test_file_cut_off(tmp_path, original):
-    path = saved(tmp_path / "a.pth", {"fc6.bias": original["fc6.bias"]})
-    path.write_bytes(path.read_bytes()[:5000])
-    assert "neither safetensors nor" in refusal(path)
+def test_no_keras_file(tmp_path):
+    (tmp_path / "a.h5").write_bytes(b"<html>404</html>")
+    assert "not a Keras file of weights" in refusal(tmp_path / "a.h5")

@@ -2,6 +2,14 @@
 SLOTS = list(CONFIG.networks)
 
 
+def fingerprints(wildcards):
+    # Asked for when features are wanted: weights that are not here must not stop the rule that fetches them.
+    try:
+        return PLAN.fingerprints
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
+
+
 rule networks:
     input:
         manifest=ancient(MANIFEST),
@@ -22,7 +30,7 @@ rule networks:
     params:
         rows=lambda wildcards: PLAN.rows(wildcards.shard),
         settings=PLAN.networks_json,
-        fingerprints=FINGERPRINTS,
+        fingerprints=fingerprints,
         dtype=CONFIG.store.dtype,
         version=VERSIONS["networks"],
     shell:

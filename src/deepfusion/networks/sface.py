@@ -12,34 +12,54 @@ import torch
 from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from deepfusion.errors import UserError
+from deepfusion.networks.depthwise import DepthwiseConv2d
 
 CHANNELS = [64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024]
 """Outputs of the depthwise-separable layers conv_2 to conv_14; where they double, the picture is halved."""
 HALVED = {3, 5, 7, 13}
 BATCHNORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_var"}
-NAMES = {
-    nn.Conv2d: {"weight": "weight"},
-    nn.Linear: {"weight": "weight", "bias": "bias"},
-    nn.PReLU: {"weight": "gamma"},
-    nn.BatchNorm2d: BATCHNORM,
-    nn.BatchNorm1d: BATCHNORM,
-}
-"""torch's names of a layer's numbers, and the file's."""
+
+
+class _PReLU(torch.autograd.Function):
+    """torch's own, with a backward pass that costs a CPU a fraction of it."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, slope: Tensor) -> Tensor:
+        ctx.save_for_backward(x, slope)
+        return F.prelu(x, slope.to(x.dtype))
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
+        x, slope = ctx.saved_tensors
+        above = torch.ops.aten.threshold_backward(gradient, x, 0)
+        below = gradient - above
+        slopes = (below * x).sum((0, 2, 3)).to(slope.dtype) if ctx.needs_input_grad[1] else None
+        return torch.addcmul(above, below, slope.to(x.dtype).view(-1, 1, 1)), slopes
+
+
+class PReLU(nn.PReLU):
+    """Parametric ReLU: (B, C, H, W) -> the same, negative values times their channel's slope."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Rectify."""
+        return _PReLU.apply(x, self.weight)
 
 
 class Layer(nn.Module):
     """Convolution, batch normalisation, parametric ReLU."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1):
+    def __init__(self, conv2d: nn.Conv2d):
         super().__init__()
-        self.conv2d = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, groups=groups, bias=False)
+        outputs = conv2d.out_channels
+        self.conv2d = conv2d
         self.batchnorm = nn.BatchNorm2d(outputs, eps=1e-3)
-        self.relu = nn.PReLU(outputs)
+        self.relu = PReLU(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
+        """(B, C, H, W) -> (B, C', H / stride, W / stride)."""
         return self.relu(self.batchnorm(self.conv2d(x)))
 
 
@@ -50,10 +70,11 @@ class SFace(nn.Module):
         super().__init__()
         self.register_buffer("mean", torch.zeros(1))
         self.register_buffer("scale", torch.ones(1))
-        layers, inputs = {"conv_1": Layer(3, 32, 3)}, 32
+        layers, inputs = {"conv_1": Layer(nn.Conv2d(3, 32, 3, padding=1, bias=False))}, 32
         for i, outputs in enumerate(CHANNELS, start=2):
-            layers[f"conv_{i}_dw"] = Layer(inputs, inputs, 3, stride=2 if i in HALVED else 1, groups=inputs)
-            layers[f"conv_{i}"] = Layer(inputs, outputs, 1)
+            stride = 2 if i in HALVED else 1
+            layers[f"conv_{i}_dw"] = Layer(DepthwiseConv2d(inputs, stride=stride, padding=1, bias=False))
+            layers[f"conv_{i}"] = Layer(nn.Conv2d(inputs, outputs, 1, bias=False))
             inputs = outputs
         self.layers = nn.ModuleDict(layers)
         self.bn1 = nn.BatchNorm2d(inputs, eps=2e-5)
@@ -66,6 +87,40 @@ class SFace(nn.Module):
         for layer in self.layers.values():
             x = layer(x)
         return self.fc1(self.pre_fc1(self.bn1(x).flatten(1)))
+
+
+class SFaceTrunk(nn.Module):
+    """SFace below its fully connected layer: (B, 3, S, S) float32 RGB 0..255 -> (B, 1024), the mean over the map.
+
+    Batch normalisation is multiplied into the convolutions: fine-tuned, it stays what recognition made of it.
+    """
+
+    def __init__(self, net: SFace):
+        super().__init__()
+        self.register_buffer("mean", net.mean)
+        self.register_buffer("scale", net.scale)
+        self.layers = net.layers
+        for layer in self.layers.values():
+            layer.conv2d = nn.utils.fuse_conv_bn_eval(layer.conv2d, layer.batchnorm.eval())
+            layer.batchnorm = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Aligned faces to features."""
+        x = (x - self.mean) * self.scale
+        for layer in self.layers.values():
+            x = layer(x)
+        return x.mean((2, 3))
+
+
+NAMES = {
+    nn.Conv2d: {"weight": "weight"},
+    DepthwiseConv2d: {"weight": "weight"},
+    nn.Linear: {"weight": "weight", "bias": "bias"},
+    PReLU: {"weight": "gamma"},
+    nn.BatchNorm2d: BATCHNORM,
+    nn.BatchNorm1d: BATCHNORM,
+}
+"""torch's names of a layer's numbers, and the file's."""
 
 
 def build(path: Path) -> SFace:

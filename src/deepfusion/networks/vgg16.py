@@ -6,15 +6,13 @@ fc6 is taken behind its ReLU. VGG-Face was published for Caffe, whose ReLUs work
 "fc6" there, which is what the "fc6 features" of that time are, holds the rectified values.
 """
 
-import re
 from pathlib import Path
 
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from deepfusion.errors import UserError
-from deepfusion.networks import torchvision_cpu
+from deepfusion.networks import keras_h5, state_dict, torchvision_cpu
 
 MEAN = (129.186279296875, 104.76238250732422, 93.59396362304688)
 """Mean RGB of the VGG-Face training pictures (`averageImage` of the published model), of 255."""
@@ -23,7 +21,8 @@ CONVOLUTIONS = {
     "conv4_1": 17, "conv4_2": 19, "conv4_3": 21, "conv5_1": 24, "conv5_2": 26, "conv5_3": 28,
 }  # fmt: skip
 """Layers by their original names, and their places in torchvision's `features`."""
-NOT_NEEDED = re.compile(r"(fc7|fc8|classifier\.3|classifier\.6)\.(weight|bias)")
+UNUSED = r"(fc7|fc8|classifier\.3|classifier\.6)\.(weight|bias)|(.*/)?fc[78]/.*"
+"""Names of the layers behind fc6, in a state dict and in a Keras file."""
 
 
 class VGG16(nn.Module):
@@ -43,34 +42,24 @@ class VGG16(nn.Module):
 
 
 def build(path: Path) -> VGG16:
-    """Read a user's VGG-Face file: a torch state dict or a .safetensors file.
+    """Read a user's VGG-Face file: a torch state dict, a .safetensors file, or Keras's .h5.
 
-    Two layouts of names are known: the original layers' (`conv1_1.weight` ... `fc6.bias`, as in S. Albanie's
-    `vgg_face_dag.pth`) and torchvision's (`features.0.weight` ... `classifier.0.bias`). fc7, fc8 are unused.
-    The network must have been trained on RGB of 0..255 less MEAN, as the published one: a file cannot tell.
+    Three layouts are known: the original layers' names (`conv1_1.weight` ... `fc6.bias`, as in S. Albanie's
+    `vgg_face_dag.pth`), torchvision's (`features.0.weight` ... `classifier.0.bias`), and Keras's, R. C. Malli's
+    `rcmalli_vggface_tf_vgg16.h5`. fc7, fc8 are unused. The network of the first two must have been trained on
+    RGB of 0..255 less MEAN, as the published one; Keras's sees BGR less MEAN: a file cannot tell.
 
     Raises:
         UserError: the file cannot be read without executing code in it, or is not VGG-Face.
     """
-    tensors = _tensors(path)
-    names = _names("conv1_1.weight" in tensors)
-    missing = [name for name in names if name not in tensors]
-    unknown = [name for name in tensors if name not in names and not NOT_NEEDED.fullmatch(name)]
-    if missing or unknown:
-        raise UserError(
-            f"{path}: not VGG-16 with the names conv1_1.weight ... fc6.bias, or torchvision's: "
-            f"missing {_some(missing)}; unknown {_some(unknown)}"
-        )
+    keras = path.suffix in (".h5", ".hdf5")
+    tensors = _keras(path) if keras else state_dict.read(path)
     for name in ("fc8.weight", "classifier.6.weight"):
         if name in tensors and len(tensors[name]) == 1000:
-            raise UserError(f"{path}: {name} has ImageNet's 1000 classes: a VGG-16 of objects, not VGG-Face")
+            raise UserError(f"{path}: {name} has ImageNet's 1000 classes: a network of objects, not VGG-Face")
     net = VGG16()
-    wanted = {name: net.get_parameter(ours) for name, ours in names.items()}
-    for name, parameter in wanted.items():
-        if tensors[name].shape != parameter.shape:
-            found, shape = tuple(tensors[name].shape), tuple(parameter.shape)
-            raise UserError(f"{path}: {name} has the shape {found}, VGG-16 has {shape}")
-    net.load_state_dict({ours: tensors[name].float() for name, ours in names.items()}, assign=True)
+    names = _names("features.0.weight" not in tensors)
+    state_dict.fill(net, tensors, names, path=path, network="VGG-16", unused=UNUSED)
     return net.eval()
 
 
@@ -81,24 +70,13 @@ def _names(original: bool) -> dict[str, str]:
     return {f"{old}.{kind}": f"{new}.{kind}" for old, new in layers.items() for kind in ("weight", "bias")}
 
 
-def _tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a foreign file can be wrong in any way
-        raise UserError(
-            f"{path}: neither safetensors nor a torch state dict that loads without running code in it "
-            f"({type(error).__name__})"
-        ) from error
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise UserError(
-            f"{path}: holds no state dict of names and tensors: save one by torch.save(model.state_dict(), ...)"
-        )
-    return content
-
-
-def _some(names: list[str]) -> str:
-    """At most three names, and how many more there are."""
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return (", ".join(names[:3]) or "none") + more
+def _keras(path: Path) -> dict[str, Tensor]:
+    """The numbers of a Keras file in torch's order, for RGB."""
+    tensors = keras_h5.read(path, {*CONVOLUTIONS, "fc6"})
+    first, fc6 = tensors.get("conv1_1.weight"), tensors.get("fc6.weight")
+    if first is not None and first.ndim == 4:
+        tensors["conv1_1.weight"] = first.flip(1)  # it was trained on BGR
+    if fc6 is not None and fc6.shape == (4096, 7 * 7 * 512):
+        # Keras flattens rows, columns, channels; torch channels, rows, columns.
+        tensors["fc6.weight"] = fc6.reshape(4096, 7, 7, 512).permute(0, 3, 1, 2).reshape(4096, -1)
+    return tensors

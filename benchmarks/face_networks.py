@@ -1,0 +1,298 @@
+"""What the face features of stores are worth, video alone, leaving one speaker out at a time.
+
+python benchmarks/face_networks.py results/javsed-untuned/features.h5 results/javsed/features.h5
+
+Every slot alone and all slots joined are judged by two methods. Pooled: mean and standard deviation over the frames
+with a face, then a linear classifier. Attention: the paper's, the model `video` under the project's own training. All
+choices are made on training speakers. Later stores are compared with the first, clip by clip. Writes
+docs/results/face_networks.json; attention's predictions are kept under results/face_networks/ and used again while the
+store's key and the settings stay what they were.
+"""
+
+import argparse
+import json
+import multiprocessing
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pandas as pd
+import torch
+from provenance import publish
+from scipy.stats import binomtest
+from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
+
+from deepfusion import FeatureStore
+from deepfusion.config import FusionSettings, Slot
+from deepfusion.corpora import guard
+from deepfusion.corpora.folds import Fold, folds
+from deepfusion.fusion.evaluate import evaluate, most_probable, predictions_table
+from deepfusion.fusion.fold import train_fold
+
+SEED = 0
+# Down to 1e-6: the more columns, the smaller the best C, and EF-VGG pools to 8,192.
+GRID = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+INNER_FOLDS = 5
+LONGEST_FIT = 10_000  # passes of the linear classifier; C = 1 on few columns needs more than the usual 1,000
+KEPT = Path("results/face_networks")
+
+
+def slot_sets(store: FeatureStore) -> list[tuple[str, ...]]:
+    """Every slot alone, in the order of the configuration, then all joined."""
+    slots = [slot for slot in get_args(Slot) if slot in store.networks]
+    return [*((slot,) for slot in slots), *([tuple(slots)] if len(slots) > 1 else [])]
+
+
+def pool(store: FeatureStore, slot: str) -> np.ndarray:
+    """(clips, 2 D) mean and standard deviation over the frames with a face; NaN for a clip without any."""
+    pooled = []
+    for clip in store:
+        faces = clip[slot][clip["valid"]].astype(np.float64)
+        moments = (faces.mean(0), faces.std(0)) if len(faces) else np.full((2, faces.shape[1]), np.nan)
+        pooled.append(np.concatenate(moments))
+    return np.stack(pooled)
+
+
+def inner_folds(speakers: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(learning, choosing) positions of the clips that C is chosen with: whole speakers on either side."""
+    division = GroupKFold(min(INNER_FOLDS, len(set(speakers))))
+    return list(division.split(speakers, groups=speakers))
+
+
+def linear_classifier(x: np.ndarray, y: np.ndarray, speakers: np.ndarray) -> GridSearchCV:
+    """A linear classifier of standardised columns with the C that serves left-out training speakers best.
+
+    Of several equally good C the smallest. LinearSVC, not logistic regression: no probability is needed, and
+    with thousands of columns for some hundred clips its dual problem is by far the smaller one.
+    """
+    model = make_pipeline(StandardScaler(), LinearSVC(max_iter=LONGEST_FIT, random_state=SEED))
+    return GridSearchCV(model, {"linearsvc__C": GRID}, cv=inner_folds(speakers)).fit(x, y)
+
+
+def pooled_predictions(
+    clips: pd.DataFrame, x: np.ndarray, labels: Sequence[str]
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Predictions of every speaker by a classifier that was fitted on the others.
+
+    Args:
+        clips: The store's table.
+        x: (clips, columns) pooled features; clips without a face are neither learned from nor looked at.
+        labels: Class names.
+
+    Returns:
+        Predictions, where a clip without a face has the most frequent class of the training clips (the first of them
+        if several are), and the C of every fold.
+    """
+    y = clips["label"].map(labels.index).to_numpy()
+    speakers, face = clips["speaker"].to_numpy(), clips["faces"].gt(0).to_numpy()
+    known = clips["sha256"].ne("").to_numpy()
+    tables, chosen = [], {}
+    for fold in folds(speakers, protocol="loso"):
+        tested = np.isin(speakers, fold.test)
+        guard(clips[known].reset_index(), train=clips.index[known & ~tested], test=clips.index[known & tested])
+        learned = ~tested & face
+        model = linear_classifier(x[learned], y[learned], speakers[learned])
+        chosen[fold.name] = model.best_params_["linearsvc__C"]
+        said = np.full(len(clips), np.bincount(y[~tested]).argmax())
+        if (seen := tested & face).any():
+            said[seen] = model.predict(x[seen])
+        certain = np.eye(len(labels))[said[tested]]
+        tables.append(predictions_table(clips[tested], certain, labels, fold=fold.name, seed=SEED, model="pooled"))
+    return pd.concat(tables), chosen
+
+
+@dataclass(frozen=True)
+class Job:
+    """The attention of some slots on one fold."""
+
+    store: Path
+    key: str  # of the store
+    fold: Fold
+    settings: FusionSettings
+    folder: Path  # of the model, its card and the predictions
+
+    @property
+    def predictions(self) -> Path:
+        """The file that is written last."""
+        return self.folder / "predictions.csv"
+
+
+def finished(job: Job) -> bool:
+    """Whether its predictions are there, from the same features and settings."""
+    if not job.predictions.exists():
+        return False
+    card = json.loads((job.folder / "model.json").read_text())
+    wanted = {
+        "model": "video",
+        "store_key": job.key,
+        "test_speakers": list(job.fold.test),
+        "seed": SEED,
+        "settings": json.loads(job.settings.model_dump_json(by_alias=True)),
+    }
+    return all(card[name] == value for name, value in wanted.items())
+
+
+def attend(job: Job) -> None:
+    """Train and predict one fold."""
+    torch.set_num_threads(1)
+    # A kill between the new card and the new predictions must not leave old predictions that look new.
+    job.predictions.unlink(missing_ok=True)
+    train_fold(
+        job.store,
+        job.folder,
+        name="video",
+        test=job.fold.test,
+        fold=job.fold.name,
+        seed=SEED,
+        settings=job.settings,
+        device=torch.device("cpu"),
+    )
+
+
+def attend_all(jobs: Sequence[Job], processes: int) -> None:
+    """Do what is not finished, some folds side by side."""
+    left = [job for job in jobs if not finished(job)]
+    print(f"attention: {len(jobs) - len(left)} of {len(jobs)} folds are there")
+    # Spawned, not forked: torch and HDF5 do not survive a fork.
+    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as workers:
+        running = [workers.submit(attend, job) for job in left]
+        for i, future in enumerate(as_completed(running), start=1):
+            future.result()
+            print(f"attention: {i}/{len(left)} folds", flush=True)
+
+
+def attention_predictions(jobs: Sequence[Job]) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Predictions of finished folds, and the number of epochs of each."""
+    # Speakers and clips are names, even where they look like numbers or like a missing value.
+    names = {"clip": str, "speaker": str, "fold": str, "label": str}
+    tables = [pd.read_csv(job.predictions, dtype=names, keep_default_na=False) for job in jobs]
+    epochs = {job.fold.name: json.loads((job.folder / "model.json").read_text())["epochs"] for job in jobs}
+    return pd.concat(tables), epochs
+
+
+def summary(predictions: pd.DataFrame) -> dict:
+    """Figures of one method on some slots: over all clips, and mean and standard deviation over the speakers."""
+    found = evaluate(predictions)
+    over_speakers = {name: value for name, value in found.items() if name.endswith(("_mean", "_std"))}
+    accuracies = {speaker: figures["accuracy"] for speaker, figures in found["per_speaker"].items()}
+    return {"overall": found["overall"], **over_speakers, "accuracy_of_speaker": accuracies}
+
+
+def difference(before: pd.DataFrame, after: pd.DataFrame) -> dict:
+    """What changes from one method's predictions to another's, of the same clips.
+
+    McNemar's test takes clips as independent, which those of one speaker are not: the difference over speakers, and in
+    how many it goes up and down, stand beside it.
+    """
+    right = pd.DataFrame(
+        {
+            name: pd.Series(most_probable(table) == table["label"].to_numpy(), index=table["clip"].to_numpy())
+            for name, table in (("before", before), ("after", after))
+        }
+    )
+    gained, lost = int((right["after"] & ~right["before"]).sum()), int((right["before"] & ~right["after"]).sum())
+    speaker = pd.Series(before["speaker"].to_numpy(), index=before["clip"].to_numpy())
+    change = (right["after"].astype(float) - right["before"]).groupby(speaker).mean()
+    return {
+        "wrong_to_right": gained,
+        "right_to_wrong": lost,
+        "mcnemar_p": float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0,
+        "accuracy_mean": float(change.mean()),
+        "accuracy_std": float(change.std(ddof=1)),
+        "speakers_up": int((change > 0).sum()),
+        "speakers_down": int((change < 0).sum()),
+    }
+
+
+def measure(paths: dict[str, Path], *, settings: FusionSettings, kept: Path, processes: int) -> dict:
+    """All figures.
+
+    Args:
+        paths: Name of a store -> the file; all of the same clips.
+        settings: Of the attention; its features are replaced by each set of slots.
+        kept: Folder of the attention's models and predictions.
+        processes: Folds that are trained side by side.
+    """
+    stores: dict[str, dict] = {}
+    jobs: dict[tuple[str, str], list[Job]] = {}  # store and slots -> folds
+    predictions: dict[tuple[str, str, str], pd.DataFrame] = {}  # store, slots and method
+    for name, path in paths.items():
+        with FeatureStore(path) as store:
+            clips, labels, key = store.clips, store.labels, store.attrs["key"]
+            sets = slot_sets(store)
+            networks = {slot: store.networks[slot] for slots in sets for slot in slots}
+            pooled = {slot: pool(store, slot) for slot in networks}
+        stores[name] = {
+            "key": key,
+            "clips": len(clips),
+            "clips_without_face": int(clips["faces"].eq(0).sum()),
+            "networks": {
+                slot: {"network": of["network"], "fingerprint": of["fingerprint"]} for slot, of in networks.items()
+            },
+            "slots": {},
+        }
+        for slots in sets:
+            joined = "+".join(slots)
+            x = np.concatenate([pooled[slot] for slot in slots], axis=1)
+            table, chosen = pooled_predictions(clips, x, labels)
+            predictions[name, joined, "pooled"] = table
+            figures = summary(table)
+            stores[name]["slots"][joined] = {"pooled": {**figures, "C_of_fold": chosen}}
+            print(f"{name}, {joined}: pooled {figures['accuracy_mean']:.1%}", flush=True)
+            mine = settings.model_copy(update={"features": slots})
+            jobs[name, joined] = [
+                Job(path, key, fold, mine, kept / name / joined / fold.name)
+                for fold in folds(clips["speaker"], protocol="loso")
+            ]
+    attend_all([job for some in jobs.values() for job in some], processes)
+    for (name, joined), some in jobs.items():
+        table, epochs = attention_predictions(some)
+        predictions[name, joined, "attention"] = table
+        stores[name]["slots"][joined]["attention"] = {**summary(table), "epochs_of_fold": epochs}
+    first = next(iter(paths))
+    return {
+        "labels": labels,
+        "stores": stores,
+        "differences": [
+            {"slots": joined, "method": method, "of": name, "minus": first}
+            | difference(predictions[first, joined, method], table)
+            for (name, joined, method), table in predictions.items()
+            if name != first and (first, joined) in jobs
+        ],
+        "settings": {
+            "seed": SEED,
+            "C": GRID,
+            "inner_folds": INNER_FOLDS,
+            "attention": settings.model_dump(by_alias=True, exclude={"features"}),
+        },
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stores", type=Path, nargs="+", help="feature stores of the same clips, named by their folders")
+    parser.add_argument("--out", type=Path, default=Path("docs/results/face_networks.json"))
+    parser.add_argument("--jobs", type=int, default=2, help="folds of the attention that are trained side by side")
+    parser.add_argument("--made-by", action="append", default=[], help="command that made the stores; may be repeated")
+    args = parser.parse_args()
+    paths = {path.parent.name: path for path in args.stores}
+    if len(paths) < len(args.stores):
+        parser.error(f"two stores in folders of one name: {', '.join(map(str, args.stores))}")
+    tables = []
+    for path in args.stores:
+        with FeatureStore(path) as store:
+            tables.append((store.labels, store.clips[["label", "speaker"]].sort_index()))
+    if any(labels != tables[0][0] or not clips.equals(tables[0][1]) for labels, clips in tables):
+        parser.error("the stores hold different clips, labels or speakers")
+    figures = measure(paths, settings=FusionSettings(), kept=KEPT, processes=args.jobs)
+    publish(args.out, figures, made_by=args.made_by)
+
+
+if __name__ == "__main__":
+    main()

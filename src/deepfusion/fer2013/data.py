@@ -1,0 +1,50 @@
+"""What FER2013 is once it is read, whatever form it came in."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+"""The classes in FER2013's own order, 0..6."""
+USAGES = ("Training", "PublicTest", "PrivateTest")
+VOTES = (
+    "neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF",
+)  # fmt: skip
+"""What FER+'s ten taggers could choose, in its order; NF is "not a face"."""
+FERPLUS = {
+    "angry": "anger", "disgust": "disgust", "fear": "fear", "happy": "happiness", "sad": "sadness",
+    "surprise": "surprise", "neutral": "neutral",
+}  # fmt: skip
+"""FER2013's classes and FER+'s words for them; contempt, unknown and NF are none of them."""
+SIDE = 48  # pixels
+
+
+@dataclass(frozen=True)
+class Fer2013:
+    """FER2013, or a part of it; one index over all arrays.
+
+    Attributes:
+        images: (N, 48, 48) uint8 grey.
+        labels: (N,) int64, 0..6 in the order of `EMOTIONS`.
+        usage: (N,) str, each one of `USAGES`.
+        votes: (N, 10) int64 of FER+ in the order of `VOTES`, or None if not given.
+        ambiguous: (N,) bool: has an equal image of another label in its own split, or is marked so by the source.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    usage: np.ndarray
+    votes: np.ndarray | None
+    ambiguous: np.ndarray
+
+    def split(self, usage: str) -> "Fer2013":
+        """The images of one usage, in their order.
+
+        Raises:
+            ValueError: `usage` is none of `USAGES`.
+        """
+        if usage not in USAGES:
+            raise ValueError(f"usage {usage!r} is none of {', '.join(USAGES)}")
+        of = self.usage == usage
+        votes = None if self.votes is None else self.votes[of]
+        return Fer2013(self.images[of], self.labels[of], self.usage[of], votes, self.ambiguous[of])

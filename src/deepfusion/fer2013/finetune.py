@@ -1,0 +1,180 @@
+"""One network's fine-tuning from beginning to end: prepared FER2013 -> weights, training curve, model card."""
+
+import json
+import logging
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from deepfusion import stages
+from deepfusion.config import FinetuneSettings
+from deepfusion.errors import UserError
+from deepfusion.fer2013 import augment, duplicates
+from deepfusion.fer2013.align import to_crop
+from deepfusion.fer2013.data import EMOTIONS, FERPLUS, VOTES, Fer2013
+from deepfusion.fer2013.prepare import load
+from deepfusion.fer2013.train import Faces, train
+from deepfusion.files import write_atomically
+from deepfusion.networks import catalogue, compact, trunks
+from deepfusion.networks.catalogue import Network
+from deepfusion.networks.tuned import Tuned
+
+log = logging.getLogger(__name__)
+
+EVALUATE = 32  # images at a time
+
+
+def finetune(prepared: Path, out: Path, *, name: str, settings: FinetuneSettings, device: torch.device) -> None:
+    """Fine-tune a network, or go on where a killed run stopped.
+
+    Writes `model.safetensors` (float32), `curve.csv` and `model.json` into `out`; the state after each epoch is in
+    `checkpoint.pt` until then. PrivateTest is not looked at.
+
+    Args:
+        prepared: the file that `prepare` writes.
+        out: folder.
+        name: a fine-tuned network of the catalogue.
+        settings: the group `finetune` of the configuration.
+        device: where to train.
+
+    Raises:
+        UserError: the network cannot be fine-tuned, has no recipe, or its weights from recognition are not here.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    network = tuned(name)
+    if name not in settings.recipes:
+        raise UserError(f"{name}: finetune.recipes has no recipe for it, only for {', '.join(settings.recipes)}")
+    recipe = settings.recipes[name]
+    data, alignment = load(prepared)
+    rows, targets, left_out = training_rows(data, settings.labels)
+    size = network.crop.size
+    theta = augment.thetas(to_crop(alignment, network.crop), size)
+    torch.manual_seed(settings.seed)
+    trunk = trunks.pretrained(network.base, recipe.weights, recipe.sha256)
+    net = Tuned(trunk, network.dimension, len(EMOTIONS)).to(device, memory_format=torch.channels_last)
+    faces = Faces(*(values.to(device) for values in (torch.tensor(data.images[rows]), theta[rows], targets)))
+    public = np.flatnonzero(data.usage == "PublicTest")
+    dtype = _dtype(settings.precision, device)
+
+    def tell(epoch: int, loss: float, seconds: float, averaged: Tuned) -> dict:
+        said = probabilities(averaged, data.images[public], theta[public], size, device=device, dtype=dtype)
+        accuracy = float((said.argmax(1) == data.labels[public]).mean())
+        log.info("epoch %d: loss %.3f, PublicTest %.2f %%, %.0f s", epoch, loss, 100 * accuracy, seconds)
+        return {"epoch": epoch, "loss": loss, "public_test": accuracy, "seconds": seconds}
+
+    how = recipe.model_dump(mode="json", exclude={"weights"})
+    key = stages.digest(name, how, settings.labels, settings.seed, len(rows))
+    averaged, curve = train(
+        net,
+        faces,
+        size,
+        recipe,
+        seed=settings.seed,
+        dtype=dtype,
+        checkpoint=out / "checkpoint.pt",
+        key=key,
+        tell=tell,
+    )
+    write_atomically(out / "curve.csv", lambda part: pd.DataFrame(curve).to_csv(part, index=False))
+    compact.save(averaged, out / "model.safetensors", base=network.base, storage="float32")
+    card = {
+        "network": name,
+        "base": network.base,
+        "training": {
+            "labels": settings.labels,
+            "images": len(rows),
+            "left_out": left_out,
+            "recipe": how,
+            "seed": settings.seed,
+            "arithmetic": str(dtype).removeprefix("torch."),
+            "device": device.type,
+            "curve": [{name: round(value, 4) for name, value in row.items()} for row in curve],
+        },
+        "public_test": curve[-1]["public_test"],
+    }
+    write_atomically(out / "model.json", lambda part: part.write_text(json.dumps(card, indent=1) + "\n"))
+    (out / "checkpoint.pt").unlink()
+
+
+def tuned(name: str) -> Network:
+    """The card of a network that is fine-tuned on FER2013.
+
+    Raises:
+        UserError: it is another network.
+    """
+    network = catalogue.find(name)
+    if not network.base:
+        names = ", ".join(card.name for card in catalogue.CATALOGUE.values() if card.base)
+        raise UserError(f"{name} is not fine-tuned here; these are: {names}")
+    return network
+
+
+def training_rows(data: Fer2013, labels: str) -> tuple[np.ndarray, Tensor, dict[str, int]]:
+    """Which images train, and for what.
+
+    An image that is, pixel for pixel, in a test split too does not train, nor does one whose label is ambiguous.
+
+    Args:
+        data: FER2013.
+        labels: "fer2013", or "ferplus": the shares of FER+'s votes for the seven emotions.
+
+    Returns:
+        rows (n,), targets (n, 7) float32 that add up to 1, and how many images are left out for each reason.
+
+    Raises:
+        UserError: FER+'s votes are wanted and not there.
+    """
+    training = data.usage == "Training"
+    equal = duplicates.groups(data.images)
+    shared = training & np.isin(equal, equal[~training])
+    ambiguous = training & ~shared & data.ambiguous
+    use = training & ~shared & ~ambiguous
+    left_out = {"also_in_a_test_split": int(shared.sum()), "ambiguous": int(ambiguous.sum())}
+    targets = np.eye(len(EMOTIONS), dtype=np.float32)[data.labels]
+    if labels == "ferplus":
+        if data.votes is None:
+            raise UserError("finetune.labels is ferplus, but there are no votes: give FER+'s fer2013new.csv as `votes`")
+        votes = data.votes[:, [VOTES.index(FERPLUS[emotion]) for emotion in EMOTIONS]].astype(np.float32)
+        none = use & (votes.sum(1) == 0)
+        left_out["no_vote_for_an_emotion"] = int(none.sum())
+        use &= ~none
+        targets = votes / np.maximum(votes.sum(1, keepdims=True), 1)
+    rows = np.flatnonzero(use)
+    return rows, torch.tensor(targets[rows]), left_out
+
+
+def probabilities(
+    net: Tuned, images: np.ndarray, theta: Tensor, size: int, *, device: torch.device, dtype: torch.dtype
+) -> np.ndarray:
+    """(N, 7) float64 probabilities of (N, 48, 48) images, cut by (N, 3, 3) maps from the crop."""
+    said = []
+    with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+        for i in range(0, len(images), EVALUATE):
+            part = torch.tensor(images[i : i + EVALUATE], device=device)
+            grey = augment.crops(part, theta[i : i + EVALUATE].to(device), size)
+            said.append(F.softmax(net.logits(grey).double(), dim=1).cpu())
+    return torch.cat(said).numpy()
+
+
+def _dtype(precision: str, device: torch.device) -> torch.dtype:
+    """The arithmetic inside convolutions; "auto" takes bfloat16 where a convolution is faster in it."""
+    if precision != "auto":
+        return getattr(torch, precision)
+    seconds = {dtype: _convolution(dtype, device) for dtype in (torch.float32, torch.bfloat16)}
+    return min(seconds, key=seconds.get)
+
+
+def _convolution(dtype: torch.dtype, device: torch.device) -> float:
+    x = torch.ones(8, 64, 32, 32, device=device, dtype=dtype).to(memory_format=torch.channels_last)
+    layer = torch.nn.Conv2d(64, 64, 3, padding=1).to(device, dtype, memory_format=torch.channels_last)
+    times = []
+    for _ in range(4):  # the first ones prepare
+        start = time.perf_counter()
+        layer(x).sum().item()  # waits for a GPU
+        times.append(time.perf_counter() - start)
+    return min(times)

@@ -1,0 +1,118 @@
+"""A trained network -> the small file that is shipped, beside its card with the figures of that file."""
+
+import json
+import logging
+import shlex
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from deepfusion.errors import UserError
+from deepfusion.fer2013 import augment, duplicates, metrics
+from deepfusion.fer2013.align import to_crop
+from deepfusion.fer2013.data import EMOTIONS, FERPLUS, VOTES, Fer2013
+from deepfusion.fer2013.finetune import probabilities, tuned
+from deepfusion.fer2013.prepare import load
+from deepfusion.files import write_atomically
+from deepfusion.networks import compact
+from deepfusion.networks.tuned import Tuned
+
+log = logging.getLogger(__name__)
+
+
+def ship(prepared: Path, trained: Path, out: Path, *, storage: compact.Storage, device: torch.device) -> None:
+    """Store a trained network compactly and measure it as stored: the one time that PrivateTest is looked at.
+
+    Args:
+        prepared: the file that `prepare` writes.
+        trained: the folder that `finetune` has filled.
+        out: folder of <name>.safetensors and <name>.json.
+        storage: how the numbers are kept.
+        device: where to compute.
+
+    Raises:
+        UserError: a file is missing or holds something else.
+    """
+    try:
+        training = json.loads((trained / "model.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{trained}: not a folder of `snakemake finetune`: {error}") from error
+    network = tuned(training["network"])
+    data, alignment = load(prepared)
+    theta = augment.thetas(to_crop(alignment, network.crop), network.crop.size)
+
+    def said(net: Tuned, usage: str) -> np.ndarray:
+        rows = data.usage == usage
+        net.to(device, memory_format=torch.channels_last)
+        return probabilities(net, data.images[rows], theta[rows], network.crop.size, device=device, dtype=torch.float32)
+
+    exact = compact.load(trained / "model.safetensors", network.base, network.dimension)
+    before = said(exact, "PublicTest")
+    file = out / f"{network.name}.safetensors"
+    compact.save(exact, file, base=network.base, storage=storage)
+    shipped = compact.load(file, network.base, network.dimension)
+    results = {usage: said(shipped, usage) for usage in ("PublicTest", "PrivateTest")}
+    card = {
+        "name": network.name,
+        "base": network.base,
+        "feature": {
+            "layer": network.output,
+            "dimension": network.dimension,
+            "crop": vars(network.crop),
+            "normalisation": network.normalisation,
+        },
+        "licence": network.licence,
+        "citation": network.citation,
+        "data": "FER2013 (Goodfellow et al. 2013), 48 x 48 grey faces, aligned by dlib's 68 landmarks",
+        "emotions": EMOTIONS,
+        "command": f"snakemake finetune; {shlex.join(['deepfusion', *sys.argv[1:]])}",
+        "training": training["training"],
+        "storage": {
+            "type": storage,
+            "bytes": file.stat().st_size,
+            "public_test_as_trained": accuracy(before, data.split("PublicTest")),
+        },
+        "fer2013": figures(data, results),
+    }
+    write_atomically(file.with_suffix(".json"), lambda part: part.write_text(json.dumps(card, indent=1) + "\n"))
+    log.info(
+        "%s: PublicTest %.2f %% (%.2f %% before it was stored as %s), PrivateTest %.2f %%",
+        file, 100 * card["fer2013"]["public_test"], 100 * card["storage"]["public_test_as_trained"], storage,
+        100 * card["fer2013"]["private_test"],
+    )  # fmt: skip
+
+
+def accuracy(said: np.ndarray, data: Fer2013) -> float:
+    """Share of the images whose label has the highest probability."""
+    return float((said.argmax(1) == data.labels).mean())
+
+
+def figures(data: Fer2013, results: dict[str, np.ndarray]) -> dict:
+    """The figures of a classifier on the test splits.
+
+    Args:
+        data: FER2013, whole.
+        results: PublicTest and PrivateTest -> (n, 7) probabilities of its images.
+
+    Returns:
+        public_test, private_test: accuracy on all images. public, private: `metrics.figures` on all images.
+        public_clean, private_clean: the same without ambiguous and repeated images. With FER+'s votes also
+        public_ferplus, private_ferplus: against the emotion with most votes, where there is one.
+    """
+    clean = duplicates.clean(data)
+    made: dict = {}
+    for usage, said in results.items():
+        name, split = usage.removesuffix("Test").lower(), data.split(usage)
+        alone = clean[data.usage == usage]
+        made |= {
+            f"{name}_test": accuracy(said, split),
+            name: metrics.figures(said, split.labels),
+            f"{name}_clean": metrics.figures(said[alone], split.labels[alone]),
+        }
+        if split.votes is not None:
+            emotions = split.votes[:, [VOTES.index(FERPLUS[emotion]) for emotion in EMOTIONS]]
+            agreed = emotions.max(1) * 2 > split.votes.sum(1)  # more than half of the taggers
+            made[f"{name}_ferplus"] = metrics.figures(said[agreed], emotions[agreed].argmax(1))
+    return made

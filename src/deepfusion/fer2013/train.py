@@ -1,0 +1,135 @@
+"""Fine-tune one network on FER2013's Training images; resumable after every epoch."""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from deepfusion.config import RecipeSettings
+from deepfusion.fer2013 import augment
+from deepfusion.files import write_atomically
+from deepfusion.networks.tuned import Tuned
+from deepfusion.progress import track
+
+log = logging.getLogger(__name__)
+
+HEAD = 10  # the new classifier learns so many times faster than the trunk, which knows faces already
+WARM_UP = 0.05  # of all steps
+CLIP = 1.0  # norm of the gradient
+AVERAGE = 0.999  # of the running mean of the weights, which is what is kept
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Images on the device: images (N, 48, 48) uint8, theta (N, 3, 3) to the crop, target (N, 7) shares."""
+
+    images: Tensor
+    theta: Tensor
+    target: Tensor
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.images)
+
+
+def train(
+    net: Tuned,
+    faces: Faces,
+    size: int,
+    recipe: RecipeSettings,
+    *,
+    seed: int,
+    dtype: torch.dtype,
+    checkpoint: Path,
+    key: str,
+    tell: Callable[[int, float, float, Tuned], dict],
+) -> tuple[Tuned, list[dict]]:
+    """Train a network, or go on where a killed run stopped.
+
+    Args:
+        net: with its starting weights, on the device; changed in place.
+        faces: to train on, on the same device.
+        size: S of the network's crop.
+        recipe: how.
+        seed: of order, augmentation and dropout.
+        dtype: of the arithmetic inside convolutions; float32 or bfloat16.
+        checkpoint: file of the state after the last whole epoch.
+        key: names what the run depends on; the checkpoint of another run is left aside.
+        tell: called after each epoch with (epoch, mean loss, seconds, averaged network); returns plain values that are
+            kept as a row of the training curve.
+
+    Returns:
+        The running mean of the network over its steps, in evaluation mode, and the rows of the training curve.
+    """
+    device = faces.images.device
+    averaged = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE), use_buffers=True)
+    head = list(net.classifier.parameters())
+    groups = [
+        {"params": list(net.trunk.parameters()), "lr": recipe.learning_rate},
+        {"params": head, "lr": recipe.learning_rate * HEAD},
+    ]
+    optimizer = torch.optim.AdamW(groups, weight_decay=recipe.weight_decay)
+    steps = len(faces) // recipe.batch
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps * recipe.epochs))
+    generator = torch.Generator().manual_seed(seed)
+    parts = {"net": net, "averaged": averaged, "optimizer": optimizer, "schedule": schedule}
+    curve: list[dict] = []
+    state = _read(checkpoint, key)
+    if state:
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+        generator.set_state(state["generator"])
+        torch.set_rng_state(state["dropout"])
+        curve = state["curve"]
+        log.info("going on after epoch %d", len(curve))
+    for epoch in range(len(curve) + 1, recipe.epochs + 1):
+        start, total = time.perf_counter(), 0.0
+        order = torch.randperm(len(faces), generator=generator)
+        net.train()
+        for step in track(range(steps), f"epoch {epoch} of {recipe.epochs}", unit="steps"):
+            rows = order[step * recipe.batch : (step + 1) * recipe.batch].to(device)
+            theta = augment.varied(faces.theta[rows], generator)
+            grey = augment.toned(augment.crops(faces.images[rows], theta, size), generator)
+            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+                logits = net.logits(grey, recipe.dropout)
+            loss = F.cross_entropy(logits.float(), faces.target[rows], label_smoothing=recipe.smoothing)
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(net.parameters(), CLIP)
+            optimizer.step()
+            schedule.step()
+            averaged.update_parameters(net)
+            total += loss.item()
+        seconds = time.perf_counter() - start
+        curve.append(tell(epoch, total / steps, seconds, averaged.module.eval()))
+        _save(checkpoint, key, parts, generator, curve)
+    return averaged.module.eval(), curve
+
+
+def _rate(step: int, steps: int) -> float:
+    """Share of the learning rate: a short rise, then half a cosine down to 0."""
+    rise = WARM_UP * steps
+    return (step + 1) / rise if step < rise else 0.5 * (1 + math.cos(math.pi * (step - rise) / (steps - rise)))
+
+
+def _save(path: Path, key: str, parts: dict, generator: torch.Generator, curve: list[dict]) -> None:
+    state = {name: part.state_dict() for name, part in parts.items()}
+    state |= {"key": key, "generator": generator.get_state(), "dropout": torch.get_rng_state(), "curve": curve}
+    write_atomically(path, lambda part: torch.save(state, part))
+
+
+def _read(path: Path, key: str) -> dict | None:
+    if not path.is_file():
+        return None
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    if state["key"] == key:
+        return state
+    log.warning("%s is of another recipe or other data: beginning anew", path)
+    return None

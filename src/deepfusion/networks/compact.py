@@ -1,0 +1,82 @@
+"""Weights in a small file: safetensors, matrices and filters as 8-bit integers or half precision.
+
+An 8-bit tensor `name` has a float32 scale for each output channel in `name.scale`; value = integer * scale. What has
+one dimension (biases, batch normalisation, slopes) stays float32. The file's metadata names the base network.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from deepfusion.errors import UserError
+from deepfusion.files import write_atomically
+from deepfusion.networks import state_dict, trunks
+from deepfusion.networks.tuned import Tuned
+
+Storage = Literal["float32", "float16", "int8"]
+FORMAT = "deepfusion-tuned-1"
+LARGEST = 127  # symmetric: -128 is not used
+EMOTIONS = 7
+
+
+def save(net: nn.Module, path: Path, *, base: str, storage: Storage) -> None:
+    """Write a fine-tuned network; the file is whole or absent.
+
+    Args:
+        net: whose state dict is kept.
+        path: of the .safetensors file.
+        base: the network that was fine-tuned.
+        storage: of what has two dimensions or more.
+    """
+    tensors: dict[str, Tensor] = {}
+    for name in state_dict.names(net):
+        value = net.state_dict()[name].detach().cpu().float().contiguous()
+        if value.ndim < 2 or storage == "float32":
+            tensors[name] = value
+        elif storage == "float16":
+            tensors[name] = value.half()
+        else:
+            tensors[name], tensors[f"{name}.scale"] = quantised(value)
+    content = safetensors.torch.save(tensors, metadata={"format": FORMAT, "base": base, "storage": storage})
+    write_atomically(path, lambda part: part.write_bytes(content))
+
+
+def quantised(value: Tensor) -> tuple[Tensor, Tensor]:
+    """Nearest integers in -127..127 and the scale (C,) of each output channel, the first dimension."""
+    scale = value.flatten(1).abs().amax(1).clamp(min=torch.finfo(torch.float32).tiny) / LARGEST
+    shape = (-1, *[1] * (value.ndim - 1))
+    return (value / scale.view(shape)).round().to(torch.int8), scale
+
+
+def load(path: Path, base: str, dimension: int) -> Tuned:
+    """Read a fine-tuned network, in evaluation mode.
+
+    Args:
+        path: of a file that `save` has written.
+        base: the network that must have been fine-tuned.
+        dimension: of its features.
+
+    Raises:
+        UserError: the file is damaged, or holds something else.
+    """
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            said = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no dictionary)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise UserError(f"{path}: no whole safetensors file: {error}") from error
+    if said.get("format") != FORMAT or said.get("base") != base:
+        found = f"{said.get('base')} in the form {said.get('format')}" if said else "no word about what it is"
+        raise UserError(f"{path}: wanted {base} in the form {FORMAT} (`snakemake finetune`), found {found}")
+    scales = {name: tensors.pop(name) for name in list(tensors) if name.endswith(".scale") and name[:-6] in tensors}
+    for name, scale in scales.items():
+        integers = tensors[name.removesuffix(".scale")]
+        tensors[name.removesuffix(".scale")] = integers.float() * scale.view(-1, *[1] * (integers.ndim - 1))
+    net = Tuned(trunks.empty(base), dimension, EMOTIONS)
+    ours = {name: name for name in state_dict.names(net)}
+    state_dict.fill(net, tensors, ours, path=path, network=f"{base} fine-tuned on FER2013", unused="$^")
+    return net.eval()

@@ -1,0 +1,59 @@
+# FER2013 -> fine-tuned face networks. Their weights come with the project: nothing else asks for these rules.
+RECIPES = CONFIG.finetune
+
+
+def fer2013(wildcards):
+    if RECIPES.data is None:
+        raise WorkflowError(
+            "finetune.data is null: give fer2013.csv, icml_face_data.csv or a folder of classes"
+        )
+    return [str(path) for path in (RECIPES.data, RECIPES.votes) if path]
+
+
+rule prepare_fer2013:
+    input:
+        fer2013,
+    output:
+        "results/finetune/fer2013.npz",
+    log:
+        "results/finetune/logs/fer2013.log",
+    conda:
+        "../../envs/deepfusion.yaml"
+    threads: 2
+    resources:
+        mem_mb=4000,
+    params:
+        votes=lambda wildcards, input: f"--votes {input[1]:q}" if len(input) > 1 else "",
+    shell:
+        "deepfusion --log {log} prepare-fer2013 --data {input[0]:q} {params.votes} --threads {threads} --out {output}"
+
+
+# A killed job goes on after its last whole epoch: the checkpoint is no output, so that it is not deleted.
+rule finetune_network:
+    input:
+        rules.prepare_fer2013.output,
+    output:
+        model="results/finetune/{network}/model.safetensors",
+        card="results/finetune/{network}/model.json",
+        curve="results/finetune/{network}/curve.csv",
+    log:
+        "results/finetune/logs/{network}.log",
+    wildcard_constraints:
+        network="[a-z0-9-]+",
+    conda:
+        "../../envs/deepfusion.yaml"
+    threads: 1
+    resources:
+        mem_mb=6000,
+        device=CONFIG.device,
+    params:
+        folder=subpath(output.model, parent=True),
+        settings=RECIPES.model_dump_json(exclude={"data", "votes"}),
+    shell:
+        "deepfusion --log {log} finetune --data {input} --network {wildcards.network} --settings {params.settings:q}"
+        " --device {resources.device} --threads {threads} --out {params.folder}"
+
+
+rule finetune:
+    input:
+        expand("results/finetune/{network}/model.json", network=RECIPES.recipes),

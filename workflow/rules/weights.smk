@@ -1,0 +1,18 @@
+# Published weights that anybody may download, for the slots that need them. Nothing fetches them unasked: their
+# licences are not this project's.
+FETCHED = sorted(PLAN.fetched)
+
+
+rule fetch_weights:
+    output:
+        touch("results/weights/fetched"),
+    log:
+        "results/weights/log",
+    conda:
+        "../../envs/deepfusion.yaml"
+    resources:
+        mem_mb=500,
+    params:
+        names=FETCHED,
+    shell:
+        "deepfusion --log {log} fetch-weights {params.names} --out results/weights"
