@@ -26,7 +26,7 @@ configfile: "config.yaml"
 try:
     PLAN = Plan(check(config, workflow.configfiles))
     CONFIG, OUT = PLAN.config, str(PLAN.folder)
-    SHARDS = PLAN.shards
+    SHARDS, FETCHED = PLAN.shards, sorted(PLAN.fetched)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -38,6 +38,7 @@ wildcard_constraints:
     model=r"[a-z]+",
 
 
+include: "workflow/rules/common.smk"
 include: "workflow/rules/corpus.smk"
 include: "workflow/rules/faces.smk"
 include: "workflow/rules/networks.smk"

@@ -35,6 +35,17 @@ MANIFEST = "path,label,speaker\na.mp4,happy,anna\n"
         (["info", "m.csv"], "m.csv is damaged or not an HDF5 file"),
         (["train", "--store", "absent.h5", "--model", "fpb", "--out", "x"], "no model 'fpb'"),
         (["demo", "--speaker", "s99", "--out", "x"], "no speaker 's99'"),
+        (["finetune", "--data", "m.csv", "--network", "sfase-fer2013", "--out", "x"], "did you mean 'sface-fer2013'"),
+        (["finetune", "--data", "m.csv", "--network", "sface", "--out", "x"], "sface is not fine-tuned here; these"),
+        (["finetune", "--data", "m.csv", "--network", "vgg-face-fer2013", "--out", "x"], "has no recipe for it"),
+        (["finetune", "--data", "m.csv", "--network", "sface-fer2013", "--out", "x"], "m.csv: not FER2013 as"),
+        (
+            ["finetune", "--data", "m.csv", "--network", "sface-fer2013", "--out", "x", "--settings", '{"sed": 1}'],
+            "sed: Extra inputs",
+        ),
+        (["prepare-fer2013", "--data", "absent.csv", "--out", "x.npz"], "absent.csv"),
+        (["prepare-fer2013", "--data", "m.csv", "--out", "x.npz"], "m.csv"),
+        (["ship", "--data", "m.csv", "--trained", "absent", "--out", "w"], "absent: not a folder of"),
         (["fetch-weights", "vgg-fase", "--out", "w"], "did you mean 'vgg-face'"),
         (["fetch-weights", "arcface-iresnet50", "--out", "w"], "nothing to download"),
         (
@@ -72,14 +83,22 @@ def test_what_the_parser_itself_refuses(tmp_path, arguments, message):
     assert "Traceback" not in done.stderr
 
 
+def test_the_help_names_every_command(tmp_path):
+    text = run("--help", cwd=tmp_path).stdout
+    for command in ("networks", "prepare-fer2013", "finetune", "ship", "fetch-weights"):
+        assert f" {command} " in text
+
+
 def test_the_schema_knows_every_group_and_reason(tmp_path):
     schema = json.loads(run("schema", cwd=tmp_path).stdout)
     assert set(schema["properties"]) == {
         "corpus",
         "faces",
+        "preset",
         "networks",
         "spectrogram",
         "store",
+        "finetune",
         "fusion",
         "protocol",
         "device",

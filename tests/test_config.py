@@ -3,7 +3,17 @@
 import pytest
 import yaml
 
-from deepfusion.config import Config, FaceSettings, SpectrogramSettings, check, from_json
+from deepfusion.config import (
+    PRESETS,
+    Config,
+    Extraction,
+    FaceSettings,
+    FinetuneSettings,
+    Networks,
+    SpectrogramSettings,
+    check,
+    from_json,
+)
 from deepfusion.errors import UserError
 from deepfusion.stages import digest
 
@@ -27,7 +37,7 @@ def test_the_shipped_file_states_every_default(pytestconfig):
 def keys_of(values, prefix=""):
     for name, value in values.items():
         yield f"{prefix}{name}"
-        if isinstance(value, dict) and prefix + name != "networks":
+        if isinstance(value, dict) and prefix + name not in ("networks", "finetune.recipes"):  # names are the user's
             yield from keys_of(value, f"{prefix}{name}.")
 
 
@@ -49,7 +59,25 @@ def test_the_shipped_file_names_every_key(pytestconfig):
         ("networks:\n  EF-D: {network: sface}\n", r"config.yaml:2: networks.EF-D: Input should be 'EF-VGG', 'EF-A'"),
         ("corpus:\n  demo:\n    speakers: 1\n", r"config.yaml:3: corpus.demo.speakers: Input should be greater than"),
         ("corpus:\n  source: javsed\n", r"config.yaml:1: corpus: source 'javsed' needs corpus.path"),
-        ("fusion:\n  features: [EF-C]\n", r"fusion.features names EF-C, which networks does not fill"),
+        (
+            "finetune:\n  seed: 0\n  vote: a.csv\n",
+            r"config.yaml:3: finetune.vote: unknown key; did you mean 'votes'\?",
+        ),
+        (
+            "finetune:\n  recipes:\n    sface-fer2013:\n      epohcs: 3\n      epochs: 3\n      learning_rate: 1\n",
+            r"config.yaml:4: finetune.recipes.sface-fer2013.epohcs: unknown key; did you mean 'epochs'\?",
+        ),
+        (
+            "finetune:\n  recipes:\n    sface-fer2013: {epochs: 3}\n",
+            r"config.yaml:3: finetune.recipes.sface-fer2013.learning_rate: Field required",
+        ),
+        ("finetune:\n  precision: float16\n", r"config.yaml:2: finetune.precision: Input should be 'auto', 'float32'"),
+        ("preset: papers\n", r"config.yaml:1: preset: Input should be 'compact' or 'paper'"),
+        ("networks: {}\n", r"config.yaml:1: networks: .* at least 1 item"),
+        (
+            "networks:\n  EF-A: {network: sface}\nfusion:\n  features: [EF-C]\n",
+            r"fusion.features names EF-C, which networks does not fill",
+        ),
         ("- faces\n", r"config.yaml: Input should be a valid dictionary"),
     ],
 )
@@ -70,6 +98,41 @@ def test_the_line_is_that_of_the_overriding_file(tmp_path):
     second.write_text("# mine\n\nfaces:\n  upsample: -1\n")
     with pytest.raises(UserError, match=r"mine.yaml:4: faces.upsample"):
         check({"faces": {"upsample": -1}}, [first, second])
+
+
+def filled(**values):
+    """Slot -> name of its network."""
+    return {slot: chosen.network for slot, chosen in check(values).networks.items()}
+
+
+def test_a_preset_fills_the_slots():
+    assert filled() == filled(networks=None) == filled(preset="compact", networks=None) == PRESETS["compact"]
+    assert filled(preset="paper") == filled(preset="paper", networks=None) == PRESETS["paper"]
+    assert list(PRESETS["compact"]) == list(PRESETS["paper"]) == ["EF-VGG", "EF-A", "EF-B", "EF-C"]
+    own = {"EF-A": {"network": "sface", "weights": "mine.onnx"}}
+    assert filled(networks=own) == filled(preset="paper", networks=own) == {"EF-A": "sface"}
+
+
+def test_a_preset_and_its_networks_given_make_the_same_key():
+    given = check({"networks": {slot: {"network": name} for slot, name in PRESETS["compact"].items()}})
+    assert digest(given.model_dump(mode="json")) == digest(Config().model_dump(mode="json"))
+    assert digest(check({"preset": "paper"}).model_dump(mode="json")) != digest(Config().model_dump(mode="json"))
+
+
+def test_networks_come_back_from_the_command_line():
+    config = check({"preset": "paper"})
+    assert from_json(Extraction, config.model_dump_json(include=set(Extraction.model_fields))) == Extraction(
+        preset="paper"
+    )
+    assert from_json(Networks, '{"EF-A": {"network": "sface"}}')["EF-A"].network == "sface"
+    with pytest.raises(UserError, match="EF-D"):
+        from_json(Networks, '{"EF-D": {"network": "sface"}}')
+
+
+def test_recipes_of_ones_own():
+    settings = FinetuneSettings(recipes={"sface-fer2013": {"epochs": 3, "learning_rate": 1e-4, "weights": "a.onnx"}})
+    assert list(settings.recipes) == ["sface-fer2013"]
+    assert from_json(FinetuneSettings, settings.model_dump_json(exclude={"data", "votes"})) == settings
 
 
 def test_settings_on_the_command_line_are_checked():

@@ -98,7 +98,8 @@ class RecipeSettings(Settings):
 
     weights: Path | None = Field(None, description="of the network before, your own file where none is installed")
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="of your file; another file is refused")
-    epochs: int = Field(ge=1)
+    epochs: int = Field(ge=1, description="of one cycle of the learning rate")
+    cycles: int = Field(1, ge=1, description="each begins anew at the full learning rate")
     learning_rate: float = Field(gt=0, description="of AdamW, for the trunk; the new classifier's is ten times as high")
     batch: int = Field(64, ge=1, description="images a step")
     weight_decay: float = Field(0.05, ge=0)
@@ -118,8 +119,8 @@ class FinetuneSettings(Settings):
         {
             "compact-vgg-fer2013": RecipeSettings(epochs=36, learning_rate=2e-3),
             "dlib-resnet29-fer2013": RecipeSettings(epochs=14, learning_rate=2e-4),
-            "sface-fer2013": RecipeSettings(epochs=10, learning_rate=2e-4),
-            "faceres-fer2013": RecipeSettings(epochs=10, learning_rate=2e-4),
+            "sface-fer2013": RecipeSettings(epochs=7, learning_rate=3e-4),
+            "faceres-fer2013": RecipeSettings(epochs=10, learning_rate=3e-4),
         },
         min_length=1,
     )
@@ -135,7 +136,9 @@ class StoreSettings(Settings):
 class FusionSettings(Settings):
     """The network of the paper and its training."""
 
-    features: tuple[Slot, ...] = Field(("EF-A", "EF-B"), min_length=1, description="joined frame by frame")
+    features: tuple[Slot, ...] | None = Field(
+        None, min_length=1, description="joined frame by frame; null: of all slots"
+    )
     lam: float = Field(0.3, alias="lambda", ge=0, le=1, description="unevenness of attention: 1 softmax, 0 mean")
     audio_channels: tuple[int, int, int, int, int] = Field(
         (24, 64, 96, 96, 64), description="filters of the encoder's five convolutions"
@@ -191,7 +194,7 @@ class Config(Extraction):
 
     @model_validator(mode="after")
     def _features_are_extracted(self):
-        missing = [name for name in self.fusion.features if name not in self.networks]
+        missing = [name for name in self.fusion.features or () if name not in self.networks]
         if missing:
             raise ValueError(f"fusion.features names {', '.join(missing)}, which networks does not fill")
         return self
@@ -257,7 +260,7 @@ def _names(place: tuple) -> list[str]:
             field = next((f for n, f in model.model_fields.items() if part in (n, f.alias)), None)
             model = field.annotation if field else None
         else:
-            model = NetworkSettings  # the values of the one mapping, `networks`
+            model = next(reversed(get_args(model)), None)  # the values of a mapping
     if isinstance(model, type) and issubclass(model, BaseModel):
         return [field.alias or name for name, field in model.model_fields.items()]
     return []

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import cv2
 import dlib
 import numpy as np
@@ -5,7 +7,7 @@ import pytest
 import skimage.data
 from skimage.transform import SimilarityTransform
 
-from deepfusion.faces.warp import Crop, five_points, similarity, transform, warp
+from deepfusion.faces.warp import Crop, five_points, rescaled, similarity, transform, warp
 
 DLIB = Crop("dlib", 150, 0.25)
 ARCFACE = Crop("arcface", 112)
@@ -143,6 +145,64 @@ def test_a_large_face_is_reduced_without_aliasing(face):
     ideal = cv2.resize(noise, (224, 224), interpolation=cv2.INTER_AREA)
     assert crop.std() == pytest.approx(ideal.std(), rel=0.1)  # plain bilinear sampling leaves four times as much
     assert np.abs(crop.astype(int) - ideal).mean() < 8
+
+
+DETAILED = [Crop("dlib", 150, 0.25, detail=50), Crop("arcface", 112, detail=56), Crop("box", 160, 0.25, detail=52)]
+
+
+@pytest.mark.parametrize("crop", DETAILED, ids=str)
+def test_less_detail_leaves_a_smooth_picture_as_it_is(crop, face):
+    _, box, landmarks = face
+    y, x = np.mgrid[:512, :512]
+    smooth = np.stack([60 + x / 4, 220 - y / 3, 128 + 100 * np.sin(x / 90) * np.cos(y / 70)], axis=-1).astype(np.uint8)
+    full = replace(crop, detail=0)
+    ours, whole = (warp(smooth, box, landmarks, c).astype(int) for c in (crop, full))
+    assert np.ptp(whole[..., 0]) > 20 and np.ptp(whole[..., 1]) > 20  # a shift of a pixel of the detail would count
+    inner = np.s_[4:-4, 4:-4]  # enlarging repeats the outermost pixel
+    assert np.abs(ours - whole)[inner].max() <= 2 and np.abs((ours - whole)[inner].mean()) < 0.2
+
+
+def test_less_detail_is_the_small_crop_enlarged(face):
+    """Of the box: the other templates' crops of another size lie a part of a pixel beside."""
+    image, box, landmarks = face
+    small = warp(image, box, landmarks, Crop("box", 52, 0.25))
+    large = cv2.resize(small, (160, 160), interpolation=cv2.INTER_LINEAR)
+    ours = warp(image, box, landmarks, Crop("box", 160, 0.25, detail=52)).astype(int)
+    assert np.abs(ours - large).max() <= 1
+    assert np.abs(ours - warp(image, box, landmarks, Crop("box", 160, 0.25))).mean() > 3
+
+
+@pytest.mark.parametrize("crop", DETAILED, ids=str)
+def test_less_detail_puts_a_spot_at_the_same_place(crop, face):
+    _, box, landmarks = face
+    matrix = transform(box, landmarks, crop)
+    radius = 2 * crop.size / crop.detail / np.sqrt(np.linalg.det(matrix[:, :2]))
+    spot = dot((512, 512), landmarks[30], radius)
+    np.testing.assert_allclose(centroid(warp(spot, box, landmarks, crop)), apply(matrix, landmarks[30]), atol=0.2)
+
+
+def test_less_detail_removes_fine_texture(face):
+    _, box, landmarks = face
+    noise = np.random.default_rng(0).integers(0, 256, (1536, 1536, 3), dtype=np.uint8)
+    for crop in DETAILED:
+        ours, whole = (warp(noise, 3 * box, 3 * landmarks, c) for c in (crop, replace(crop, detail=0)))
+        step = [np.abs(np.diff(chip.astype(float), axis=1)).mean() for chip in (ours, whole)]
+        assert step[0] < 0.5 * step[1]
+    same = replace(crop, detail=crop.size)
+    np.testing.assert_array_equal(
+        warp(noise, box, landmarks, same), warp(noise, box, landmarks, replace(crop, detail=0))
+    )
+
+
+@pytest.mark.parametrize("factor", [3, 1, 0.25])
+def test_rescaled_keeps_the_picture_in_its_edges(factor):
+    """The corners of the crop, half a pixel outside of its corner pixels' centres, stay corners."""
+    matrix = np.array([[0.9, -0.4, 7.0], [0.4, 0.9, -3.0]])
+    back = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2]
+    corners = np.array([[-0.5, -0.5], [39.5, -0.5], [39.5, 39.5]])  # of 40 px
+    wanted = (corners + 0.5) * factor - 0.5
+    np.testing.assert_allclose(apply(rescaled(matrix, factor), apply(back, corners)), wanted, atol=1e-12)
+    np.testing.assert_array_equal(matrix, [[0.9, -0.4, 7.0], [0.4, 0.9, -3.0]])
 
 
 def test_similarity_against_scikit_image():

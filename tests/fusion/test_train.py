@@ -36,6 +36,14 @@ def test_the_same_seed_gives_the_same_model_and_predictions(name, store, tmp_pat
     assert (tmp_path / "a/predictions.csv").read_text() == (tmp_path / "b/predictions.csv").read_text()
 
 
+def test_without_a_choice_all_features_are_joined(store, tmp_path):
+    chosen = [SETTINGS.model_copy(update={"features": features}) for features in (None, ("EF-A", "EF-B"), ("EF-A",))]
+    every, both, one = (run(store, tmp_path / f"{i}", settings=settings) for i, settings in enumerate(chosen))
+    assert same(every, both)
+    assert json.loads((tmp_path / "0/model.json").read_text())["features"] == ["EF-A", "EF-B"]
+    assert any(every[name].shape != one[name].shape for name in every)
+
+
 def test_another_seed_gives_another_model(store, tmp_path):
     assert not same(run(store, tmp_path / "a"), run(store, tmp_path / "b", seed=1))
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from deepfusion.errors import UserError
+from deepfusion.networks import catalogue
 from deepfusion.networks.catalogue import CATALOGUE, WEIGHTS, find, fingerprint, load, weights_path
 
 PACKAGED = [network for network in CATALOGUE.values() if network.packaged]
@@ -71,7 +72,7 @@ def test_a_hash_that_the_user_states_is_held_to(tmp_path):
 def test_unknown_name():
     with pytest.raises(UserError, match="did you mean 'dlib-resnet29'"):
         find("dlib_resnet29")
-    with pytest.raises(UserError, match="there are dlib-resnet29, sface, vgg-face"):
+    with pytest.raises(UserError, match=r"there are dlib-resnet29, sface, faceres, vgg-face, .*, sface-fer2013"):
         find("xyz")
 
 
@@ -85,6 +86,55 @@ def test_absent_weights(tmp_path, monkeypatch):
         weights_path(CATALOGUE["arcface-iresnet50"])
     with pytest.raises(UserError, match=r"vgg-face: there is no file nowhere/vgg\.pth"):
         weights_path(CATALOGUE["vgg-face"], "nowhere/vgg.pth")
+
+
+TUNED = {
+    "compact-vgg-fer2013": ("compact-vgg", 4096),
+    "dlib-resnet29-fer2013": ("dlib-resnet29", 256),
+    "sface-fer2013": ("sface", 1024),
+    "faceres-fer2013": ("faceres", 1024),
+    "vgg-face-fer2013": ("vgg-face", 4096),
+    "vggface2-resnet50-fer2013": ("vggface2-resnet50", 2048),
+    "facenet-vggface2-fer2013": ("facenet-vggface2", 512),
+    "arcface-iresnet50-fer2013": ("arcface-iresnet50", 512),
+}
+
+
+def test_fine_tuned_networks_know_their_base():
+    assert {card.name: (card.base, card.dimension) for card in CATALOGUE.values() if card.base} == TUNED
+    for card in (CATALOGUE[name] for name in TUNED):
+        assert "Goodfellow" in card.citation and "FER2013" in card.licence and "grey" in card.normalisation
+        assert not card.address and not card.packaged
+        if card.base in CATALOGUE:
+            base = CATALOGUE[card.base]
+            assert card.crop.template == base.crop.template and card.crop.margin == base.crop.margin
+            assert base.licence in card.licence and base.citation in card.citation
+            assert 0 < card.crop.detail < card.crop.size <= base.crop.size
+
+
+def test_shipped_weights(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # they lie beside the package, not where the workflow is started
+    assert catalogue.SHIPPED.name == "weights" and (catalogue.SHIPPED.parent / "pyproject.toml").is_file()
+    card = CATALOGUE["vgg-face-fer2013"]
+    with pytest.raises(UserError, match=r"weights are not here; .*`snakemake finetune` makes them") as caught:
+        weights_path(card)
+    assert "\n" not in str(caught.value) and "fetch_weights" not in str(caught.value)
+    monkeypatch.setattr(catalogue, "SHIPPED", tmp_path / "shipped")
+    path = tmp_path / "shipped" / "vgg-face-fer2013.safetensors"
+    path.parent.mkdir()
+    path.write_bytes(b"weights")
+    assert weights_path(card) == path
+    own = tmp_path / "own.safetensors"
+    own.write_bytes(b"other weights")
+    assert weights_path(card, own) == own
+    assert fingerprint(card.name) != fingerprint(card.name, own)
+    with pytest.raises(UserError, match=r"vgg-face-fer2013\.safetensors: no whole safetensors file"):
+        load(card.name)
+
+
+def test_compact_vgg_has_no_weights_of_its_own():
+    with pytest.raises(UserError, match="no network is called 'compact-vgg': did you mean 'compact-vgg-fer2013'"):
+        find("compact-vgg")
 
 
 def test_downloaded_weights_are_found(tmp_path, monkeypatch):

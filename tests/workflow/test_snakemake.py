@@ -16,6 +16,7 @@ from mediafiles import Video, write
 from small_corpus import portrait, voice, write_clips
 
 from deepfusion import FeatureStore
+from deepfusion.config import FinetuneSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 SNAKEMAKE = [str(Path(sys.executable).with_name("snakemake")), "--snakefile", str(ROOT / "Snakefile")]
@@ -225,6 +226,56 @@ def test_folds_that_do_not_fit_are_told_and_hinder_no_extraction(project):
     configured(project, protocol={"folds": "kfold", "k": 4})
     assert "Nothing to be done" in run(project, "extract_features")
     assert "k = 4 folds do not fit 2 speakers" in run(project, "train_fbp", status=1)
+
+
+SHOWN = ["--quiet", "host", "--dry-run", "--printshellcmds"]
+
+
+@pytest.fixture
+def demo(tmp_path):
+    """A folder whose configuration has the defaults."""
+    (tmp_path / "config.yaml").write_text("device: cpu\n")
+    return tmp_path
+
+
+def test_finetuning_asks_for_fer2013(demo):
+    output = run(demo, "--dry-run", "finetune", status=1)
+    assert "finetune.data is null: give fer2013.csv, icml_face_data.csv or a folder of classes" in output
+    run(demo, "--dry-run", "finetune", "--config", 'finetune={"data": "absent.csv"}', status=1)
+
+
+def test_finetuning_prepares_once_and_trains_every_recipe(demo):
+    for name in ("fer2013.csv", "my votes.csv"):
+        (demo / name).touch()
+    config = ["--config", 'finetune={"data": "fer2013.csv", "votes": "my votes.csv"}']
+    output = run(demo, *SHOWN, "finetune", *config)
+    assert jobs(output) == {"prepare_fer2013": 1, "finetune_network": 4, "finetune": 1}
+    assert (
+        "prepare-fer2013 --data fer2013.csv --votes 'my votes.csv' --threads 2 --out results/finetune/fer2013.npz"
+        in output
+    )
+    for name in FinetuneSettings().recipes:
+        assert f"finetune --data results/finetune/fer2013.npz --network {name} --settings" in output
+        assert f"--out results/finetune/{name}" in output
+    alone = run(demo, *SHOWN, "results/finetune/sface-fer2013/model.json", *config)
+    assert jobs(alone) == {"prepare_fer2013": 1, "finetune_network": 1}
+
+
+def test_a_recipe_of_ones_own_trains_alone(demo):
+    (demo / "fer2013.csv").touch()
+    recipe = {"vgg-face-fer2013": {"epochs": 1, "learning_rate": 1e-4, "weights": "my vgg.pth"}}
+    configured = {"finetune": {"data": "fer2013.csv", "recipes": recipe}}
+    (demo / "config.yaml").write_text(yaml.safe_dump(configured))
+    output = run(demo, *SHOWN, "finetune")
+    assert jobs(output) == {"prepare_fer2013": 1, "finetune_network": 1, "finetune": 1}
+    assert "--votes" not in output and "my vgg.pth" in output
+
+
+def test_weights_to_fetch_are_those_of_the_preset(demo):
+    output = run(demo, *SHOWN, "fetch_weights", "--config", "preset=paper")
+    assert jobs(output) == {"fetch_weights": 1}
+    assert "fetch-weights facenet-vggface2 vgg-face vggface2-resnet50 --out results/weights" in output
+    assert "no network of the configuration needs a download" in run(demo, "fetch_weights", status=1)
 
 
 def test_lint_is_clean():

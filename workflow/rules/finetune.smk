@@ -1,18 +1,7 @@
 # FER2013 -> fine-tuned face networks. Their weights come with the project: nothing else asks for these rules.
-RECIPES = CONFIG.finetune
-
-
-def fer2013(wildcards):
-    if RECIPES.data is None:
-        raise WorkflowError(
-            "finetune.data is null: give fer2013.csv, icml_face_data.csv or a folder of classes"
-        )
-    return [str(path) for path in (RECIPES.data, RECIPES.votes) if path]
-
-
 rule prepare_fer2013:
     input:
-        fer2013,
+        unpack(fer2013),
     output:
         "results/finetune/fer2013.npz",
     log:
@@ -23,9 +12,11 @@ rule prepare_fer2013:
     resources:
         mem_mb=4000,
     params:
-        votes=lambda wildcards, input: f"--votes {input[1]:q}" if len(input) > 1 else "",
+        votes=lambda wildcards, input: (
+            ["--votes", input.votes] if input.get("votes") else []
+        ),
     shell:
-        "deepfusion --log {log} prepare-fer2013 --data {input[0]:q} {params.votes} --threads {threads} --out {output}"
+        "deepfusion --log {log} prepare-fer2013 --data {input.data:q} {params.votes:q} --threads {threads} --out {output}"
 
 
 # A killed job goes on after its last whole epoch: the checkpoint is no output, so that it is not deleted.
@@ -48,7 +39,7 @@ rule finetune_network:
         device=CONFIG.device,
     params:
         folder=subpath(output.model, parent=True),
-        settings=RECIPES.model_dump_json(exclude={"data", "votes"}),
+        settings=own_recipe,
     shell:
         "deepfusion --log {log} finetune --data {input} --network {wildcards.network} --settings {params.settings:q}"
         " --device {resources.device} --threads {threads} --out {params.folder}"
@@ -56,4 +47,4 @@ rule finetune_network:
 
 rule finetune:
     input:
-        expand("results/finetune/{network}/model.json", network=RECIPES.recipes),
+        expand("results/finetune/{network}/model.json", network=CONFIG.finetune.recipes),

@@ -2,14 +2,6 @@
 SLOTS = list(CONFIG.networks)
 
 
-def fingerprints(wildcards):
-    # Asked for when features are wanted: weights that are not here must not stop the rule that fetches them.
-    try:
-        return PLAN.fingerprints
-    except UserError as error:
-        raise WorkflowError(str(error)) from None
-
-
 rule networks:
     input:
         manifest=ancient(MANIFEST),

@@ -1,6 +1,5 @@
 # Published weights that anybody may download, for the slots that need them. Nothing fetches them unasked: their
 # licences are not this project's.
-FETCHED = sorted(PLAN.fetched)
 
 
 rule fetch_weights:
@@ -13,6 +12,6 @@ rule fetch_weights:
     resources:
         mem_mb=500,
     params:
-        names=FETCHED,
+        names=fetched,
     shell:
         "deepfusion --log {log} fetch-weights {params.names} --out results/weights"

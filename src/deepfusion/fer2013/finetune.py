@@ -1,5 +1,6 @@
 """One network's fine-tuning from beginning to end: prepared FER2013 -> weights, training curve, model card."""
 
+import hashlib
 import json
 import logging
 import time
@@ -12,10 +13,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deepfusion import stages
-from deepfusion.config import FinetuneSettings
+from deepfusion.config import FinetuneSettings, RecipeSettings
 from deepfusion.errors import UserError
 from deepfusion.fer2013 import augment, duplicates
-from deepfusion.fer2013.align import to_crop
+from deepfusion.fer2013.align import Alignment, to_crop
 from deepfusion.fer2013.data import EMOTIONS, FERPLUS, VOTES, Fer2013
 from deepfusion.fer2013.prepare import load
 from deepfusion.fer2013.train import Faces, train
@@ -32,8 +33,8 @@ EVALUATE = 32  # images at a time
 def finetune(prepared: Path, out: Path, *, name: str, settings: FinetuneSettings, device: torch.device) -> None:
     """Fine-tune a network, or go on where a killed run stopped.
 
-    Writes `model.safetensors` (float32), `curve.csv` and `model.json` into `out`; the state after each epoch is in
-    `checkpoint.pt` until then. PrivateTest is not looked at.
+    Writes `model.safetensors` (float32), `curve.csv` and `model.json` into `out`, and the state after each epoch,
+    `checkpoint.pt`. PrivateTest is not looked at.
 
     Args:
         prepared: the file that `prepare` writes.
@@ -43,7 +44,8 @@ def finetune(prepared: Path, out: Path, *, name: str, settings: FinetuneSettings
         device: where to train.
 
     Raises:
-        UserError: the network cannot be fine-tuned, has no recipe, or its weights from recognition are not here.
+        UserError: the network cannot be fine-tuned, has no recipe, or its weights from recognition are not here; or
+            there are too few images.
     """
     out.mkdir(parents=True, exist_ok=True)
     network = tuned(name)
@@ -52,6 +54,8 @@ def finetune(prepared: Path, out: Path, *, name: str, settings: FinetuneSettings
     recipe = settings.recipes[name]
     data, alignment = load(prepared)
     rows, targets, left_out = training_rows(data, settings.labels)
+    if len(rows) < recipe.batch:
+        raise UserError(f"{len(rows)} images train, fewer than a step of {recipe.batch}: give {name} a smaller batch")
     size = network.crop.size
     theta = augment.thetas(to_crop(alignment, network.crop), size)
     torch.manual_seed(settings.seed)
@@ -60,15 +64,14 @@ def finetune(prepared: Path, out: Path, *, name: str, settings: FinetuneSettings
     faces = Faces(*(values.to(device) for values in (torch.tensor(data.images[rows]), theta[rows], targets)))
     public = np.flatnonzero(data.usage == "PublicTest")
     dtype = _dtype(settings.precision, device)
+    arithmetic = str(dtype).removeprefix("torch.")
 
     def tell(epoch: int, loss: float, seconds: float, averaged: Tuned) -> dict:
         said = probabilities(averaged, data.images[public], theta[public], size, device=device, dtype=dtype)
         accuracy = float((said.argmax(1) == data.labels[public]).mean())
         log.info("epoch %d: loss %.3f, PublicTest %.2f %%, %.0f s", epoch, loss, 100 * accuracy, seconds)
-        return {"epoch": epoch, "loss": loss, "public_test": accuracy, "seconds": seconds}
+        return {"epoch": epoch, "loss": loss, "public_test": accuracy, "seconds": seconds, "arithmetic": arithmetic}
 
-    how = recipe.model_dump(mode="json", exclude={"weights"})
-    key = stages.digest(name, how, settings.labels, settings.seed, len(rows))
     averaged, curve = train(
         net,
         faces,
@@ -77,7 +80,7 @@ def finetune(prepared: Path, out: Path, *, name: str, settings: FinetuneSettings
         seed=settings.seed,
         dtype=dtype,
         checkpoint=out / "checkpoint.pt",
-        key=key,
+        key=run_key(network, recipe, settings.seed, data, alignment, rows, targets),
         tell=tell,
     )
     write_atomically(out / "curve.csv", lambda part: pd.DataFrame(curve).to_csv(part, index=False))
@@ -89,16 +92,31 @@ def finetune(prepared: Path, out: Path, *, name: str, settings: FinetuneSettings
             "labels": settings.labels,
             "images": len(rows),
             "left_out": left_out,
-            "recipe": how,
+            "recipe": recipe.model_dump(mode="json", exclude={"weights"}),
             "seed": settings.seed,
-            "arithmetic": str(dtype).removeprefix("torch."),
             "device": device.type,
-            "curve": [{name: round(value, 4) for name, value in row.items()} for row in curve],
+            "curve": [{**row, "loss": round(row["loss"], 4), "seconds": round(row["seconds"])} for row in curve],
         },
         "public_test": curve[-1]["public_test"],
     }
     write_atomically(out / "model.json", lambda part: part.write_text(json.dumps(card, indent=1) + "\n"))
-    (out / "checkpoint.pt").unlink()
+
+
+def run_key(
+    network: Network,
+    recipe: RecipeSettings,
+    seed: int,
+    data: Fer2013,
+    alignment: Alignment,
+    rows: np.ndarray,
+    targets: Tensor,
+) -> str:
+    """Names what a run depends on, but for the number of its cycles: a finished one goes on with more of them."""
+    how = recipe.model_dump(mode="json", exclude={"weights", "cycles"})
+    start = catalogue.fingerprint(network.base, recipe.weights) if network.base in catalogue.CATALOGUE else "random"
+    arrays = (data.images[rows], targets.numpy(), alignment.box[rows], alignment.landmarks[rows])
+    content = [hashlib.sha256(np.ascontiguousarray(array)).hexdigest() for array in arrays]
+    return stages.digest(network.name, vars(network.crop), start, how, seed, content)
 
 
 def tuned(name: str) -> Network:

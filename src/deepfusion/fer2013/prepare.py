@@ -1,6 +1,8 @@
 """FER2013 read and aligned, in one file that every training starts from."""
 
 import logging
+import zipfile
+import zlib
 from dataclasses import fields
 from pathlib import Path
 
@@ -54,6 +56,6 @@ def load(path: Path) -> tuple[Fer2013, Alignment]:
         data, found = ({field.name: arrays.get(field.name) for field in fields(kind)} for kind in (Fer2013, Alignment))
         if any(value is None for name, value in (data | found).items() if name != "votes"):
             raise ValueError("a part is missing")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path}: not FER2013 as `deepfusion prepare-fer2013` writes it: {error}") from error
     return Fer2013(**data), Alignment(**found)

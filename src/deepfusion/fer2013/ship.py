@@ -37,9 +37,9 @@ def ship(prepared: Path, trained: Path, out: Path, *, storage: compact.Storage, 
     """
     try:
         training = json.loads((trained / "model.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{trained}: not a folder of `snakemake finetune`: {error}") from error
-    network = tuned(training["network"])
+        network = tuned(training["network"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{trained}: not a folder of `snakemake finetune`: {error!r}") from error
     data, alignment = load(prepared)
     theta = augment.thetas(to_crop(alignment, network.crop), network.crop.size)
 
@@ -99,7 +99,7 @@ def figures(data: Fer2013, results: dict[str, np.ndarray]) -> dict:
     Returns:
         public_test, private_test: accuracy on all images. public, private: `metrics.figures` on all images.
         public_clean, private_clean: the same without ambiguous and repeated images. With FER+'s votes also
-        public_ferplus, private_ferplus: against the emotion with most votes, where there is one.
+        public_ferplus, private_ferplus: against the emotion that more than half of the taggers chose, if there is one.
     """
     clean = duplicates.clean(data)
     made: dict = {}

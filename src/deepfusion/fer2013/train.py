@@ -21,7 +21,7 @@ from deepfusion.progress import track
 log = logging.getLogger(__name__)
 
 HEAD = 10  # the new classifier learns so many times faster than the trunk, which knows faces already
-WARM_UP = 0.05  # of all steps
+WARM_UP = 0.05  # of the steps of a cycle
 CLIP = 1.0  # norm of the gradient
 AVERAGE = 0.999  # of the running mean of the weights, which is what is kept
 
@@ -81,19 +81,20 @@ def train(
     generator = torch.Generator().manual_seed(seed)
     parts = {"net": net, "averaged": averaged, "optimizer": optimizer, "schedule": schedule}
     curve: list[dict] = []
-    state = _read(checkpoint, key)
+    epochs = recipe.epochs * recipe.cycles
+    state = _read(checkpoint, key, epochs)
     if state:
         for name, part in parts.items():
             part.load_state_dict(state[name])
         generator.set_state(state["generator"])
-        torch.set_rng_state(state["dropout"])
+        _dropout(device).set_state(state["dropout"])
         curve = state["curve"]
         log.info("going on after epoch %d", len(curve))
-    for epoch in range(len(curve) + 1, recipe.epochs + 1):
+    for epoch in range(len(curve) + 1, epochs + 1):
         start, total = time.perf_counter(), 0.0
         order = torch.randperm(len(faces), generator=generator)
         net.train()
-        for step in track(range(steps), f"epoch {epoch} of {recipe.epochs}", unit="steps"):
+        for step in track(range(steps), f"epoch {epoch} of {epochs}", unit="steps"):
             rows = order[step * recipe.batch : (step + 1) * recipe.batch].to(device)
             theta = augment.varied(faces.theta[rows], generator)
             grey = augment.toned(augment.crops(faces.images[rows], theta, size), generator)
@@ -109,27 +110,40 @@ def train(
             total += loss.item()
         seconds = time.perf_counter() - start
         curve.append(tell(epoch, total / steps, seconds, averaged.module.eval()))
-        _save(checkpoint, key, parts, generator, curve)
+        _save(checkpoint, key, parts, generator, device, curve)
     return averaged.module.eval(), curve
 
 
 def _rate(step: int, steps: int) -> float:
-    """Share of the learning rate: a short rise, then half a cosine down to 0."""
-    rise = WARM_UP * steps
+    """Share of the learning rate: in every cycle of `steps` a short rise, then half a cosine down to 0.
+
+    Source: Loshchilov, Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", ICLR 2017, equation (5).
+    """
+    step, rise = step % steps, WARM_UP * steps
     return (step + 1) / rise if step < rise else 0.5 * (1 + math.cos(math.pi * (step - rise) / (steps - rise)))
 
 
-def _save(path: Path, key: str, parts: dict, generator: torch.Generator, curve: list[dict]) -> None:
+def _dropout(device: torch.device) -> torch.Generator:
+    """The generator that torch's dropout draws from."""
+    if device.type != "cuda":
+        return torch.default_generator
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return torch.cuda.default_generators[index]
+
+
+def _save(
+    path: Path, key: str, parts: dict, generator: torch.Generator, device: torch.device, curve: list[dict]
+) -> None:
     state = {name: part.state_dict() for name, part in parts.items()}
-    state |= {"key": key, "generator": generator.get_state(), "dropout": torch.get_rng_state(), "curve": curve}
+    state |= {"key": key, "generator": generator.get_state(), "dropout": _dropout(device).get_state(), "curve": curve}
     write_atomically(path, lambda part: torch.save(state, part))
 
 
-def _read(path: Path, key: str) -> dict | None:
+def _read(path: Path, key: str, epochs: int) -> dict | None:
     if not path.is_file():
         return None
     state = torch.load(path, map_location="cpu", weights_only=True)
-    if state["key"] == key:
+    if state["key"] == key and len(state["curve"]) <= epochs:
         return state
     log.warning("%s is of another recipe or other data: beginning anew", path)
     return None

@@ -50,7 +50,7 @@ def train_fold(
     if name not in MODELS:
         raise UserError(f"no model {name!r}: there are {', '.join(MODELS)}")
     with FeatureStore(store) as opened:
-        dataset = ClipDataset(opened, features=settings.features)
+        dataset = ClipDataset(opened, features=settings.features or list(opened.networks))
     clips = dataset.table
     speakers = sorted(clips["speaker"].unique())
     if unknown := sorted(set(test) - set(speakers)):

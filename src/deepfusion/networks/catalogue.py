@@ -292,7 +292,8 @@ def _tuned(base: Network, *, output: str, dimension: int, crop: Crop) -> Network
 
 
 _BASES = {network.name: network for network in [_COMPACT_VGG, *_RECOGNITION]}
-# The detail is FER2013's: how many of its pixels a side of the crop is long, for most of its faces.
+# The detail is FER2013's: how many of its pixels a side of the crop is long, for most of its faces. It fills fewer
+# pixels than recognition used: SFace and faceres take a smaller crop, which costs a third of the time less, or two.
 _FINE_TUNED = [
     _tuned(_COMPACT_VGG, output=_COMPACT_VGG.output, dimension=4096, crop=_COMPACT_VGG.crop),
     _tuned(
@@ -305,13 +306,13 @@ _FINE_TUNED = [
         _BASES["sface"],
         output="mean of the last map (of bn1's input)",
         dimension=1024,
-        crop=Crop(template="arcface", size=112, detail=56),
+        crop=Crop(template="arcface", size=96, detail=56),
     ),
     _tuned(
         _BASES["faceres"],
         output="global_pooling/Mean",
         dimension=1024,
-        crop=Crop(template="dlib", size=160, margin=0.25, detail=50),
+        crop=Crop(template="dlib", size=128, margin=0.25, detail=50),
     ),
     *(
         _tuned(_BASES[name], output=_BASES[name].output, dimension=_BASES[name].dimension, crop=crop)

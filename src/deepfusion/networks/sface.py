@@ -100,8 +100,8 @@ class SFaceTrunk(nn.Module):
         self.register_buffer("mean", net.mean)
         self.register_buffer("scale", net.scale)
         self.layers = net.layers
-        for layer in self.layers.values():
-            layer.conv2d = nn.utils.fuse_conv_bn_eval(layer.conv2d, layer.batchnorm.eval())
+        for layer in self.layers.eval().values():
+            layer.conv2d = nn.utils.fuse_conv_bn_eval(layer.conv2d, layer.batchnorm)
             layer.batchnorm = nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:

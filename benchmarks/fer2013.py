@@ -1,0 +1,115 @@
+"""What the shipped face networks say on FER2013, and what they said before they were fine-tuned.
+
+python benchmarks/fer2013.py results/finetune/fer2013.npz --faceres results/weights/faceres.bin
+
+Every network as it is shipped, the mean of their probabilities, and, for those that recognise people, the un-tuned
+trunk under a linear classifier of the same layer. Nothing is chosen here.
+Writes docs/results/fer2013.json.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from provenance import publish
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from deepfusion.config import PRESETS
+from deepfusion.fer2013 import augment, duplicates
+from deepfusion.fer2013.align import Alignment, to_crop
+from deepfusion.fer2013.data import EMOTIONS, Fer2013
+from deepfusion.fer2013.finetune import probabilities, training_rows, tuned
+from deepfusion.fer2013.prepare import load
+from deepfusion.fer2013.ship import figures
+from deepfusion.networks import catalogue, trunks
+from deepfusion.networks.tuned import Tuned
+
+TESTS = ("PublicTest", "PrivateTest")
+REGULARISATION = 0.01  # the same for all; not chosen by any test image
+CPU = torch.device("cpu")
+
+
+def said_by(name: str, data: Fer2013, alignment: Alignment) -> dict[str, np.ndarray]:
+    """Split -> (n, 7) probabilities of a shipped network."""
+    network = tuned(name)
+    net = catalogue.load(name).to(memory_format=torch.channels_last)
+    theta = augment.thetas(to_crop(alignment, network.crop), network.crop.size)
+    made = {}
+    for usage in TESTS:
+        rows = data.usage == usage
+        made[usage] = probabilities(
+            net, data.images[rows], theta[rows], network.crop.size, device=CPU, dtype=torch.float32
+        )
+    return made
+
+
+def untuned(name: str, weights: Path | None, data: Fer2013, alignment: Alignment) -> dict[str, np.ndarray]:
+    """Split -> (n, 7) probabilities of logistic regression on the same layer of the network as recognition left it."""
+    network = tuned(name)
+    net = (
+        Tuned(trunks.pretrained(network.base, weights), network.dimension).eval().to(memory_format=torch.channels_last)
+    )
+    theta = augment.thetas(to_crop(alignment, network.crop), network.crop.size)
+
+    def features(rows: np.ndarray) -> np.ndarray:
+        parts = []
+        with torch.inference_mode():
+            for some in np.array_split(rows, len(rows) // 32 + 1):
+                grey = augment.crops(torch.tensor(data.images[some]), theta[some], network.crop.size)
+                parts.append(net.features(grey))
+        return torch.cat(parts).numpy()
+
+    rows, _, _ = training_rows(data, "fer2013")
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=REGULARISATION, max_iter=500))
+    model.fit(features(rows), data.labels[rows])
+    return {usage: model.predict_proba(features(np.flatnonzero(data.usage == usage))) for usage in TESTS}
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("prepared", type=Path, help="as `deepfusion prepare-fer2013` writes it")
+    parser.add_argument("--faceres", type=Path, required=True, help="faceres.bin")
+    parser.add_argument("--out", type=Path, default=Path("docs/results/fer2013.json"))
+    parser.add_argument("--made-by", action="append", default=[], help="a command that made what is measured")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    data, alignment = load(args.prepared)
+    said, networks = {}, {}
+    for slot, name in PRESETS["compact"].items():
+        said[name] = said_by(name, data, alignment)
+        card = json.loads((catalogue.SHIPPED / f"{name}.json").read_text())
+        networks[name] = {"slot": slot, "shipped": figures(data, said[name]), "storage": card["storage"]}
+        base = tuned(name).base
+        if base in catalogue.CATALOGUE:
+            before = untuned(name, args.faceres if base == "faceres" else None, data, alignment)
+            networks[name]["untuned_linear"] = figures(data, before)
+        print(
+            name, {key: value for key, value in networks[name]["shipped"].items() if key.endswith("_test")}, flush=True
+        )
+    mean = {usage: np.mean([one[usage] for one in said.values()], axis=0) for usage in TESTS}
+    found = alignment.score
+    publish(
+        args.out,
+        {
+            "emotions": EMOTIONS,
+            "networks": networks,
+            "mean": figures(data, mean),
+            "alignment": {
+                "images": len(found),
+                "dlib_finds_the_face": float(np.isfinite(found).mean()),
+                "with_score_0_or_more": float((found >= 0).mean()),
+            },
+            "equal_images": duplicates.across(data),
+            "left_out_of_training": training_rows(data, "fer2013")[2],
+        },
+        made_by=args.made_by,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,39 @@
+# Functions of the rules: what is asked for when a job needs it, so that what is missing hinders no other target.
+
+
+def fingerprints(wildcards):
+    # Weights that are not here must not stop the rule that fetches them.
+    try:
+        return PLAN.fingerprints
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def fer2013(wildcards):
+    settings = CONFIG.finetune
+    if settings.data is None:
+        raise WorkflowError(
+            "finetune.data is null: give fer2013.csv, icml_face_data.csv or a folder of classes"
+        )
+    return {
+        name: str(path)
+        for name in ("data", "votes")
+        if (path := getattr(settings, name))
+    }
+
+
+def own_recipe(wildcards):
+    # Another network's recipe must not make this one stale.
+    settings, name = CONFIG.finetune, wildcards.network
+    own = {key: recipe for key, recipe in settings.recipes.items() if key == name}
+    return settings.model_copy(update={"recipes": own}).model_dump_json(
+        exclude={"data", "votes"}
+    )
+
+
+def fetched(wildcards):
+    if not FETCHED:
+        raise WorkflowError(
+            "no network of the configuration needs a download: `preset: paper` has three"
+        )
+    return FETCHED
