@@ -282,17 +282,21 @@ def ship(
     trained: Annotated[Path, typer.Option(help="Folder that `deepfusion finetune` has filled.")],
     out: Annotated[Path, typer.Option(help="Folder of the shipped weights and their cards.")],
     storage: Annotated[Literal["float32", "float16", "int8"], typer.Option(help="Of matrices and filters.")] = "int8",
+    final: Annotated[
+        bool, typer.Option("--final", help="Also on PrivateTest: once, when nothing is left to be chosen.")
+    ] = False,
     device: Device = "auto",
     threads: Threads = 1,
 ) -> None:
-    """Store a fine-tuned network compactly, and measure it as stored on PublicTest and PrivateTest."""
+    """Store a fine-tuned network compactly, and measure it as stored on PublicTest."""
     import torch
 
     from deepfusion.fer2013 import ship as stage
     from deepfusion.networks import inference
 
     torch.set_num_threads(threads)
-    stage.ship(data, trained, out, storage=storage, device=inference.device(device))
+    usages = ["PublicTest", "PrivateTest"] if final else ["PublicTest"]
+    stage.ship(data, trained, out, storage=storage, usages=usages, device=inference.device(device))
 
 
 @app.command()

@@ -50,7 +50,7 @@ def by_hand(file, usage):
 @pytest.mark.parametrize("storage", ["int8", "float16", "float32"])
 def test_the_card_has_the_figures_of_the_file(tmp_path, trained, storage):
     data, run = trained
-    ship(data, run, tmp_path / "weights", storage=storage, device=CPU)
+    ship(data, run, tmp_path / "weights", storage=storage, usages=("PublicTest", "PrivateTest"), device=CPU)
     assert sorted(path.name for path in (tmp_path / "weights").iterdir()) == [f"{NAME}.json", f"{NAME}.safetensors"]
     file = tmp_path / "weights" / f"{NAME}.safetensors"
     card = json.loads(file.with_suffix(".json").read_text())
@@ -104,7 +104,7 @@ def test_a_folder_of_something_else(tmp_path, trained, content):
     if content is not None:
         (folder / "model.json").write_text(content)
     with pytest.raises(UserError, match="other: not a folder of `snakemake finetune`") as error:
-        ship(trained[0], folder, tmp_path / "weights", storage="int8", device=CPU)
+        ship(trained[0], folder, tmp_path / "weights", storage="int8", usages=("PublicTest",), device=CPU)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "weights").exists()
 
@@ -112,4 +112,4 @@ def test_a_folder_of_something_else(tmp_path, trained, content):
 def test_weights_that_are_missing(tmp_path, trained):
     (tmp_path / "model.json").write_text((trained[1] / "model.json").read_text())
     with pytest.raises(UserError, match=r"model\.safetensors"):
-        ship(trained[0], tmp_path, tmp_path / "weights", storage="int8", device=CPU)
+        ship(trained[0], tmp_path, tmp_path / "weights", storage="int8", usages=("PublicTest",), device=CPU)
