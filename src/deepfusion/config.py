@@ -117,10 +117,10 @@ class FinetuneSettings(Settings):
     seed: int = Field(0, ge=0)
     recipes: dict[str, RecipeSettings] = Field(
         {
-            "compact-vgg-fer2013": RecipeSettings(epochs=36, learning_rate=2e-3),
-            "dlib-resnet29-fer2013": RecipeSettings(epochs=14, learning_rate=2e-4),
-            "sface-fer2013": RecipeSettings(epochs=7, learning_rate=3e-4),
-            "faceres-fer2013": RecipeSettings(epochs=10, learning_rate=3e-4),
+            "compact-vgg-fer2013": RecipeSettings(epochs=36, cycles=2, learning_rate=2e-3),
+            "dlib-resnet29-fer2013": RecipeSettings(epochs=14, cycles=2, learning_rate=2e-4),
+            "sface-fer2013": RecipeSettings(epochs=7, cycles=2, learning_rate=3e-4),
+            "faceres-fer2013": RecipeSettings(epochs=10, cycles=2, learning_rate=3e-4),
         },
         min_length=1,
     )
