@@ -22,29 +22,15 @@ from deepfusion.config import PRESETS
 from deepfusion.fer2013 import augment, duplicates
 from deepfusion.fer2013.align import Alignment, to_crop
 from deepfusion.fer2013.data import EMOTIONS, Fer2013
-from deepfusion.fer2013.finetune import probabilities, training_rows, tuned
+from deepfusion.fer2013.finetune import training_rows, tuned
 from deepfusion.fer2013.prepare import load
-from deepfusion.fer2013.ship import figures
+from deepfusion.fer2013.ship import figures, predictions
 from deepfusion.networks import catalogue, trunks
 from deepfusion.networks.tuned import Tuned
 
 TESTS = ("PublicTest", "PrivateTest")
 REGULARISATION = 0.01  # the same for all; not chosen by any test image
 CPU = torch.device("cpu")
-
-
-def said_by(name: str, data: Fer2013, alignment: Alignment) -> dict[str, np.ndarray]:
-    """Split -> (n, 7) probabilities of a shipped network."""
-    network = tuned(name)
-    net = catalogue.load(name).to(memory_format=torch.channels_last)
-    theta = augment.thetas(to_crop(alignment, network.crop), network.crop.size)
-    made = {}
-    for usage in TESTS:
-        rows = data.usage == usage
-        made[usage] = probabilities(
-            net, data.images[rows], theta[rows], network.crop.size, device=CPU, dtype=torch.float32
-        )
-    return made
 
 
 def untuned(name: str, weights: Path | None, data: Fer2013, alignment: Alignment) -> dict[str, np.ndarray]:
@@ -81,7 +67,7 @@ def main() -> None:
     data, alignment = load(args.prepared)
     said, networks = {}, {}
     for slot, name in PRESETS["compact"].items():
-        said[name] = said_by(name, data, alignment)
+        said[name] = predictions(catalogue.load(name), tuned(name).crop, data, alignment, TESTS, device=CPU)
         card = json.loads((catalogue.SHIPPED / f"{name}.json").read_text())
         networks[name] = {"slot": slot, "shipped": figures(data, said[name]), "storage": card["storage"]}
         base = tuned(name).base

@@ -6,11 +6,13 @@ import torch
 from torch import nn
 
 from deepfusion.errors import UserError
-from deepfusion.networks import state_dict
-from deepfusion.networks.catalogue import CATALOGUE
+from deepfusion.networks import inception_resnet, iresnet, resnet50, state_dict, vgg16
 
 READERS = {
-    name: CATALOGUE[name].build for name in ("vgg-face", "vggface2-resnet50", "facenet-vggface2", "arcface-iresnet50")
+    "vgg-face": vgg16.build,
+    "vggface2-resnet50": resnet50.build,
+    "facenet-vggface2": inception_resnet.build,
+    "arcface-iresnet50": iresnet.build,
 }
 
 

@@ -5,7 +5,6 @@ id,split,start,end            optional
 anything else                 kept as text, and carried to the store's table of clips
 """
 
-import csv
 import difflib
 import hashlib
 import math
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from deepfusion import csvfile
 from deepfusion.errors import UserError
 from deepfusion.files import write_atomically
 
@@ -40,7 +40,7 @@ def read_manifest(path: str | os.PathLike, *, labels: list[str] | None) -> pd.Da
         UserError: All problems at once, each with the number of its line as an editor shows it.
     """
     path = Path(path)
-    lines = _lines(path)
+    lines = csvfile.rows(path)
     header_line, header = next(lines, (1, []))
     problems = [(header_line, problem) for problem in _header_problems(header)]
     if problems:
@@ -96,24 +96,6 @@ def sha256(path: str | os.PathLike) -> str:
     """SHA-256 of a file, as 64 hexadecimal digits."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _lines(path: Path):
-    """Yield (line number, cells without blanks around them) of every row that is not blank."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            line = 1
-            for cells in reader:
-                if any(cell.strip() for cell in cells):
-                    yield line, [cell.strip() for cell in cells]
-                line = reader.line_num + 1  # a quoted cell may span lines
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text: save it as 'CSV UTF-8'") from error
-    except csv.Error as error:
-        raise UserError(f"{path}, line {line}: {error}: is a quotation mark unclosed?") from error
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _header_problems(header: list[str]) -> list[str]:

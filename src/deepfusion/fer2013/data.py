@@ -37,6 +37,11 @@ class Fer2013:
     votes: np.ndarray | None
     ambiguous: np.ndarray
 
+    @property
+    def emotion_votes(self) -> np.ndarray | None:
+        """(N, 7) of FER+'s votes, those for `EMOTIONS`, in their order."""
+        return None if self.votes is None else self.votes[:, [VOTES.index(FERPLUS[emotion]) for emotion in EMOTIONS]]
+
     def split(self, usage: str) -> "Fer2013":
         """The images of one usage, in their order.
 

@@ -15,9 +15,9 @@ from torch.nn import functional as F
 from deepfusion import stages
 from deepfusion.config import FinetuneSettings, RecipeSettings
 from deepfusion.errors import UserError
-from deepfusion.fer2013 import augment, duplicates
+from deepfusion.fer2013 import augment, duplicates, metrics
 from deepfusion.fer2013.align import Alignment, to_crop
-from deepfusion.fer2013.data import EMOTIONS, FERPLUS, VOTES, Fer2013
+from deepfusion.fer2013.data import EMOTIONS, Fer2013
 from deepfusion.fer2013.prepare import load
 from deepfusion.fer2013.train import Faces, train
 from deepfusion.files import write_atomically
@@ -60,7 +60,7 @@ def finetune(prepared: Path, out: Path, *, name: str, settings: FinetuneSettings
     theta = augment.thetas(to_crop(alignment, network.crop), size)
     torch.manual_seed(settings.seed)
     trunk = trunks.pretrained(network.base, recipe.weights, recipe.sha256)
-    net = Tuned(trunk, network.dimension, len(EMOTIONS)).to(device, memory_format=torch.channels_last)
+    net = Tuned(trunk, network.dimension).to(device, memory_format=torch.channels_last)
     faces = Faces(*(values.to(device) for values in (torch.tensor(data.images[rows]), theta[rows], targets)))
     public = np.flatnonzero(data.usage == "PublicTest")
     dtype = _dtype(settings.precision, device)
@@ -68,7 +68,7 @@ def finetune(prepared: Path, out: Path, *, name: str, settings: FinetuneSettings
 
     def tell(epoch: int, loss: float, seconds: float, averaged: Tuned) -> dict:
         said = probabilities(averaged, data.images[public], theta[public], size, device=device, dtype=dtype)
-        accuracy = float((said.argmax(1) == data.labels[public]).mean())
+        accuracy = metrics.accuracy(said, data.labels[public])
         log.info("epoch %d: loss %.3f, PublicTest %.2f %%, %.0f s", epoch, loss, 100 * accuracy, seconds)
         return {"epoch": epoch, "loss": loss, "public_test": accuracy, "seconds": seconds, "arithmetic": arithmetic}
 
@@ -155,9 +155,9 @@ def training_rows(data: Fer2013, labels: str) -> tuple[np.ndarray, Tensor, dict[
     left_out = {"also_in_a_test_split": int(shared.sum()), "ambiguous": int(ambiguous.sum())}
     targets = np.eye(len(EMOTIONS), dtype=np.float32)[data.labels]
     if labels == "ferplus":
-        if data.votes is None:
+        if data.emotion_votes is None:
             raise UserError("finetune.labels is ferplus, but there are no votes: give FER+'s fer2013new.csv as `votes`")
-        votes = data.votes[:, [VOTES.index(FERPLUS[emotion]) for emotion in EMOTIONS]].astype(np.float32)
+        votes = data.emotion_votes.astype(np.float32)
         none = use & (votes.sum(1) == 0)
         left_out["no_vote_for_an_emotion"] = int(none.sum())
         use &= ~none

@@ -8,6 +8,11 @@ from deepfusion.fer2013.data import EMOTIONS
 BINS = 15
 
 
+def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Share of the images, (N,) of 0..6, whose label has the highest of the (N, 7) probabilities."""
+    return float((probabilities.argmax(1) == labels).mean())
+
+
 def figures(probabilities: np.ndarray, labels: np.ndarray) -> dict:
     """Accuracy, macro-F1, calibration error and confusion.
 
@@ -22,7 +27,7 @@ def figures(probabilities: np.ndarray, labels: np.ndarray) -> dict:
     classes = np.arange(len(EMOTIONS))
     return {
         "n": len(labels),
-        "accuracy": float((said == labels).mean()),
+        "accuracy": accuracy(probabilities, labels),
         "macro_f1": float(f1_score(labels, said, labels=classes, average="macro", zero_division=0)),
         "ece": calibration_error(probabilities, labels),
         "confusion": confusion_matrix(labels, said, labels=classes).tolist(),

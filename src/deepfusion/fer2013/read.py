@@ -1,6 +1,5 @@
 """Read FER2013 as Kaggle hands it on, csv or folder, or as an npz of lossless mosaics with FER+'s votes."""
 
-import csv
 import hashlib
 import logging
 import zipfile
@@ -11,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from deepfusion import csvfile
 from deepfusion.errors import UserError
 from deepfusion.fer2013.data import EMOTIONS, SIDE, USAGES, VOTES, Fer2013
 from deepfusion.fer2013.duplicates import contradictory, groups
@@ -70,7 +70,7 @@ def read(path: Path, votes: Path | None = None) -> Fer2013:
 def _csv(path: Path, votes: Path | None) -> Fer2013:
     pixels, labels, usage = bytearray(), [], []
     classes = {str(i): i for i in range(len(EMOTIONS))}
-    for line, (label, text, use) in _rows(path, ("emotion", "pixels", "Usage")):
+    for line, (label, text, use) in _columns(path, ("emotion", "pixels", "Usage")):
         if label not in classes:
             raise UserError(f"{path}, line {line}: emotion {label!r} is not 0 to 6 ({', '.join(EMOTIONS)})")
         if use not in USAGES:
@@ -98,7 +98,7 @@ def _votes(path: Path, usage: np.ndarray, images: Path) -> np.ndarray:
     if not path.is_file():
         raise UserError(f"{path}: there is no such file; wanted is FER+'s fer2013new.csv")
     found, votes = [], []
-    for line, (use, *cells) in _rows(path, ("Usage", *VOTES)):
+    for line, (use, *cells) in _columns(path, ("Usage", *VOTES)):
         for name, cell in zip(VOTES, cells, strict=True):
             if cell not in NUMBERS:
                 raise UserError(f"{path}, line {line}: {name} is {cell!r}, not a number of votes")
@@ -114,31 +114,19 @@ def _votes(path: Path, usage: np.ndarray, images: Path) -> np.ndarray:
     return np.array(votes, np.int64)
 
 
-def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, list[str]]]:
-    """Yield the line's number and the cells of `columns`, without blanks around them; blank lines are passed over."""
-    line = rows = 0
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            header = [name.strip() for name in next(reader, [])]
-            if missing := [name for name in columns if name not in header]:
-                raise UserError(f"{path}: no column {', '.join(missing)}; there are: {', '.join(header) or 'none'}")
-            places = [header.index(name) for name in columns]
-            line = reader.line_num + 1
-            for cells in reader:
-                if any(cell.strip() for cell in cells):
-                    if len(cells) != len(header):
-                        raise UserError(f"{path}, line {line}: {len(cells)} cells where the header has {len(header)}")
-                    yield line, [cells[place].strip() for place in places]
-                    rows += 1
-                line = reader.line_num + 1  # a quoted cell may span lines
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text: is it a csv file?") from error
-    except csv.Error as error:
-        raise UserError(f"{path}, line {line}: {error}: is a quotation mark unclosed?") from error
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    if not rows:
+def _columns(path: Path, wanted: tuple[str, ...]) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line, cells of the wanted columns) of every row."""
+    lines = csvfile.rows(path)
+    _, header = next(lines, (1, []))
+    if missing := [name for name in wanted if name not in header]:
+        raise UserError(f"{path}: no column {', '.join(missing)}; there are: {', '.join(header) or 'none'}")
+    places = [header.index(name) for name in wanted]
+    line = None
+    for line, cells in lines:
+        if len(cells) != len(header):
+            raise UserError(f"{path}, line {line}: {len(cells)} cells where the header has {len(header)}")
+        yield line, [cells[place] for place in places]
+    if line is None:
         raise UserError(f"{path} has no rows below its header")
 
 

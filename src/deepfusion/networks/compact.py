@@ -20,7 +20,6 @@ from deepfusion.networks.tuned import Tuned
 Storage = Literal["float32", "float16", "int8"]
 FORMAT = "deepfusion-tuned-1"
 LARGEST = 127  # symmetric: -128 is not used
-EMOTIONS = 7
 
 
 def save(net: nn.Module, path: Path, *, base: str, storage: Storage) -> None:
@@ -76,7 +75,6 @@ def load(path: Path, base: str, dimension: int) -> Tuned:
     for name, scale in scales.items():
         integers = tensors[name.removesuffix(".scale")]
         tensors[name.removesuffix(".scale")] = integers.float() * scale.view(-1, *[1] * (integers.ndim - 1))
-    net = Tuned(trunks.empty(base), dimension, EMOTIONS)
-    ours = {name: name for name in state_dict.names(net)}
-    state_dict.fill(net, tensors, ours, path=path, network=f"{base} fine-tuned on FER2013", unused="$^")
+    net = Tuned(trunks.empty(base), dimension)
+    state_dict.fill(net, tensors, path=path, network=f"{base} fine-tuned on FER2013", unused="(?!)")
     return net.eval()

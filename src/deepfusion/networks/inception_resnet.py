@@ -133,7 +133,6 @@ def build(path: Path) -> InceptionResNetV1:
     """
     with torch.device("meta"):
         net = InceptionResNetV1()
-    names = {name: name for name in state_dict.names(net)}
     tensors = state_dict.read(path)
-    state_dict.fill(net, tensors, names, path=path, network="FaceNet's Inception-ResNet v1", unused=r"logits\..*")
+    state_dict.fill(net, tensors, path=path, network="FaceNet's Inception-ResNet v1", unused=r"logits\..*")
     return net.eval()

@@ -72,6 +72,5 @@ def build(path: Path) -> IResNet50:
     """
     with torch.device("meta"):
         net = IResNet50()
-    names = {name: name for name in state_dict.names(net)}
-    state_dict.fill(net, state_dict.read(path), names, path=path, network="ArcFace's IResNet-50", unused="(?!)")
+    state_dict.fill(net, state_dict.read(path), path=path, network="ArcFace's IResNet-50", unused="(?!)")
     return net.eval()

@@ -46,14 +46,20 @@ def names(net: nn.Module) -> list[str]:
 
 
 def fill(
-    net: nn.Module, tensors: Mapping[str, Tensor], ours: Mapping[str, str], *, path: Path, network: str, unused: str
+    net: nn.Module,
+    tensors: Mapping[str, Tensor],
+    ours: Mapping[str, str] | None = None,
+    *,
+    path: Path,
+    network: str,
+    unused: str,
 ) -> None:
     """Put a file's tensors into a module, as float32; the module may be on the meta device.
 
     Args:
         net: the module.
         tensors: of the file.
-        ours: the file's name of every tensor that the module needs -> the module's name of it.
+        ours: the file's name of every tensor that the module needs -> the module's name of it; None: the same names.
         path: of the file, for the error line.
         network: what the network is called, for the error line.
         unused: regular expression of the names that the file may hold beside, such as its classifier's.
@@ -61,6 +67,7 @@ def fill(
     Raises:
         UserError: a tensor is missing, unknown or has another shape.
     """
+    ours = ours or {name: name for name in names(net)}
     missing = [name for name in ours if name not in tensors]
     others = re.compile(rf"({unused})|(.*\.)?{COUNTERS}")
     unknown = [name for name in tensors if name not in ours and not others.fullmatch(name)]

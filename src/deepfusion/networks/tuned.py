@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+EMOTIONS = 7
 LUMA = (0.299, 0.587, 0.114)
 """Grey of RGB, ITU-R BT.601: what OpenCV, Pillow and dlib compute."""
 
@@ -15,13 +16,12 @@ class Tuned(nn.Module):
     Args:
         trunk: (B, 3, S, S) -> (B, D).
         dimension: D.
-        classes: of the classifier.
     """
 
-    def __init__(self, trunk: nn.Module, dimension: int, classes: int = 7):
+    def __init__(self, trunk: nn.Module, dimension: int):
         super().__init__()
         self.trunk = trunk
-        self.classifier = nn.Linear(dimension, classes)
+        self.classifier = nn.Linear(dimension, EMOTIONS)
         self.register_buffer("luma", torch.tensor(LUMA).view(3, 1, 1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
