@@ -19,6 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from deepfusion.config import PRESETS
+from deepfusion.faces.warp import Crop
 from deepfusion.fer2013 import augment, duplicates
 from deepfusion.fer2013.align import Alignment, to_crop
 from deepfusion.fer2013.data import EMOTIONS, Fer2013
@@ -55,6 +56,12 @@ def untuned(name: str, weights: Path | None, data: Fer2013, alignment: Alignment
     return {usage: model.predict_proba(features(np.flatnonzero(data.usage == usage))) for usage in TESTS}
 
 
+def usual_side(alignment: Alignment, training: np.ndarray, crop: Crop) -> float:
+    """How many px of the image a side of the crop is long, in the middle of the Training images."""
+    scale = np.sqrt(np.linalg.det(to_crop(alignment, crop)[training][:, :, :2]))
+    return float(np.median(crop.size / scale))
+
+
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -65,11 +72,17 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     data, alignment = load(args.prepared)
+    training = data.usage == "Training"
     said, networks = {}, {}
     for slot, name in PRESETS["compact"].items():
         said[name] = predictions(catalogue.load(name), tuned(name).crop, data, alignment, TESTS, device=CPU)
         card = json.loads((catalogue.SHIPPED / f"{name}.json").read_text())
-        networks[name] = {"slot": slot, "shipped": figures(data, said[name]), "storage": card["storage"]}
+        networks[name] = {
+            "slot": slot,
+            "shipped": figures(data, said[name]),
+            "storage": card["storage"],
+            "usual_side": usual_side(alignment, training, tuned(name).crop),
+        }
         base = tuned(name).base
         if base in catalogue.CATALOGUE:
             before = untuned(name, args.faceres if base == "faceres" else None, data, alignment)
@@ -89,6 +102,7 @@ def main() -> None:
                 "images": len(found),
                 "dlib_finds_the_face": float(np.isfinite(found).mean()),
                 "with_score_0_or_more": float((found >= 0).mean()),
+                "usual_box": np.median(alignment.box[training & np.isfinite(found)], axis=0).tolist(),
             },
             "equal_images": duplicates.across(data),
             "left_out_of_training": training_rows(data, "fer2013")[2],

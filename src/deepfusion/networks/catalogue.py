@@ -241,8 +241,8 @@ def _tuned(base: Network, *, output: str, dimension: int, crop: Crop) -> Network
 
 
 _BASES = {network.name: network for network in [_COMPACT_VGG, *_RECOGNITION]}
-# The detail is FER2013's: how many of its pixels a side of the crop is long, for most of its faces. It fills fewer
-# pixels than recognition used: SFace and faceres take a smaller crop, which costs a third of the time less, or two.
+# The detail is FER2013's: how many of its pixels a side of the crop is long, in the middle of its faces
+# (benchmarks/fer2013.py tells it). SFace and faceres take a smaller crop than recognition did: as sharp, and cheaper.
 _FINE_TUNED = [
     _tuned(_COMPACT_VGG, output=_COMPACT_VGG.output, dimension=4096, crop=_COMPACT_VGG.crop),
     _tuned(
