@@ -28,7 +28,7 @@ class PReLUFunction(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, slope: Tensor) -> Tensor:
-        """torch's."""
+        """The rectified map."""
         ctx.save_for_backward(x, slope)
         return F.prelu(x, slope.to(x.dtype))
 
