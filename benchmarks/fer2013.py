@@ -2,13 +2,14 @@
 
 python benchmarks/fer2013.py results/finetune/fer2013.npz --faceres results/weights/faceres.bin
 
-Every network as it is shipped, the mean of their probabilities, and, for those that recognise people, the un-tuned
-trunk under a linear classifier of the same layer. Nothing is chosen here.
+Every network as it is shipped, the mean of their probabilities, the same with every face's mirror image beside it, and,
+for those that recognise people, the un-tuned trunk under a linear classifier of the same layer. Nothing is chosen here.
 Writes docs/results/fer2013.json.
 """
 
 import argparse
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ from deepfusion.networks.tuned import Tuned
 TESTS = ("PublicTest", "PrivateTest")
 REGULARISATION = 0.01  # the same for all; not chosen by any test image
 CPU = torch.device("cpu")
+MIRROR = torch.diag(torch.tensor([-1.0, 1.0, 1.0]))  # of the crop
 
 
 def untuned(name: str, weights: Path | None, data: Fer2013, alignment: Alignment) -> dict[str, np.ndarray]:
@@ -56,6 +58,12 @@ def untuned(name: str, weights: Path | None, data: Fer2013, alignment: Alignment
     return {usage: model.predict_proba(features(np.flatnonzero(data.usage == usage))) for usage in TESTS}
 
 
+def mean(said: Iterable[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Split -> (n, 7) mean of several probabilities."""
+    said = list(said)
+    return {usage: np.mean([one[usage] for one in said], axis=0) for usage in TESTS}
+
+
 def usual_side(alignment: Alignment, training: np.ndarray, crop: Crop) -> float:
     """How many px of the image a side of the crop is long, in the middle of the Training images."""
     scale = np.sqrt(np.linalg.det(to_crop(alignment, crop)[training][:, :, :2]))
@@ -73,15 +81,18 @@ def main() -> None:
     torch.set_num_threads(1)
     data, alignment = load(args.prepared)
     training = data.usage == "Training"
-    said, networks = {}, {}
+    said, mirrored, networks = {}, {}, {}
     for slot, name in PRESETS["compact"].items():
-        said[name] = predictions(catalogue.load(name), tuned(name).crop, data, alignment, TESTS, device=CPU)
+        net, crop = catalogue.load(name), tuned(name).crop
+        theta = augment.thetas(to_crop(alignment, crop), crop.size)
+        said[name] = predictions(net, data, theta, crop.size, TESTS, device=CPU)
+        mirrored[name] = predictions(net, data, theta @ MIRROR, crop.size, TESTS, device=CPU)
         card = json.loads((catalogue.SHIPPED / f"{name}.json").read_text())
         networks[name] = {
             "slot": slot,
             "shipped": figures(data, said[name]),
             "storage": card["storage"],
-            "usual_side": usual_side(alignment, training, tuned(name).crop),
+            "usual_side": usual_side(alignment, training, crop),
         }
         base = tuned(name).base
         if base in catalogue.CATALOGUE:
@@ -90,14 +101,14 @@ def main() -> None:
         print(
             name, {key: value for key, value in networks[name]["shipped"].items() if key.endswith("_test")}, flush=True
         )
-    mean = {usage: np.mean([one[usage] for one in said.values()], axis=0) for usage in TESTS}
     found = alignment.score
     publish(
         args.out,
         {
             "emotions": EMOTIONS,
             "networks": networks,
-            "mean": figures(data, mean),
+            "mean": figures(data, mean(said.values())),
+            "mean_with_mirrored": figures(data, mean([*said.values(), *mirrored.values()])),
             "alignment": {
                 "images": len(found),
                 "dlib_finds_the_face": float(np.isfinite(found).mean()),

@@ -127,6 +127,7 @@ def fer2013(figures: dict) -> str:
         stored = f"{entry['storage']['type']}, {entry['storage']['bytes'] / 1e6:.1f} MB"
         lines.append(_fer2013_row(f"{entry['slot']}: {name}", entry["shipped"], before, stored))
     lines.append(_fer2013_row("mean of the four", figures["mean"], "", ""))
+    lines.append(_fer2013_row("the same, each face and its mirror image", figures["mean_with_mirrored"], "", ""))
     return "\n".join([*lines, "", "accuracy in per cent; macro-F1, ECE and the last but one column: PrivateTest"])
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from deepfusion.errors import UserError
-from deepfusion.faces.warp import Crop
 from deepfusion.fer2013 import augment, duplicates, metrics
-from deepfusion.fer2013.align import Alignment, to_crop
+from deepfusion.fer2013.align import to_crop
 from deepfusion.fer2013.data import EMOTIONS, Fer2013
 from deepfusion.fer2013.finetune import probabilities, tuned
 from deepfusion.fer2013.prepare import load
@@ -53,11 +53,12 @@ def ship(
         raise UserError(f"{trained}: not a folder of `snakemake finetune`: {error!r}") from error
     data, alignment = load(prepared)
     exact = compact.load(trained / "model.safetensors", network.base, network.dimension)
-    before = predictions(exact, network.crop, data, alignment, ["PublicTest"], device=device)["PublicTest"]
+    theta = augment.thetas(to_crop(alignment, network.crop), network.crop.size)
+    before = predictions(exact, data, theta, network.crop.size, ["PublicTest"], device=device)["PublicTest"]
     file = out / f"{network.name}.safetensors"
     compact.save(exact, file, base=network.base, storage=storage)
     shipped = compact.load(file, network.base, network.dimension)
-    results = predictions(shipped, network.crop, data, alignment, usages, device=device)
+    results = predictions(shipped, data, theta, network.crop.size, usages, device=device)
     card = {
         "name": network.name,
         "base": network.base,
@@ -88,14 +89,13 @@ def ship(
 
 
 def predictions(
-    net: Tuned, crop: Crop, data: Fer2013, alignment: Alignment, usages: Iterable[str], *, device: torch.device
+    net: Tuned, data: Fer2013, theta: Tensor, size: int, usages: Iterable[str], *, device: torch.device
 ) -> dict[str, np.ndarray]:
-    """Split -> (n, 7) float64 probabilities of its images."""
-    theta = augment.thetas(to_crop(alignment, crop), crop.size)
+    """Split -> (n, 7) float64 probabilities of its images, cut by (N, 3, 3) maps from the crop of a side of `size`."""
     net.to(device, memory_format=torch.channels_last)
     rows = {usage: data.usage == usage for usage in usages}
     return {
-        usage: probabilities(net, data.images[of], theta[of], crop.size, device=device, dtype=torch.float32)
+        usage: probabilities(net, data.images[of], theta[of], size, device=device, dtype=torch.float32)
         for usage, of in rows.items()
     }
 
