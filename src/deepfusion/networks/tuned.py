@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 EMOTIONS = 7
+"""Classes of FER2013, in its own order."""
 LUMA = (0.299, 0.587, 0.114)
 """Grey of RGB, ITU-R BT.601: what OpenCV, Pillow and dlib compute."""
 
