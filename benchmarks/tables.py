@@ -133,8 +133,8 @@ def fer2013(figures: dict) -> str:
         [
             *lines,
             "",
-            "accuracy in per cent; macro-F1, ECE and the last but one column: PrivateTest. The row with mirror images was "
-            "added when PrivateTest had been seen: believe of its gain there what PublicTest shows, too",
+            "accuracy in per cent; macro-F1, ECE and the last but one column: PrivateTest. The row with mirror images "
+            "was added when PrivateTest had been seen: believe of its gain there what PublicTest shows, too",
         ]
     )
 
