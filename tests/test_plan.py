@@ -3,6 +3,7 @@
 import pytest
 
 from deepfusion.config import check
+from deepfusion.corpora import Fold
 from deepfusion.errors import UserError
 from deepfusion.plan import Plan
 
@@ -31,3 +32,33 @@ def test_finetuning_makes_no_store_stale():
     plain, other = (Plan(check({"finetune": {"seed": seed}})).extraction_json for seed in (0, 1))
     assert plain == other
     assert plain != Plan(check({"preset": "paper"})).extraction_json
+
+
+def split_plan(folder, *splits, folds="split"):
+    rows = "".join(f"{i}.mp4,calm,s{i},{split}\n" for i, split in enumerate(splits))
+    for i in range(len(splits)):
+        (folder / f"{i}.mp4").touch()
+    (folder / "m.csv").write_text(f"path,label,speaker,split\n{rows}")
+    corpus = {"name": "m", "source": "manifest", "path": str(folder / "m.csv")}
+    return Plan(check({"corpus": corpus, "protocol": {"folds": folds, "k": 2}}))
+
+
+def test_a_split_is_one_fold_and_everybody_s_epoch_is_chosen_on_its_held_out_part(tmp_path):
+    plan = split_plan(tmp_path, "train", "train", "val", "test")
+    assert plan.folds == ["fold01"]
+    assert plan.fold("fold01") == Fold("fold01", test=("test",), choose=("val",), by="split")
+    assert plan.everyone == Fold("everyone", test=(), choose=("val",), by="split")
+    plan = split_plan(tmp_path, "train", "val")
+    assert plan.fold("fold01") == Fold("fold01", test=("val",), by="split")
+    assert plan.everyone == Fold("everyone", test=(), choose=("val",), by="split")
+
+
+def test_folds_by_speaker_pass_over_the_split(tmp_path):
+    plan = split_plan(tmp_path, "train", "dev", folds="loso")
+    assert [plan.fold(name).test for name in plan.folds] == [("s0",), ("s1",)]
+    assert plan.everyone == Fold("everyone", test=())
+
+
+def test_a_corpus_without_a_split(tmp_path):
+    with pytest.raises(UserError, match=r"these differ: 0 \(none\), 1 \(dev\)"):
+        _ = split_plan(tmp_path, "", "dev").folds

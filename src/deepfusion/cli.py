@@ -191,14 +191,18 @@ def train(
     store: Annotated[Path, typer.Option(help="A feature store.")],
     model: Annotated[str, typer.Option(help="audio, video, additive or fbp.")],
     out: Annotated[Path, typer.Option(help="Folder for the model, its card and the predictions.")],
-    test: Annotated[list[str] | None, typer.Option(help="Speaker to leave out and test on; may be repeated.")] = None,
+    by: Annotated[Literal["speaker", "split"], typer.Option(help="What --test and --choose name.")] = "speaker",
+    test: Annotated[list[str] | None, typer.Option(help="Who is left out and tested on; may be repeated.")] = None,
+    choose: Annotated[
+        list[str] | None, typer.Option(help="Who chooses the epoch, else some training speakers; may be repeated.")
+    ] = None,
     fold: Annotated[str, typer.Option(help="Name of the fold in the predictions.")] = "everyone",
     seed: Annotated[int, typer.Option(min=0)] = 0,
     settings: SettingsText = "{}",
     device: Device = "auto",
     threads: Threads = 1,
 ) -> None:
-    """Train a model on all speakers but those to test on, choosing the epoch on training speakers alone."""
+    """Train a model on all clips but those to test on, choosing the epoch without them."""
     import torch
 
     from deepfusion.config import FusionSettings, from_json
@@ -210,7 +214,9 @@ def train(
         store,
         out,
         name=model,
+        by=by,
         test=test or [],
+        choose=choose or [],
         fold=fold,
         seed=seed,
         settings=from_json(FusionSettings, settings),

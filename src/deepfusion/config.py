@@ -152,13 +152,17 @@ class FusionSettings(Settings):
     batch: int = Field(16, ge=1, description="clips a step")
     epochs: int = Field(40, ge=1, description="at most so many; the number used is chosen on training speakers")
     patience: int = Field(10, ge=1, description="epochs without a better validation loss that end the search")
-    validation: float = Field(0.2, gt=0, lt=1, description="share of the training speakers that chooses the epoch")
+    validation: float = Field(
+        0.2, gt=0, lt=1, description="share of the training speakers, of a lone one's clips, that chooses"
+    )
 
 
 class ProtocolSettings(Settings):
     """How training and test speakers are parted, and what is compared."""
 
-    folds: Literal["loso", "kfold"] = Field("kfold", description="k folds by speaker, or leave one speaker out")
+    folds: Literal["loso", "kfold", "split"] = Field(
+        "kfold", description="k folds by speaker, leave one speaker out, or the corpus' own train, val and test"
+    )
     k: int = Field(4, ge=2, description="number of folds of kfold")
     seeds: tuple[int, ...] = Field((0,), min_length=1)
     models: tuple[ModelName, ...] = Field(get_args(ModelName), min_length=1, description="of the target `compare`")

@@ -10,7 +10,7 @@ import pandas as pd
 from deepfusion import stages
 from deepfusion.config import Config, CorpusSettings
 from deepfusion.corpora import Corpus, load
-from deepfusion.corpora.folds import Fold, folds
+from deepfusion.corpora.folds import Fold, by_split, folds
 from deepfusion.networks.catalogue import find, fingerprint
 
 RESULTS = Path("results")
@@ -110,8 +110,11 @@ class Plan:
 
     @cached_property
     def _folds(self) -> dict[str, Fold]:
-        protocol = self.config.protocol
-        made = folds(self.corpus.clips["speaker"], protocol=protocol.folds, k=protocol.k)
+        protocol, clips = self.config.protocol, self.corpus.clips
+        if protocol.folds == "split":
+            made = [by_split(clips)]
+        else:
+            made = folds(clips["speaker"], protocol=protocol.folds, k=protocol.k)
         return {fold.name: fold for fold in made}
 
     @property
@@ -119,9 +122,17 @@ class Plan:
         """Names of the folds."""
         return list(self._folds)
 
-    def test_speakers(self, fold: str) -> list[str]:
-        """Who is tested in a fold."""
-        return list(self._folds[fold].test)
+    def fold(self, name: str) -> Fold:
+        """A fold by its name."""
+        return self._folds[name]
+
+    @property
+    def everyone(self) -> Fold:
+        """The fold in which nobody is tested; the corpus' own held-out clips choose the epoch, if it is split."""
+        if self.config.protocol.folds != "split":
+            return Fold("everyone", test=())
+        (fold,) = self._folds.values()
+        return Fold("everyone", test=(), choose=fold.choose or fold.test, by=fold.by)
 
 
 def _here(path: str) -> str:

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepfusion.corpora import folds, guard
+from deepfusion.corpora import Fold, folds, guard
+from deepfusion.corpora.folds import by_split
 from deepfusion.errors import UserError
 
 
@@ -63,6 +64,37 @@ def test_kfold_depends_on_the_seed_alone():
 def test_folds_that_cannot_be(speakers, settings, said):
     with pytest.raises(UserError, match=said):
         folds(speakers, **settings)
+
+
+def partition(*splits):
+    return pd.DataFrame({"id": [f"c{i}" for i in range(len(splits))], "split": splits})
+
+
+@pytest.mark.parametrize(
+    ("splits", "test", "choose"),
+    [
+        (["train", "val", "test", "train"], "test", ("val",)),
+        (["val", "train", "train"], "val", ()),
+        (["test", "train"], "test", ()),
+    ],
+)
+def test_the_split_of_the_corpus(splits, test, choose):
+    assert by_split(partition(*splits)) == Fold("fold01", test=(test,), choose=choose, by="split")
+
+
+@pytest.mark.parametrize(
+    ("splits", "said"),
+    [
+        (["train", "", "val", "dev"], r"needs the split train, val, test, and these differ: c1 \(none\), c3 \(dev\)$"),
+        (["train"] + ["Test"] * 9, r"c1 \(Test\), .* and 4 more$"),
+        (["train", "train"], "clips of train, and of val or test, and the corpus has train alone"),
+        (["val", "test"], "and the corpus has val, test alone"),
+    ],
+)
+def test_splits_that_are_none(splits, said):
+    with pytest.raises(UserError, match=said) as error:
+        by_split(partition(*splits))
+    assert "\n" not in str(error.value)
 
 
 def clips(**changes):

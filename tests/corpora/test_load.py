@@ -60,7 +60,11 @@ def test_javsed_from_names_alone(tmp_path):
         ([], {}, "holds no clips of javsed"),
         (["a/01-01-01_01.mp4", "b/01-01-01_01.mp4"], {}, "two clips have the id '01-01-01_01'"),
         (["01-01-03_01.mp4"], {"labels": ["sad", "angry"]}, "labels that are not listed: happy"),
-        (["01-01-03_01.mp4"], {"kind": "javset"}, "unknown kind of corpus 'javset': known are manifest, demo, javsed"),
+        (
+            ["01-01-03_01.mp4"],
+            {"kind": "javset"},
+            "unknown kind of corpus 'javset': known are manifest, demo, afew, javsed",
+        ),
     ],
 )
 def test_folder_that_is_not_the_corpus(tmp_path, names, settings, said):

@@ -27,6 +27,7 @@ class Made:
     valid: np.ndarray  # (L,) bool
     sound: np.ndarray  # (T, BINS)
     sha256: str
+    split: str = ""
 
 
 def make_clips(seed=0, speakers=4, clips=6):
@@ -83,7 +84,7 @@ def write_store(folder, clips):
             else:
                 spectrogram.end(status="absent", reason="the file has no sound")
     manifest = pd.DataFrame(
-        [{"id": c.id, "path": f"{c.id}.mp4", "label": c.label, "speaker": c.speaker, "split": ""} for c in clips]
+        [{"id": c.id, "path": f"{c.id}.mp4", "label": c.label, "speaker": c.speaker, "split": c.split} for c in clips]
     ).assign(start=np.nan, end=np.nan)
     path = folder / "features.h5"
     build_store(

@@ -111,12 +111,86 @@ def test_a_broken_training_resumes_to_the_same_weights(dataset, tmp_path):
 
 
 def test_the_epoch_is_chosen_by_training_speakers_and_the_model_learns_from_all_of_them(dataset, tmp_path):
-    trained = train("video", dataset, ["s0", "s1", "s2"], settings=SETTINGS, seed=0, device=CPU, folder=tmp_path)
-    assert sorted(trained.learning + trained.choosing) == ["s0", "s1", "s2"]
-    assert len(trained.choosing) == 1
+    positions = dataset.positions(["s0", "s1", "s2"])
+    trained = train("video", dataset, positions, settings=SETTINGS, seed=0, device=CPU, folder=tmp_path)
+    assert sorted(trained.learning + trained.choosing) == positions
+    assert dataset.table["speaker"].iloc[trained.choosing].nunique() == 1
+    assert len(trained.choosing) == 6
     best = min(trained.search, key=lambda epoch: epoch["validation_loss"])
     assert trained.epochs == best["epoch"] == len(trained.refit)
     assert list(tmp_path.iterdir()) == []  # the checkpoints have done their work
+
+
+def test_of_a_single_speaker_some_clips_choose_the_epoch(dataset, tmp_path):
+    positions = dataset.positions(["s1"])
+    trained = train("video", dataset, positions, settings=SETTINGS, seed=0, device=CPU, folder=tmp_path)
+    assert sorted(trained.learning + trained.choosing) == positions
+    assert len(trained.choosing) == 1
+    assert all(epoch["validation_loss"] is not None for epoch in trained.search)
+
+
+def split_store(folder, speaker_of_split, change=None):
+    """Clips of s0 and s1 in train, of s2 in val, of s3 in test; `change` is made to those of val."""
+    folder.mkdir()
+    made = []
+    for clip in make_clips():
+        split = {"s2": "val", "s3": "test"}.get(clip.speaker, "train")
+        clip = replace(clip, split=split, speaker=speaker_of_split.get(split, clip.speaker))
+        made.append(replace(clip, **change) if change and split == "val" else clip)
+    return write_store(folder, made)
+
+
+SPLIT = {"by": "split", "test": ["test"], "choose": ["val"]}
+
+
+def test_the_corpus_own_split_is_kept_to(tmp_path):
+    run(split_store(tmp_path / "store", {}), tmp_path, **SPLIT)
+    card = json.loads((tmp_path / "model.json").read_text())
+    assert (card["train_speakers"], card["epoch_chosen_by"], card["test_speakers"]) == (["s0", "s1"], ["s2"], ["s3"])
+    assert card["epochs"] == min(card["search"], key=lambda epoch: epoch["validation_loss"])["epoch"]
+    predictions = pd.read_csv(tmp_path / "predictions.csv")
+    assert predictions["clip"].tolist() == [f"s3-{i}" for i in range(6)]
+
+
+def test_what_is_tested_has_learned_nothing_from_those_that_choose(tmp_path):
+    one = SPLIT | {"settings": SETTINGS.model_copy(update={"epochs": 1})}
+    plain = run(split_store(tmp_path / "x", {}), tmp_path / "a", **one)
+    other = {"label": "even", "faces": np.full((3, 7), 9, np.float32), "valid": np.ones(3, bool)}
+    assert same(plain, run(split_store(tmp_path / "y", {}, other), tmp_path / "b", **one))
+
+
+def test_without_test_clips_val_is_tested_and_train_chooses(tmp_path):
+    """As AFEW is: a split is a single speaker."""
+    store = split_store(tmp_path / "store", {"train": "afew_train", "val": "afew_val", "test": "afew_train"})
+    run(store, tmp_path, by="split", test=["val"])
+    card = json.loads((tmp_path / "model.json").read_text())
+    assert card["train_speakers"] == card["epoch_chosen_by"] == ["afew_train"] and card["search"]
+    predictions = pd.read_csv(tmp_path / "predictions.csv")
+    assert predictions["clip"].tolist() == [f"s2-{i}" for i in range(6)]
+    assert evaluate(predictions.astype({"clip": str}))["uar_mean"] == evaluate(predictions)["overall"]["uar"]
+
+
+def test_a_model_of_everybody_learns_from_those_that_choose(tmp_path):
+    run(split_store(tmp_path / "store", {}), tmp_path, **SPLIT | {"test": [], "fold": "everyone"})
+    card = json.loads((tmp_path / "model.json").read_text())
+    assert card["train_speakers"] == ["s0", "s1", "s2", "s3"]
+    assert card["epoch_chosen_by"] == ["s2"]
+
+
+@pytest.mark.parametrize(
+    ("speakers", "changes", "message"),
+    [
+        ({"val": "s0", "test": "s1"}, {}, r"leakage: speakers both trained and tested on: s1 \(s1-0 and s3-0\)"),
+        ({"val": "s3"}, {}, r"leakage: speakers both trained and tested on: s3 \(s2-0 and s3-0\)"),
+        ({}, {"choose": ["test"]}, "leakage: clips both trained and tested on: s3-0"),
+        ({}, {"test": ["dev"]}, "has no split dev; it has test, train, val"),
+        ({}, {"test": ["test", "train"]}, "nobody is left to train on"),
+    ],
+)
+def test_splits_that_leak_or_are_none(tmp_path, speakers, changes, message):
+    with pytest.raises(UserError, match=message) as error:
+        run(split_store(tmp_path / "store", speakers), tmp_path, **SPLIT | changes)
+    assert "\n" not in str(error.value)
 
 
 def test_patience_ends_the_search():

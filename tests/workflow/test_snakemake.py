@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from mediafiles import Video, write
+from mediafiles import Video, numbered, write
 from small_corpus import portrait, voice, write_clips
 
 from deepfusion import FeatureStore
@@ -276,6 +276,24 @@ def test_weights_to_fetch_are_those_of_the_preset(demo):
     assert jobs(output) == {"fetch_weights": 1}
     assert "fetch-weights facenet-vggface2 vgg-face vggface2-resnet50 --out results/weights" in output
     assert "no network of the configuration needs a download" in run(demo, "fetch_weights", status=1)
+
+
+def test_the_split_of_afew(tmp_path):
+    folders = ["Train_AFEW/Happy", "Train_AFEW/Sad", "Val_AFEW/Happy", "Val_AFEW/Sad", "Test_AFEW"]
+    for folder in folders:
+        (tmp_path / "AFEW" / folder).mkdir(parents=True)
+        write(tmp_path / "AFEW" / folder / "000046280.avi", Video(numbered(3), codec="mpeg4"))
+    configured(
+        tmp_path,
+        corpus={"name": "afew", "source": "afew", "path": "AFEW"},
+        protocol={"folds": "split", "seeds": [0, 1]},
+    )
+    output = run(tmp_path, *SHOWN, "train_fbp")
+    stages = {"manifest": 1, "faces": 2, "networks": 2, "spectrogram": 2, "store": 1}
+    assert jobs(output) == stages | {"train": 2, "train_everyone": 2, "evaluate": 1}
+    assert "--seed 0 --fold fold01 --by split --test val --settings" in output
+    assert "--seed 1 --fold everyone --by split --choose val --settings" in output
+    assert "1 test clips without a label are left out" in output
 
 
 def test_lint_is_clean():

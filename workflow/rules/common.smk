@@ -1,5 +1,7 @@
 # Functions of the rules: what is asked for when a job needs it, so that what is missing hinders no other target.
 
+import shlex
+
 
 def fingerprints(wildcards):
     # Weights that are not here must not stop the rule that fetches them.
@@ -7,6 +9,13 @@ def fingerprints(wildcards):
         return PLAN.fingerprints
     except UserError as error:
         raise WorkflowError(str(error)) from None
+
+
+def division(fold):
+    # A split goes by its name: its speakers may be more than a command line holds.
+    tested = [f"--test {shlex.quote(value)}" for value in fold.test]
+    choosing = [f"--choose {shlex.quote(value)}" for value in fold.choose]
+    return [f"--by {fold.by}", *tested, *choosing]
 
 
 def fer2013(wildcards):

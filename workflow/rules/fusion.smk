@@ -1,6 +1,3 @@
-import shlex
-
-
 # Training: one job a model, seed and fold, so that folds run side by side; then the figures over all of them.
 rule train:
     input:
@@ -23,12 +20,10 @@ rule train:
         folder=subpath(output.model, parent=True),
         settings=CONFIG.fusion.model_dump_json(by_alias=True),
         fold=lambda wildcards: wildcards.fold,
-        test=lambda wildcards: [
-            f"--test {shlex.quote(who)}" for who in PLAN.test_speakers(wildcards.fold)
-        ],
+        division=lambda wildcards: division(PLAN.fold(wildcards.fold)),
     shell:
         "deepfusion --log {log} train --store {input.store} --model {wildcards.model} --seed {wildcards.seed}"
-        " --fold {params.fold} {params.test} --settings {params.settings:q}"
+        " --fold {params.fold} {params.division} --settings {params.settings:q}"
         " --device {resources.device} --threads {threads} --out {params.folder}"
 
 
@@ -45,7 +40,7 @@ use rule train as train_everyone with:
         folder=subpath(output.model, parent=True),
         settings=CONFIG.fusion.model_dump_json(by_alias=True),
         fold="everyone",
-        test="",
+        division=lambda wildcards: division(PLAN.everyone),
 
 
 rule evaluate:

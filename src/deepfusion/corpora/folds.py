@@ -1,4 +1,4 @@
-"""Who is trained on and who is tested on: folds by speaker, and the guard against leakage."""
+"""Who is trained on and who is tested on: folds by speaker or by the corpus' own split, and the guard."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -9,13 +9,17 @@ import pandas as pd
 
 from deepfusion.errors import UserError
 
+SPLITS = ("train", "val", "test")
+
 
 @dataclass(frozen=True)
 class Fold:
-    """One division of the speakers; all that are not in `test` are trained on."""
+    """One division of the clips; those that neither are tested nor choose the epoch are trained on."""
 
     name: str  # "fold01", ...: fit for a file name, whatever the speakers are called
-    test: tuple[str, ...]
+    test: tuple[str, ...]  # values of the column `by`
+    choose: tuple[str, ...] = ()  # the same; () leaves it to some of the training clips
+    by: str = "speaker"  # or "split"
 
 
 def folds(speakers: Iterable[str], *, protocol: str, k: int = 5, seed: int = 0) -> list[Fold]:
@@ -54,6 +58,31 @@ def kfold(clips: dict[str, int], *, k: int, seed: int) -> list[Fold]:
     for speaker in sorted(speakers, key=clips.__getitem__, reverse=True):
         min(tests, key=lambda test: sum(clips[other] for other in test)).append(speaker)
     return _named(tests)
+
+
+def by_split(clips: pd.DataFrame) -> Fold:
+    """Keep to the corpus' own split: train on `train`, choose the epoch on `val`, test on `test`.
+
+    Where there are no test clips, `val` is tested, and the epoch is chosen inside `train`.
+
+    Args:
+        clips: Columns id and split.
+
+    Raises:
+        UserError: Clips of no split or one of another name, none to train on, or none to test on.
+    """
+    strange = clips[~clips["split"].isin(SPLITS)]
+    if len(strange):
+        named = [f"{row.id} ({row.split or 'none'})" for row in strange[["id", "split"]].itertuples()]
+        raise UserError(
+            f"protocol split: every clip needs the split {', '.join(SPLITS)}, and these differ: {_some(named)}"
+        )
+    there = [split for split in SPLITS if clips["split"].eq(split).any()]
+    if there[:1] != ["train"] or len(there) < 2:
+        raise UserError(
+            f"protocol split: it takes clips of train, and of val or test, and the corpus has {', '.join(there)} alone"
+        )
+    return Fold("fold01", test=(there[-1],), choose=tuple(there[1:-1]), by="split")
 
 
 def _named(tests: list[list[str]]) -> list[Fold]:

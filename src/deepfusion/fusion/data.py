@@ -85,9 +85,9 @@ class ClipDataset(Dataset):
     def __getitem__(self, i: int) -> Clip:
         return self.clips[i]
 
-    def positions(self, speakers: Sequence[str]) -> list[int]:
-        """Positions of all clips of these speakers, in the order of the store."""
-        return np.flatnonzero(self.table["speaker"].isin(speakers)).tolist()
+    def positions(self, values: Sequence[str], *, by: str = "speaker") -> list[int]:
+        """Positions of all clips of these speakers, or of other values of a column, in the order of the store."""
+        return np.flatnonzero(self.table[by].isin(values)).tolist()
 
 
 def collate(clips: Sequence[Clip]) -> Batch:

@@ -1,4 +1,4 @@
-"""One fold: train on some speakers, predict those left out, write both."""
+"""One fold: train on some clips, predict those left out, write both."""
 
 import logging
 from collections.abc import Sequence
@@ -31,6 +31,8 @@ def train_fold(
     seed: int,
     settings: FusionSettings,
     device: torch.device,
+    choose: Sequence[str] = (),
+    by: str = "speaker",
 ) -> None:
     """Write `model.safetensors`, its card `model.json` and, where somebody is tested, `predictions.csv`.
 
@@ -38,32 +40,44 @@ def train_fold(
         store: The feature store.
         folder: Where the files go.
         name: Model, a key of `MODELS`.
-        test: Speakers to leave out and test on; without any, the model learns from everybody.
+        test: Speakers to leave out and test on; without any, the model learns from everybody, `choose` included.
         fold: Name of the fold, for the predictions.
         seed: See `train`.
         settings: Network and training.
         device: Where to compute.
+        choose: Speakers to choose the epoch on; without any, some training speakers choose it.
+        by: Column whose values `test` and `choose` are: "speaker", or "split".
 
     Raises:
-        UserError: An unknown model or speaker, nobody left to train on, or leakage between both sides.
+        UserError: An unknown model, speaker or split, nobody left to train on, or leakage between both sides.
     """
     if name not in MODELS:
         raise UserError(f"no model {name!r}: there are {', '.join(MODELS)}")
     with FeatureStore(store) as opened:
         dataset = ClipDataset(opened, features=settings.features or list(opened.networks))
     clips = dataset.table
-    speakers = sorted(clips["speaker"].unique())
-    if unknown := sorted(set(test) - set(speakers)):
-        raise UserError(f"{store} has no speaker {', '.join(unknown)}; it has {', '.join(speakers)}")
-    train_speakers = [speaker for speaker in speakers if speaker not in test]
-    if not train_speakers:
-        raise UserError(f"all speakers of {store} are to be tested: nobody is left to train on")
-    tested = clips["speaker"].isin(test)
+    if unknown := sorted({*test, *choose} - set(clips[by])):
+        raise UserError(f"{store} has no {by} {', '.join(unknown)}; it has {', '.join(sorted(set(clips[by])))}")
+    tested, choosing = dataset.positions(test, by=by), dataset.positions(choose, by=by)
+    left = sorted({*range(len(dataset))} - {*tested, *choosing})
+    if not left:
+        raise UserError(f"all clips of {store} are to be tested or to choose the epoch: nobody is left to train on")
+    # What is tested has learned from `train` alone; a model without a figure may learn from those that choose, too.
+    learned = left if test else sorted({*left, *choosing})
     # A file that could not be read has no hash, no features and no part in the training.
-    known = clips["sha256"].ne("")
-    guard(clips[known].reset_index(), train=clips.index[known & ~tested], test=clips.index[known & tested])
+    readable = clips["sha256"].ne("").to_numpy()
+    guard(
+        clips[readable].reset_index(),
+        train=clips.index[[i for i in sorted({*learned, *choosing}) if readable[i]]],
+        test=clips.index[[i for i in tested if readable[i]]],
+    )
 
-    trained = train(name, dataset, train_speakers, settings=settings, seed=seed, device=device, folder=folder)
+    def speakers(positions: Sequence[int]) -> list[str]:
+        return sorted(set(clips["speaker"].iloc[positions]))
+
+    trained = train(
+        name, dataset, learned, choosing=choosing, settings=settings, seed=seed, device=device, folder=folder
+    )
     card = {
         "model": name,
         "labels": dataset.labels,
@@ -71,9 +85,9 @@ def train_fold(
         "settings": settings.model_dump(by_alias=True),
         "seed": seed,
         "fold": fold,
-        "test_speakers": list(test),
-        "train_speakers": train_speakers,
-        "epoch_chosen_by": trained.choosing,
+        "test_speakers": speakers(tested),
+        "train_speakers": speakers(learned),
+        "epoch_chosen_by": speakers(trained.choosing),
         "epochs": trained.epochs,
         "parameters": sum(p.numel() for p in trained.model.parameters()),
         "store_key": dataset.key,
@@ -83,10 +97,7 @@ def train_fold(
     }
     save_model(folder, trained.model, card)
     if test:
-        positions = dataset.positions(test)
-        probabilities = predict(trained.model, dataset, positions, device).numpy()
-        table = predictions_table(
-            clips.iloc[positions], probabilities, dataset.labels, fold=fold, seed=seed, model=name
-        )
+        probabilities = predict(trained.model, dataset, tested, device).numpy()
+        table = predictions_table(clips.iloc[tested], probabilities, dataset.labels, fold=fold, seed=seed, model=name)
         write_atomically(folder / "predictions.csv", lambda part: table.to_csv(part, index=False))
         log.info("%s, fold %s, seed %d: %d epochs, %s", name, fold, seed, trained.epochs, scores(table))

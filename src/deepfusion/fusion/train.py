@@ -1,4 +1,4 @@
-"""Training one model on some speakers; every choice is made on those speakers alone."""
+"""Training one model on some clips; every choice is made without the others."""
 
 import hashlib
 import json
@@ -47,6 +47,29 @@ def split_speakers(speakers: Sequence[str], *, share: float, seed: int) -> tuple
     random.Random(seed).shuffle(order)
     choosing = 0 if len(order) < 2 else max(1, round(share * len(order)))
     return sorted(order[choosing:]), sorted(order[:choosing])
+
+
+def hold_out(dataset: ClipDataset, positions: Sequence[int], *, share: float, seed: int) -> tuple[list[int], list[int]]:
+    """Part training clips into those that are learned from and those that choose the epoch.
+
+    By speaker; those of a single speaker one by one, since somebody has to choose.
+
+    Args:
+        dataset: All clips.
+        positions: Those of the training clips.
+        share: See `split_speakers`.
+        seed: Decides who.
+
+    Returns:
+        Positions (learning, choosing), disjoint. A single clip is learned from.
+    """
+    speakers = dataset.table["speaker"].iloc[positions]
+    names = (speakers if speakers.nunique() > 1 else speakers.index).tolist()
+    everybody = sorted(set(names))
+    _, chosen = split_speakers(everybody, share=share, seed=seed_of(seed, "split", everybody))
+    learning = [i for i, name in zip(positions, names, strict=True) if name not in chosen]
+    choosing = [i for i, name in zip(positions, names, strict=True) if name in chosen]
+    return learning, choosing
 
 
 def batches(dataset: ClipDataset, positions: Sequence[int], *, size: int, seed: int) -> list[list[int]]:
@@ -166,53 +189,59 @@ class Trained:
 
     model: nn.Module
     epochs: int
-    learning: list[str]  # speakers that were learned from while the number of epochs was searched
-    choosing: list[str]  # speakers that chose it
+    learning: list[int]  # positions of the clips that were learned from while the number of epochs was searched
+    choosing: list[int]  # of those that chose it
     search: list[dict]  # history of the search
-    refit: list[dict]  # history of the training on all training speakers
+    refit: list[dict]  # history of the training on all training clips
 
 
 def train(
     name: str,
     dataset: ClipDataset,
-    speakers: Sequence[str],
+    positions: Sequence[int],
     *,
+    choosing: Sequence[int] = (),
     settings: FusionSettings,
     seed: int,
     device: torch.device,
     folder: Path,
 ) -> Trained:
-    """Choose the number of epochs on held-out training speakers, then train anew on all of them for that number.
+    """Choose the number of epochs on clips that are held out, then train anew on all training clips for that number.
 
     Args:
         name: Model, a key of `MODELS`.
-        dataset: All clips; those of other speakers are never looked at.
-        speakers: Training speakers.
+        dataset: All clips; others than these two are never looked at.
+        positions: Training clips.
+        choosing: Clips that choose the number; those that are training clips, too, are learned from afterwards.
+            Without any, `hold_out` takes some of the training clips.
         settings: Network and training.
         seed: Decides initial weights, batches, dropout and who chooses.
         device: Where to compute.
         folder: Where checkpoints are kept until the end.
 
     Raises:
-        UserError: The training speakers have no clip with sound or a face.
+        UserError: No training clip has sound or a face.
     """
-    learning, choosing = split_speakers(
-        speakers, share=settings.validation, seed=seed_of(seed, "split", sorted(speakers))
-    )
-    parts = [name, sorted(speakers), settings.model_dump_json(), seed, dataset.key]
+    parts = [name, list(positions), list(choosing), settings.model_dump_json(), seed, dataset.key]
     key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
     folder.mkdir(parents=True, exist_ok=True)
+    if choosing:
+        learning = sorted({*positions} - {*choosing})
+    else:
+        learning, choosing = hold_out(dataset, positions, share=settings.validation, seed=seed)
 
-    def run(who: Sequence[str], watched: Sequence[str], epochs: int, checkpoint: Path) -> tuple[nn.Module, list[dict]]:
-        positions = [i for i in dataset.positions(who) if len(dataset[i].spectrogram) or len(dataset[i].faces)]
-        if not positions:
-            raise UserError(f"no clip of the training speakers ({', '.join(who)}) has sound or a face to learn from")
-        model = new_model(name, dataset, positions, settings, seed_of(seed, "weights")).to(device)
+    def run(
+        clips: Sequence[int], watched: Sequence[int], epochs: int, checkpoint: Path
+    ) -> tuple[nn.Module, list[dict]]:
+        full = [i for i in clips if len(dataset[i].spectrogram) or len(dataset[i].faces)]
+        if not full:
+            raise UserError(f"none of {len(clips)} training clips has sound or a face to learn from: `deepfusion info`")
+        model = new_model(name, dataset, full, settings, seed_of(seed, "weights")).to(device)
         history = fit(
             model,
             dataset,
-            positions,
-            choosing=dataset.positions(watched),
+            full,
+            choosing=watched,
             epochs=epochs,
             settings=settings,
             seed=seed,
@@ -228,7 +257,7 @@ def train(
     if choosing:
         _, search = run(learning, choosing, settings.epochs, searching)
         epochs = min(search, key=lambda epoch: epoch["validation_loss"])["epoch"]
-    model, refit = run(speakers, [], epochs, refitting)
+    model, refit = run(positions, [], epochs, refitting)
     searching.unlink(missing_ok=True)
     refitting.unlink(missing_ok=True)
-    return Trained(model, epochs, learning, choosing, search, refit)
+    return Trained(model, epochs, learning, list(choosing), search, refit)

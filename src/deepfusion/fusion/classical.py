@@ -1,0 +1,293 @@
+"""The classical reference models of a fusion study: statistics over time, linear SVMs, early and late fusion.
+
+A fold's scaling, C and calibration come from its training clips alone, inner folds are parted by speaker, and nothing
+is drawn at random.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import log_softmax, softmax
+from sklearn.model_selection import GroupKFold
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
+
+from deepfusion.errors import UserError
+
+AUDIO = "audio"  # the key of the features of sound; every other key is a slot of faces
+MODELS = ("svm_audio", "svm_video", "svm_concat", "svm_late_mean", "svm_late_product")
+BANDS = 40
+INNER_FOLDS = 5
+# Of rows of length about 1 (see `decision_values`): from nearly the class means' direction to nearly a hard margin.
+GRID = (0.01, 0.1, 1.0, 10.0, 100.0)
+LONGEST_FIT = 10_000  # passes at most
+
+
+def statistics(rows: np.ndarray) -> np.ndarray:
+    """(L, D) rows -> (4 D,) float64 mean, standard deviation, least and greatest of every column; NaN if L = 0."""
+    if len(rows) == 0:
+        return np.full(4 * rows.shape[1], np.nan)
+    rows = rows.astype(np.float64)
+    return np.concatenate([rows.mean(0), rows.std(0), rows.min(0), rows.max(0)])
+
+
+def mel_bank(bins: int, *, spacing: float, bands: int = BANDS) -> np.ndarray:
+    """Triangles of height 1 whose corners are equally far apart in mel (2595 log10(1 + f / 700), O'Shaughnessy 1987).
+
+    Args:
+        bins: Number of linear bins; bin i is i * spacing Hz.
+        spacing: Hz.
+        bands: Number of triangles between 0 Hz and bins * spacing Hz.
+
+    Returns:
+        (bands, bins) weights of power.
+
+    Raises:
+        UserError: A triangle lies between two bins.
+    """
+    highest = 2595 * np.log10(1 + bins * spacing / 700)
+    corners = 700 * (10 ** (np.linspace(0, highest, bands + 2) / 2595) - 1)
+    low, centre, high = (corners[i : i + bands, None] for i in range(3))
+    frequency = np.arange(bins) * spacing
+    bank = np.minimum((frequency - low) / (centre - low), (high - frequency) / (high - centre)).clip(min=0)
+    if not bank.any(axis=1).all():
+        raise UserError(f"{bands} mel bands are too narrow for bins of {spacing:g} Hz: a band has no bin")
+    return bank
+
+
+def audio_features(spectrograms: Iterable[np.ndarray], *, spacing: float) -> np.ndarray:
+    """Statistics over time of the levels of mel bands and of their first differences.
+
+    Args:
+        spectrograms: (T, F) dB of every clip; T = 0 without sound.
+        spacing: Of the F linear bins, Hz: the store's rate / dft.
+
+    Returns:
+        (clips, 8 * BANDS) float64: `statistics` of the levels (dB), then of the differences from window to window (dB;
+        the first window's is 0, so that a single window has one too). NaN for a clip without sound.
+    """
+    rows = []
+    for spectrogram in spectrograms:
+        bank = mel_bank(spectrogram.shape[1], spacing=spacing)
+        levels = 10 * np.log10(10 ** (spectrogram.astype(np.float64) / 10) @ bank.T)
+        differences = np.diff(levels, axis=0, prepend=levels[:1])
+        rows.append(np.concatenate([statistics(levels), statistics(differences)]))
+    return np.stack(rows)
+
+
+def face_features(faces: Iterable[np.ndarray]) -> np.ndarray:
+    """Statistics over time of one slot: (L, D) of the frames with a face, of every clip -> (clips, 4 D) float64."""
+    return np.stack([statistics(rows) for rows in faces])
+
+
+def _scaler(x: np.ndarray) -> StandardScaler:
+    """Mean and standard deviation of every column; NaN is passed over."""
+    # A column of NaN alone, as of a speaker without a face, has neither and stays NaN: nothing to warn of.
+    with np.errstate(invalid="ignore"):
+        return StandardScaler().fit(x)
+
+
+def per_speaker(x: np.ndarray, speakers: np.ndarray) -> np.ndarray:
+    """Standardise every speaker's clips by that speaker's own mean and standard deviation.
+
+    TRANSDUCTIVE: a held-out speaker is standardised by all of their own clips, which a system that meets a stranger
+    does not have. No label is looked at and no other speaker's clip, but figures from such features must say so.
+
+    Args:
+        x: (clips, columns); NaN where a modality is missing.
+        speakers: (clips,).
+
+    Returns:
+        (clips, columns); 0 where a speaker's column is constant, NaN where it was NaN.
+    """
+    standardised = np.empty_like(x, dtype=np.float64)
+    for speaker in np.unique(speakers):
+        rows = speakers == speaker
+        standardised[rows] = _scaler(x[rows]).transform(x[rows])
+    return standardised
+
+
+def inner_folds(speakers: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(learning, choosing) positions of training clips: whole speakers on either side, each clip chosen with once."""
+    division = GroupKFold(min(INNER_FOLDS, len(np.unique(speakers))))
+    return list(division.split(speakers, groups=speakers))
+
+
+def decision_values(
+    x: np.ndarray, y: np.ndarray, other: np.ndarray, *, classes: int, grid: Iterable[float]
+) -> np.ndarray:
+    """What linear SVMs, one class against the rest, learn from some clips and say of others.
+
+    Columns are standardised by the clips learned from, whose mean fills in for NaN, and rows divided by the root of the
+    number of columns: they then have a length of about 1, and one grid of C and the penalty of the intercept suit 320
+    columns and 25,600 alike.
+
+    Args:
+        x: (clips, columns) to learn from.
+        y: (clips,) their classes, two different ones at least.
+        other: (others, columns) to decide on.
+        classes: Number of classes.
+        grid: C.
+
+    Returns:
+        (len(grid), others, classes); -1 for a class that is not among `y`.
+    """
+    scaler = _scaler(x)
+    x, other = (np.nan_to_num(scaler.transform(some), nan=0.0) / np.sqrt(x.shape[1]) for some in (x, other))
+    # The weights lie in the span of the rows: turned into it, the problem is the same with no more columns than rows.
+    basis = np.linalg.qr(x.T).Q
+    x, other = x @ basis, other @ basis
+    values = []
+    for C in grid:
+        # dual=False: Newton's method, which draws nothing at random.
+        svm = LinearSVC(C=C, dual=False, max_iter=LONGEST_FIT).fit(x, y)
+        said = svm.decision_function(other)
+        values.append(np.full((len(other), classes), -1.0))
+        values[-1][:, svm.classes_] = said if said.ndim == 2 else np.stack([-said, said], axis=1)
+    return np.stack(values)
+
+
+def calibrate(values: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
+    """Fit softmax(slope * values + intercepts) to the classes: multinomial logistic regression with one slope.
+
+    Platt (1999) fits such a sigmoid to the decision values of held-out clips of two classes; Zadrozny and Elkan (2002)
+    carry calibration to more. A slope for every pair of classes, scikit-learn's multinomial form, overfits some hundred
+    clips (Guo et al. 2017 call it matrix scaling and find the same); intercepts alone still give the class shares.
+
+    Args:
+        values: (clips, classes) decision values of clips that the SVM had not learned.
+        y: (clips,) their classes, two different ones at least.
+
+    Returns:
+        The slope, 0 or more, and (classes,) intercepts, -inf for a class that is not among `y`.
+    """
+    known, position, counts = np.unique(y, return_inverse=True, return_counts=True)
+    # Platt's targets instead of 1 and 0: they keep the slope finite where the classes do not overlap.
+    right = ((counts + 1) / (counts + 2))[position, None]
+    target = np.where(np.arange(len(known)) == position[:, None], right, (1 - right) / (len(known) - 1))
+    unit = values[:, known].std() or 1.0
+    x = values[:, known] / unit
+
+    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        logits = weights[0] * x + weights[1:]
+        excess = softmax(logits, axis=1) - target
+        return -(target * log_softmax(logits, axis=1)).sum(), np.append((excess * x).sum(), excess.sum(axis=0))
+
+    start, bounds = np.append(1.0, np.zeros(len(known))), [(0, None)] + [(None, None)] * len(known)
+    fitted = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x
+    intercepts = np.full(values.shape[1], -np.inf)
+    intercepts[known] = fitted[1:]
+    return fitted[0] / unit, intercepts
+
+
+def class_shares(y: np.ndarray, classes: int) -> np.ndarray:
+    """(classes,) share of every class among some clips."""
+    return np.bincount(y, minlength=classes) / len(y)
+
+
+def svm_probabilities(
+    x: np.ndarray, y: np.ndarray, speakers: np.ndarray, other: np.ndarray, *, classes: int
+) -> np.ndarray:
+    """Class probabilities of clips by a linear SVM of other speakers' clips.
+
+    Every training clip is judged once by SVMs that have not seen its speaker. The C that is right most often there
+    (the smallest of several) is used, these same decision values of it are what `calibrate` is fitted to, and the SVM
+    that speaks is fitted to all training clips.
+
+    Args:
+        x: (clips, columns) to learn from; a row that is NaN throughout lacks the modality and is left out.
+        y: (clips,) their classes.
+        speakers: (clips,) their speakers.
+        other: (others, columns) to judge.
+        classes: Number of classes.
+
+    Returns:
+        (others, classes); for a row that is NaN throughout the shares of the classes in `y`.
+
+    Raises:
+        UserError: The clips with the modality are not of two speakers and two classes at least, or the inner folds
+            leave a single class to learn from.
+    """
+    probabilities = np.tile(class_shares(y, classes), (len(other), 1))
+    has, asked = ~np.isnan(x).all(axis=1), ~np.isnan(other).all(axis=1)
+    x, y, speakers = x[has], y[has], speakers[has]
+    if len(np.unique(speakers)) < 2:
+        raise UserError("an SVM needs training clips with sound or a face of two speakers at least")
+    parts = inner_folds(speakers)
+    if any(len(np.unique(y[learning])) < 2 for learning, _ in parts):
+        raise UserError("an SVM needs two classes at least among the training clips, whichever speakers are left out")
+    if not asked.any():
+        return probabilities
+    held_out = np.empty((len(GRID), len(x), classes))
+    for learning, choosing in parts:
+        held_out[:, choosing] = decision_values(x[learning], y[learning], x[choosing], classes=classes, grid=GRID)
+    best = (held_out.argmax(axis=2) == y).mean(axis=1).argmax()
+    slope, intercepts = calibrate(held_out[best], y)
+    (said,) = decision_values(x, y, other[asked], classes=classes, grid=[GRID[best]])
+    probabilities[asked] = softmax(slope * said + intercepts, axis=1)
+    return probabilities
+
+
+def late_mean(audio: np.ndarray, video: np.ndarray) -> np.ndarray:
+    """Mean of both (clips, classes) probabilities: the sum rule of Kittler et al. (1998) for even class shares."""
+    return (audio + video) / 2
+
+
+def late_product(audio: np.ndarray, video: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Both multiplied, divided by the shares and scaled to sum 1: the product rule of Kittler et al. (1998).
+
+    Both probabilities hold the (classes,) shares, which count once. So a modality that says no more than the shares,
+    as a missing one does, leaves the other's probabilities as they are.
+    """
+    product = np.divide(audio * video, shares, out=np.zeros_like(audio), where=shares > 0)
+    return product / product.sum(axis=1, keepdims=True)
+
+
+def predict_fold(
+    name: str,
+    features: Mapping[str, np.ndarray],
+    labels: np.ndarray,
+    speakers: np.ndarray,
+    train: np.ndarray,
+    test: np.ndarray,
+    *,
+    classes: int,
+) -> np.ndarray:
+    """What a model says of the test clips of one fold, learned from the training clips.
+
+    Args:
+        name: One of `MODELS`. svm_concat joins all columns, the late fusions join what svm_audio and svm_video say.
+        features: "audio" and slots of faces -> (clips, columns), NaN rows where missing. All slots given are joined, so
+            a slot alone is had by giving it alone.
+        labels: (clips,) integer classes.
+        speakers: (clips,).
+        train: Positions of the training clips.
+        test: Positions of the test clips, of other speakers.
+        classes: Number of classes.
+
+    Returns:
+        (len(test), classes) probabilities.
+
+    Raises:
+        UserError: An unknown model, a speaker on both sides, or training clips that do not suffice.
+    """
+    if name not in MODELS:
+        raise UserError(f"no model {name!r}: there are {', '.join(MODELS)}")
+    if both := sorted(set(speakers[train]) & set(speakers[test])):
+        raise UserError(f"leakage: speakers both trained and tested on: {', '.join(both)}")
+    slots = [key for key in features if key != AUDIO]
+
+    def said(keys: list[str]) -> np.ndarray:
+        x = np.concatenate([features[key] for key in keys], axis=1)
+        return svm_probabilities(x[train], labels[train], speakers[train], x[test], classes=classes)
+
+    if name == "svm_audio":
+        return said([AUDIO])
+    if name == "svm_video":
+        return said(slots)
+    if name == "svm_concat":
+        return said([AUDIO, *slots])
+    if name == "svm_late_mean":
+        return late_mean(said([AUDIO]), said(slots))
+    return late_product(said([AUDIO]), said(slots), class_shares(labels[train], classes))

@@ -1,0 +1,338 @@
+"""Whether one model is right more often than another, on the same clips, folds and seeds.
+
+Two questions are kept apart. Over clips (`mcnemar`): would other clips of these speakers say the same? Over speakers
+(`bootstrap_differences`, `sign_flip`): would other speakers? Clips of one speaker are alike, so the second is the
+harder one and decides.
+
+What none of them sees: models of different folds share most of their training clips, so that the figures of the tested
+speakers hang together, and no test of one corpus's folds accounts for the choice of the training clips (Dietterich
+1998, "Approximate Statistical Tests for Comparing Supervised Classification Learning Algorithms", Neural Computation
+10, section 3).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest
+
+from deepfusion.fusion.evaluate import class_names, most_probable
+
+# Below this a p, corrected for the number of comparisons, speaks against chance.
+LEVEL = 0.05
+# The ends of the 95 % interval.
+QUANTILES = (0.025, 0.975)
+# Up to so many speakers every pattern of signs is looked at; of more speakers as many random patterns as of these.
+EXACT_SPEAKERS = 16
+# Shares are multiples of 1 / (seeds * clips): what differs less than this differs by rounding.
+DECIMALS = 12
+
+
+def _rows(predictions: pd.DataFrame) -> pd.DataFrame:
+    """A predictions table by clip and seed, sorted; a ValueError unless it holds every clip once with every seed."""
+    rows = predictions.set_index(["clip", "seed"]).sort_index()
+    if not len(rows):
+        raise ValueError("a table without predictions")
+    if rows.index.has_duplicates:
+        clip, seed = rows.index[rows.index.duplicated()][0]
+        raise ValueError(f"clip {clip} is predicted more than once with seed {seed}")
+    seeds = rows.groupby(level="clip").size()
+    if (lacking := seeds < seeds.max()).any():
+        raise ValueError(f"clip {seeds.index[lacking][0]} lacks seeds that others have")
+    return rows
+
+
+def _shares(rows: pd.DataFrame) -> pd.Series:
+    """Share of the seeds that are right, of every clip."""
+    right = pd.Series(most_probable(rows) == rows["label"].to_numpy(), index=rows.index)
+    return right.groupby(level="clip").mean()
+
+
+def _verdicts(rows: pd.DataFrame) -> np.ndarray:
+    """(clips,) bool, whether the mean probability over the seeds is right."""
+    by_clip = rows.groupby(level="clip")
+    means = by_clip[[f"p({label})" for label in class_names(rows)]].mean()
+    return most_probable(means) == by_clip["label"].first().to_numpy()
+
+
+def paired(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
+    """Two models' predictions side by side, clip by clip.
+
+    Args:
+        a: Predictions of a model (columns as in `fusion.evaluate`), each clip once a seed; in any order.
+        b: Predictions of another one, of the same clips, folds and seeds.
+
+    Returns:
+        A row a clip, index clip, sorted: speaker; share_a and share_b, the share of the seeds that are right (0..1);
+        right_a and right_b (bool), whether the mean probability over the seeds is.
+
+    Raises:
+        ValueError: one line; the tables differ in clips, seeds, speakers, labels, folds or classes, hold none, or one
+            of them lacks or repeats a seed of some clip.
+    """
+    a, b = _rows(a), _rows(b)
+    if len(odd := a.index.symmetric_difference(b.index, sort=False)):
+        clip, seed = odd[0]
+        raise ValueError(f"{len(odd)} predictions are in one table only, the first: clip {clip} with seed {seed}")
+    for column in ("speaker", "label", "fold"):
+        if len(odd := a.index[(a[column] != b[column]).to_numpy()]):
+            of_a, of_b = a.loc[odd[0], column], b.loc[odd[0], column]
+            raise ValueError(f"the {column} of clip {odd[0][0]} is {of_a} in one table and {of_b} in the other")
+    if odd := set(class_names(a)) ^ set(class_names(b)):
+        raise ValueError(f"one table only has the class {min(odd)}")
+    speaker = a["speaker"].groupby(level="clip").first()
+    return pd.DataFrame(
+        {
+            "speaker": speaker,
+            "share_a": _shares(a),
+            "share_b": _shares(b),
+            "right_a": _verdicts(a),
+            "right_b": _verdicts(b),
+        }
+    )
+
+
+def mcnemar(right_a: np.ndarray, right_b: np.ndarray) -> tuple[int, int, float]:
+    """McNemar's exact test: do a and b err on equally many clips?
+
+    It takes the clips as independent. Those of one speaker are not, so its p is too small as a rule: it speaks about
+    these speakers only.
+
+    Source: McNemar 1947, "Note on the sampling error of the difference between correlated proportions or percentages",
+    Psychometrika 12; here with the binomial distribution in place of its chi-squared limit.
+
+    Args:
+        right_a: (clips,) bool, whether a is right.
+        right_b: (clips,) bool, whether b is right.
+
+    Returns:
+        The clips that only b is right on, those that only a is right on, and the two-sided p; 1 if there are neither.
+    """
+    only_b, only_a = int((right_b & ~right_a).sum()), int((right_a & ~right_b).sum())
+    p = float(binomtest(only_b, only_b + only_a).pvalue) if only_b + only_a else 1.0
+    return only_b, only_a, p
+
+
+def odds_ratio(only_b: int, only_a: int) -> float | None:
+    """How many times as many clips only b is right on as only a is; None if a alone is right on none.
+
+    That is the conditional maximum-likelihood estimate of the odds ratio of matched pairs, the effect size that goes
+    with McNemar's test. Source: Agresti 2013, "Categorical Data Analysis", 3rd edition, chapter 11.
+    """
+    return only_b / only_a if only_a else None
+
+
+def _by_speaker(change: np.ndarray, speaker: np.ndarray):
+    """The clips' changes in groups, by the speaker's name."""
+    # As arrays: an index would be matched against the other's, and leave gaps without a word.
+    return pd.Series(np.asarray(change)).groupby(np.asarray(speaker))
+
+
+def speaker_differences(change: np.ndarray, speaker: np.ndarray) -> np.ndarray:
+    """(speakers,) mean change of each speaker's clips, by the speaker's name.
+
+    Args:
+        change: (clips,) share of the seeds that b is right with, minus that of a.
+        speaker: (clips,) whose clip it is.
+    """
+    # Rounded, so that a speaker without a change counts as such.
+    return _by_speaker(change, speaker).mean().to_numpy().round(DECIMALS)
+
+
+def bootstrap_differences(change: np.ndarray, speaker: np.ndarray, draws: int = 10_000, seed: int = 0) -> np.ndarray:
+    """What the difference of the accuracies (means over the speakers) might have been with other speakers and clips.
+
+    In two stages: as many speakers as there are, with replacement; then, for each time a speaker is drawn, as many of
+    his clips as there are, with replacement. It takes the speakers as independent, and within one the clips. Drawing
+    clips too overstates the variance a little, few speakers understate it by (speakers - 1) / speakers. With one
+    speaker only the clips vary. Source: Davison and Hinkley 1997, "Bootstrap Methods and their Application",
+    section 3.8, strategy 2.
+
+    Args:
+        change: (clips,) share of the seeds that b is right with, minus that of a.
+        speaker: (clips,) whose clip it is.
+        draws: How often.
+        seed: Of the draws.
+
+    Returns:
+        (draws,) differences; their `QUANTILES` are the percentile interval.
+    """
+    by_speaker = [clips.to_numpy() for _, clips in _by_speaker(change, speaker)]
+    random = np.random.default_rng(seed)
+    drawn = random.integers(len(by_speaker), size=(draws, len(by_speaker)))
+    means = np.empty(drawn.shape)
+    for i, clips in enumerate(by_speaker):
+        here = drawn == i
+        means[here] = clips[random.integers(len(clips), size=(here.sum(), len(clips)))].mean(1)
+    return means.mean(1)
+
+
+def sign_flip(differences: np.ndarray, seed: int = 0) -> float:
+    """Two-sided p of the speakers' mean difference, if each speaker's might as well have had the other sign.
+
+    Exact for up to `EXACT_SPEAKERS` speakers: the share of all 2^n patterns of signs whose mean is at least as far
+    from 0. For more, of 2^16 random patterns and the one found. It takes the speakers as independent. No p is below
+    2 / 2^n: five speakers or fewer cannot reach 0.05, however large the difference.
+
+    Sources: Fisher 1935, "The Design of Experiments", section 21; for the random patterns Phipson and Smyth 2010,
+    "Permutation P-values Should Never Be Zero", Statistical Applications in Genetics and Molecular Biology 9.
+
+    Args:
+        differences: (speakers,) as of `speaker_differences`.
+        seed: Of the random patterns.
+    """
+    n = len(differences)
+    exact = n <= EXACT_SPEAKERS
+    if exact:
+        flipped = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
+    else:
+        flipped = np.random.default_rng(seed).integers(2, size=(2**EXACT_SPEAKERS, n))
+    sums = np.abs((1 - 2 * flipped) @ differences)
+    # Sums that are equal but for rounding are as far from 0 as what was found.
+    as_far = sums >= abs(differences.sum()) - 10.0**-DECIMALS * n
+    return float(as_far.mean() if exact else (as_far.sum() + 1) / (len(sums) + 1))
+
+
+def cohens_dz(differences: np.ndarray) -> float | None:
+    """Mean of the speakers' differences in units of their standard deviation (ddof 1); None where that is 0.
+
+    Source: Lakens 2013, "Calculating and reporting effect sizes to facilitate cumulative science", Frontiers in
+    Psychology 4, equation 6.
+
+    Args:
+        differences: (speakers,) as of `speaker_differences`.
+    """
+    # The range is exactly 0 where the standard deviation may be a rounding error.
+    return float(differences.mean() / differences.std(ddof=1)) if np.ptp(differences) else None
+
+
+def holm(p: Sequence[float]) -> np.ndarray:
+    """(comparisons,) the p corrected for their number: at most 1, and in the order of the uncorrected.
+
+    Against any dependence, the chance of one false claim among all stays below the level.
+
+    Source: Holm 1979, "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of Statistics 6.
+    """
+    p = np.asarray(p, dtype=float)
+    order = p.argsort(kind="stable")
+    corrected = np.empty_like(p)
+    corrected[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1)
+    return corrected
+
+
+def _compare_two(model: str, than: str, clips: pd.DataFrame, draws: int, seed: int) -> dict:
+    """One comparison without the correction; `clips` as `paired(<predictions of than>, <those of model>)`."""
+    change, speaker = (clips["share_b"] - clips["share_a"]).to_numpy(), clips["speaker"].to_numpy()
+    differences = speaker_differences(change, speaker)
+    drawn = bootstrap_differences(change, speaker, draws, seed)
+    only_model, only_than, mcnemar_p = mcnemar(clips["right_a"].to_numpy(), clips["right_b"].to_numpy())
+    return {
+        "model": model,
+        "than": than,
+        "clips": len(clips),
+        "difference": float(differences.mean().round(DECIMALS)),
+        # Rounded, so that an end that is 0 does not seem to exclude it.
+        "interval": np.quantile(drawn, QUANTILES).round(DECIMALS).tolist(),
+        "speakers_up": int((differences > 0).sum()),
+        "speakers_down": int((differences < 0).sum()),
+        "speakers_equal": int((differences == 0).sum()),
+        "sign_flip_p": sign_flip(differences, seed),
+        "d_z": cohens_dz(differences),
+        "mcnemar_b": only_model,
+        "mcnemar_c": only_than,
+        "mcnemar_p": mcnemar_p,
+        "odds_ratio": odds_ratio(only_model, only_than),
+    }
+
+
+def compare(
+    predictions: dict[str, pd.DataFrame], pairs: Sequence[tuple[str, str]], draws: int = 10_000, seed: int = 0
+) -> list[dict]:
+    """Whether the first model of each pair is right more often than the second.
+
+    Args:
+        predictions: Name of a model -> its predictions (columns as in `fusion.evaluate`), each clip once a seed.
+        pairs: (better?, than): all comparisons that are made, since each p is corrected for their number.
+        draws: Of the bootstrap.
+        seed: Of the bootstrap, and of the signs where there are more than `EXACT_SPEAKERS` speakers.
+
+    Returns:
+        A comparison a pair, plain values: the names `model` and `than`; `clips`, their number; `difference` of the
+        accuracies (shares, means over the speakers, model minus than) and its 95 % `interval` [low, high]; in how many
+        speakers it goes up, down or stays equal; `sign_flip_p` and `d_z` over speakers; `mcnemar_b` (clips that only
+        `model` is right on), `mcnemar_c` (only `than`), `mcnemar_p` and `odds_ratio` over clips; `sign_flip_p_holm`
+        and `mcnemar_p_holm`, each test's p corrected for the number of `comparisons`.
+
+    Raises:
+        ValueError: as `paired`, with the names of the pair.
+    """
+    found = []
+    for model, than in pairs:
+        try:
+            clips = paired(predictions[than], predictions[model])
+        except ValueError as error:
+            raise ValueError(f"{model} and {than} cannot be compared: {error}") from error
+        found.append(_compare_two(model, than, clips, draws, seed))
+    for name in ("sign_flip_p", "mcnemar_p"):
+        for comparison, p in zip(found, holm([comparison[name] for comparison in found]), strict=True):
+            comparison[f"{name}_holm"] = float(p)
+    return [{**comparison, "comparisons": len(found)} for comparison in found]
+
+
+def _points(share: float) -> str:
+    """A share in per cent, one decimal; more where it would look like 0 and is not."""
+    points = 100 * share + 0.0  # no negative zero
+    return f"{points:.1g}" if 0 < abs(points) < 0.1 else f"{points:.1f}"
+
+
+def _p(p: float) -> str:
+    """Such as `p = 0.31`; below 0.1 with three digits, so that what is below a level looks so."""
+    if p < 0.0001:
+        return "p < 0.0001"
+    return f"p = {p:.2f}" if p >= 0.1 else f"p = {p:.3g}"
+
+
+def _verdict(comparison: dict) -> str:
+    """What is supported: a difference only if the interval and the test over speakers both say so."""
+    low, high = comparison["interval"]
+    only_model, only_than = comparison["mcnemar_b"], comparison["mcnemar_c"]
+    interval = low > 0 or high < 0
+    speakers = comparison["sign_flip_p_holm"] < LEVEL
+    clips = comparison["mcnemar_p_holm"] < LEVEL
+    # McNemar counts all clips alike and the seeds' mean once: with unequal speakers it may favour the other model.
+    agrees = np.sign(only_model - only_than) == np.sign(comparison["difference"])
+    favoured = comparison["model"] if only_model > only_than else comparison["than"]
+    against = f"; the test over clips favours {favoured}" if clips and not agrees else ""
+    if interval and speakers:
+        more = " and over clips" if clips and agrees else ", not over clips"
+        return f"that is supported over speakers{more}{against}"
+    signs = {"the interval": interval, "the test over speakers": speakers, "the test over clips": clips and agrees}
+    if seen := [name for name, speaks in signs.items() if speaks]:
+        return f"that is not supported, only suggested by {' and '.join(seen)}{against}"
+    return f"a difference is not supported beyond chance{against}"
+
+
+def in_words(comparison: dict) -> str:
+    """One sentence: the difference, its interval, and what of it is supported.
+
+    A difference is called supported only if the interval excludes 0 and the corrected p over speakers is below `LEVEL`.
+
+    Args:
+        comparison: As of `compare`.
+    """
+    model, than, difference = comparison["model"], comparison["than"], comparison["difference"]
+    low, high = comparison["interval"]
+    if difference < 0:
+        low, high = -high, -low
+    if difference:
+        way = "more" if difference > 0 else "less"
+        claim = f"{model} is right {way} often than {than} by {_points(abs(difference))} points"
+    else:
+        claim = f"{model} is right as often as {than}"
+    over_speakers, over_clips = _p(comparison["sign_flip_p_holm"]), _p(comparison["mcnemar_p_holm"])
+    n = comparison["comparisons"]
+    corrected = f"each corrected for {n} comparisons" if n > 1 else "the only comparison"
+    return (
+        f"{claim} (95 % interval {_points(low)} to {_points(high)} over speakers); {_verdict(comparison)}: "
+        f"{over_speakers} over speakers, {over_clips} over clips, {corrected}"
+    )
