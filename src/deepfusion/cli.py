@@ -225,6 +225,37 @@ def train(
 
 
 @app.command()
+def study(
+    store: Annotated[Path, typer.Option(help="A feature store.")],
+    folds: Annotated[str, typer.Option(help="JSON: a list of {name, test, choose, by}.")],
+    out: Annotated[Path, typer.Option(help="Folder for the predictions, the choices and the attention.")],
+    normalisation: Annotated[Literal["training", "speaker"], typer.Option(help="Of the features.")] = "training",
+    seed: Annotated[list[int] | None, typer.Option(help="May be repeated.")] = None,
+    settings: SettingsText = "{}",
+    device: Device = "auto",
+    threads: Threads = 1,
+) -> None:
+    """Train and test every way of fusion on the same folds, every choice made inside the training speakers."""
+    import torch
+
+    from deepfusion.config import StudySettings, from_json
+    from deepfusion.corpora.folds import Fold
+    from deepfusion.fusion.study import run_study
+    from deepfusion.networks import inference
+
+    torch.set_num_threads(threads)
+    run_study(
+        store,
+        out,
+        from_json(list[Fold], folds),
+        by=normalisation,
+        seeds=seed or [0],
+        settings=from_json(StudySettings, settings),
+        device=inference.device(device),
+    )
+
+
+@app.command()
 def evaluate(
     predictions: Annotated[
         list[Path], typer.Argument(help="Predictions of every fold and seed of one model.", exists=True)

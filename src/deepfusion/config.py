@@ -157,6 +157,49 @@ class FusionSettings(Settings):
     )
 
 
+class HeadSettings(Settings):
+    """A head of the fusion study: attention over tokens, a join, a classifier; and its training."""
+
+    lam: Annotated[float, Field(ge=0, le=1)] | Literal["learned"] = Field(
+        0.3, alias="lambda", description="unevenness of attention: 1 softmax, 0 mean"
+    )
+    reduced: int = Field(32, ge=1, description="length of the reduced video feature, equation (6)")
+    k: int = Field(5, ge=1, description="rank of the factorized matrices, equation (11)")
+    o: int = Field(32, ge=1, description="outputs of a join, equation (12)")
+    dropout: Share = Field(0.3, description="where the join has it: before FBP's sum pooling")
+    smoothing: Share = Field(0.1, description="of the labels")
+    learning_rate: float = Field(3e-3, gt=0, description="of AdamW at the first step; falls to 0 along a cosine")
+    weight_decay: float = Field(0.05, ge=0)
+    batch: int = Field(24, ge=1, description="clips a step")
+    steps: int = Field(300, ge=1)
+    tokens: int = Field(12, ge=1, description="vectors of a clip that a step draws, evenly spread; all are judged by")
+
+
+class StudySettings(Settings):
+    """The fusion study: many heads on the same cached features, every choice made inside the training speakers."""
+
+    normalisation: tuple[Literal["training", "speaker"], ...] = Field(
+        ("training",),
+        min_length=1,
+        description="a table each. training: by training speakers. speaker: by each speaker's own clips, unlabelled",
+    )
+    axes: int = Field(64, ge=1, description="principal axes of each face feature and of the sound")
+    head: HeadSettings = HeadSettings()
+    windows: tuple[Annotated[float, Field(gt=0)], ...] = Field((0.5, 1.0), min_length=1, description="s of speech")
+    learning_rates: tuple[Annotated[float, Field(gt=0)], ...] = Field((1e-3, 3e-3, 1e-2), min_length=1)
+    inner_folds: int = Field(3, ge=2, description="by speaker, inside the training speakers: they choose")
+    sweeps: dict[Literal["lambda", "k", "o", "reduced", "dropout"], tuple[float | Literal["learned"], ...]] = Field(
+        {
+            "lambda": (0, 0.3, 1, "learned"),
+            "k": (1, 2, 5, 10),
+            "o": (8, 16, 32, 64),
+            "reduced": (8, 16, 32, 64),
+            "dropout": (0, 0.1, 0.3, 0.6),
+        },
+        description="curves of FBP inside the training speakers; they choose nothing",
+    )
+
+
 class ProtocolSettings(Settings):
     """How training and test speakers are parted, and what is compared."""
 
@@ -193,6 +236,7 @@ class Config(Extraction):
 
     finetune: FinetuneSettings = FinetuneSettings()
     fusion: FusionSettings = FusionSettings()
+    study: StudySettings = StudySettings()
     protocol: ProtocolSettings = ProtocolSettings()
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
 

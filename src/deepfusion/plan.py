@@ -89,7 +89,7 @@ class Plan:
     @property
     def extraction_json(self) -> str:
         """What the store depends on, as `deepfusion store` takes it."""
-        others = {"finetune": True, "fusion": True, "protocol": True, "device": True, "corpus": self._not_ours}
+        others = {"finetune": True, "fusion": True, "study": True, "protocol": True, "device": True, "corpus": self._not_ours}
         return self.config.model_dump_json(exclude={name: part for name, part in others.items() if part})
 
     @property

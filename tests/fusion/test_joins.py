@@ -57,7 +57,7 @@ def test_bilinear_is_equation_10():
     join, a, v = made("bilinear")
     assert sum(p.numel() for p in join.parameters()) == M * N * 6
     for b in range(B):
-        z = torch.stack([a[b] @ join.W.weight[i] @ v[b] for i in range(6)])
+        z = torch.stack([a[b] @ join.W[i] @ v[b] for i in range(6)])
         torch.testing.assert_close(join(a, v)[b], unit(z))
 
 

@@ -108,9 +108,9 @@ def per_speaker(x: np.ndarray, speakers: np.ndarray) -> np.ndarray:
     return standardised
 
 
-def inner_folds(speakers: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+def inner_folds(speakers: np.ndarray, folds: int = INNER_FOLDS) -> list[tuple[np.ndarray, np.ndarray]]:
     """(learning, choosing) positions of training clips: whole speakers on either side, each clip chosen with once."""
-    division = GroupKFold(min(INNER_FOLDS, len(np.unique(speakers))))
+    division = GroupKFold(min(folds, len(np.unique(speakers))))
     return list(division.split(speakers, groups=speakers))
 
 

@@ -33,6 +33,7 @@ class FBP(nn.Module):
         self.V = nn.Linear(n, k * o, bias=False)
         self.dropout = nn.Dropout(dropout)
         self.k, self.o = k, o
+        self.size = o
 
     def pool(self, a: Tensor, v: Tensor) -> Tensor:
         """Equation (12) alone: (B, m), (B, n) -> (B, o)."""

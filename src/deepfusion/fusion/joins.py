@@ -64,13 +64,17 @@ class Bilinear(nn.Module):
 
     def __init__(self, m: int, n: int, *, o: int, dropout: float):
         super().__init__()
-        self.W = nn.Bilinear(m, n, o, bias=False)
+        self.W = nn.Parameter(torch.empty(o, m, n).uniform_(-1, 1) / m**0.5)  # as nn.Bilinear draws it
         self.dropout = nn.Dropout(dropout)
         self.size = o
 
+    def pool(self, a: Tensor, v: Tensor) -> Tensor:
+        """Equation (10) alone; two matrix products, because nn.Bilinear cannot be stacked by `torch.func`."""
+        return torch.einsum("boi,bi->bo", torch.einsum("bm,omn->bon", a, self.W), v)
+
     def forward(self, a: Tensor, v: Tensor) -> Tensor:
         """Join."""
-        return F.normalize(signed_sqrt(self.dropout(self.W(a, v))), dim=1)
+        return F.normalize(signed_sqrt(self.dropout(self.pool(a, v))), dim=1)
 
 
 class CompactBilinear(nn.Module):

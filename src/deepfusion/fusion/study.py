@@ -1,0 +1,420 @@
+"""The fusion study: every way to join sound and faces, on the same features, folds, seeds and budget.
+
+A fold's choices (learning rate, length of the windows of sound, weights of late fusion) are made on inner folds of its
+training speakers; its test speakers are judged once.
+"""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from deepfusion.config import HeadSettings, StudySettings
+from deepfusion.corpora import guard
+from deepfusion.corpora.folds import Fold
+from deepfusion.errors import UserError
+from deepfusion.files import write_atomically
+from deepfusion.fusion import classical
+from deepfusion.fusion.evaluate import predictions_table
+from deepfusion.fusion.heads import JOINS, Design, Head
+from deepfusion.fusion.late import mean, product_of, weight_of, weighted
+from deepfusion.fusion.speech import windows
+from deepfusion.fusion.together import Task, judge, train_together
+from deepfusion.fusion.tokens import Normalisation, Tokens, joined, normalise, principal
+from deepfusion.store import FeatureStore
+
+log = logging.getLogger(__name__)
+
+ALL = "all"  # the face features of every slot, joined
+EXPLAINED = "fbp"  # the head whose attention is kept
+
+
+def designs(slots: Sequence[str]) -> dict[str, tuple[Design, str]]:
+    """Name of each trained head -> what it is made of, and the face features it sees."""
+    heads = {"audio": (Design("sound"), slots[0])}
+    heads |= {slot: (Design("faces"), slot) for slot in slots}
+    heads |= {"video": (Design("faces"), ALL)}
+    heads |= {f"video_{pooling}": (Design("faces", pooling=pooling), ALL) for pooling in ("mean", "max")}
+    heads |= {join: (Design("both", join), ALL) for join in JOINS}
+    heads |= {f"fbp_{pooling}": (Design("both", "fbp", pooling), ALL) for pooling in ("mean", "max")}
+    heads |= {f"fbp_{slot}": (Design("both", "fbp"), slot) for slot in slots}
+    return heads
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What the inner folds choose among."""
+
+    window: float  # s
+    learning_rate: float
+
+    def settings(self, head: HeadSettings) -> HeadSettings:
+        """The head's settings with this learning rate."""
+        return head.model_copy(update={"learning_rate": self.learning_rate})
+
+
+@dataclass(frozen=True)
+class Part:
+    """One fold: positions of clips."""
+
+    name: str
+    train: list[int]
+    test: list[int]
+    inner: list[tuple[list[int], list[int]]]  # (learning, choosing), both of training clips
+
+
+@dataclass
+class Corpus:
+    """The features of a store as the study needs them."""
+
+    table: pd.DataFrame
+    labels: list[str]
+    key: str
+    slots: list[str]
+    faces: dict[str, list[np.ndarray]]  # slot -> (L, C') of the frames with a face, a clip each
+    face_time: list[np.ndarray]  # (L,) s
+    sound: dict[float, list[np.ndarray]]  # s of a window -> tokens, a clip each
+    sound_time: dict[float, list[np.ndarray]]  # s, the middle of each window
+    classical: dict[str, np.ndarray]  # statistics over time, for the SVMs
+
+    @property
+    def speakers(self) -> list[str]:
+        """Speaker of each clip."""
+        return self.table["speaker"].tolist()
+
+    @property
+    def label(self) -> Tensor:
+        """(clips,) int64."""
+        return torch.tensor([self.labels.index(name) for name in self.table["label"]])
+
+
+def read_corpus(path: Path, settings: StudySettings) -> Corpus:
+    """Read a feature store."""
+    with FeatureStore(path) as store:
+        slots, table = list(store.networks), store.clips
+        sound = store.attributes("spectrogram")
+        spacing, shift = float(sound["rate"]) / float(sound["dft"]), float(sound["shift_ms"]) / 1000
+        features = [store[id_] for id_ in table.index]
+        faces = {slot: [clip[slot][clip["valid"]].astype(np.float32) for clip in features] for slot in slots}
+        spectrograms = [clip["spectrogram"].astype(np.float32) for clip in features]
+        made = {
+            seconds: [windows(s, spacing=spacing, length=max(1, round(seconds / shift))) for s in spectrograms]
+            for seconds in settings.windows
+        }
+        return Corpus(
+            table=table,
+            labels=list(store.labels),
+            key=store.attrs["key"],
+            slots=slots,
+            faces=faces,
+            face_time=[clip["time"][clip["valid"]] for clip in features],
+            sound={seconds: [values for values, _ in clips] for seconds, clips in made.items()},
+            sound_time={seconds: [middle * shift for _, middle in clips] for seconds, clips in made.items()},
+            classical={
+                classical.AUDIO: classical.audio_features(spectrograms, spacing=spacing),
+                **{slot: classical.face_features(rows) for slot, rows in faces.items()},
+            },
+        )
+
+
+def part(corpus: Corpus, fold: Fold, *, inner_folds: int) -> Part:
+    """Positions of a fold's clips, and its inner folds.
+
+    Raises:
+        UserError: An unknown speaker or split, nobody left to train on, or leakage between both sides.
+    """
+    clips = corpus.table
+    if unknown := sorted({*fold.test, *fold.choose} - set(clips[fold.by])):
+        raise UserError(f"the store has no {fold.by} {', '.join(unknown)}")
+    tested, choosing = (np.flatnonzero(clips[fold.by].isin(who)).tolist() for who in (fold.test, fold.choose))
+    train = sorted({*range(len(clips))} - {*tested, *choosing})
+    speakers = np.array(corpus.speakers)[train]
+    if not train or (not choosing and len(set(speakers)) < 2):
+        raise UserError(f"fold {fold.name}: a study needs two training speakers or more, one of them to choose on")
+    known = clips["sha256"].ne("").to_numpy()
+    guard(
+        clips[known].reset_index(),
+        train=clips.index[[i for i in sorted({*train, *choosing}) if known[i]]],
+        test=clips.index[[i for i in tested if known[i]]],
+    )
+    if choosing:
+        return Part(fold.name, train, tested, [(train, choosing)])
+    inner = [
+        ([train[i] for i in learning], [train[i] for i in held])
+        for learning, held in classical.inner_folds(speakers, inner_folds)
+    ]
+    return Part(fold.name, train, tested, inner)
+
+
+@dataclass
+class Tables:
+    """Tokens of one fold, fitted on its training clips."""
+
+    sound: dict[float, Tokens]
+    faces: dict[str, Tokens]  # by slot, and `ALL`
+
+
+def tables(corpus: Corpus, part: Part, settings: StudySettings, *, by: Normalisation) -> Tables:
+    """Normalise and reduce all clips by what a fold's training clips (or each speaker's own) are like."""
+
+    def reduced(clips: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return principal(normalise(clips, corpus.speakers, part.train, by=by), part.train, size=settings.axes)
+
+    faces = {slot: reduced(clips) for slot, clips in corpus.faces.items()}
+    together = [np.concatenate(clip, axis=1) for clip in zip(*faces.values(), strict=True)]
+    return Tables(
+        sound={seconds: joined(reduced(clips)) for seconds, clips in corpus.sound.items()},
+        faces={name: joined(clips) for name, clips in {**faces, ALL: together}.items()},
+    )
+
+
+@dataclass
+class Study:
+    """A study under way: what every model needs, and what has been found."""
+
+    corpus: Corpus
+    parts: list[Part]
+    tables: list[Tables]
+    settings: StudySettings
+    seeds: Sequence[int]
+    device: torch.device
+    designs: dict[str, tuple[Design, str]] = field(init=False)
+
+    def __post_init__(self):
+        self.designs = designs(self.corpus.slots)
+
+    def _heads(self, name: str, head: HeadSettings, tasks: Sequence[Task]) -> list[Head]:
+        design, _ = self.designs[name]
+        m, n = tasks[0].sound.values.shape[1], tasks[0].faces.values.shape[1]
+
+        def new_head() -> Head:
+            return Head(m, n, len(self.corpus.labels), design=design, settings=head)
+
+        return train_together(new_head, tasks, self.corpus.label, settings=head, device=self.device)
+
+    def _task(self, name: str, fold: int, window: float, train: Sequence[int], seed: int) -> Task:
+        tables, (_, faces) = self.tables[fold], self.designs[name]
+        return Task(tables.sound[window], tables.faces[faces], train, seed)
+
+    def inner(self, name: str, head: HeadSettings, window: float) -> list[list[tuple[list[int], np.ndarray]]]:
+        """What heads say of the inner folds' held-out speakers: for every fold, (positions, probabilities) of each."""
+        places = [(i, learning, held) for i, part in enumerate(self.parts) for learning, held in part.inner]
+        tasks = [self._task(name, i, window, learning, self.seeds[0]) for i, learning, _ in places]
+        said: list[list[tuple[list[int], np.ndarray]]] = [[] for _ in self.parts]
+        for trained, task, (i, _, held) in zip(self._heads(name, head, tasks), tasks, places, strict=True):
+            said[i].append((held, judge(trained, task, held)[0].numpy()))
+        return said
+
+    def losses(self, said: list[list[tuple[list[int], np.ndarray]]]) -> tuple[np.ndarray, np.ndarray]:
+        """Mean cross-entropy (nats) and accuracy over the inner held-out clips, a value each for every fold."""
+        label = self.corpus.label.numpy()
+        loss, right = [], []
+        for fold in said:
+            held = np.concatenate([positions for positions, _ in fold])
+            p = np.concatenate([p for _, p in fold])
+            loss.append(-np.log(p[range(len(held)), label[held]].clip(1e-12)).mean())
+            right.append((p.argmax(1) == label[held]).mean())
+        return np.array(loss), np.array(right)
+
+    def candidates(self, name: str) -> list[Candidate]:
+        """What is chosen among; a head that does not hear needs no choice of windows."""
+        windows = self.settings.windows[:1] if self.designs[name][0].modalities == "faces" else self.settings.windows
+        return [Candidate(*pair) for pair in product(windows, self.settings.learning_rates)]
+
+    def choose(self, name: str) -> "Choice":
+        """The candidate with the least inner loss, for every fold."""
+        candidates = self.candidates(name)
+        said = [self.inner(name, c.settings(self.settings.head), c.window) for c in candidates]
+        loss, right = (np.stack(values) for values in zip(*map(self.losses, said), strict=True))  # (candidates, folds)
+        best = loss.argmin(0)
+        return Choice(
+            candidates=[candidates[i] for i in best],
+            said=[said[i][fold] for fold, i in enumerate(best)],
+            curve=[{**vars(c), "loss": loss[i].tolist(), "accuracy": right[i].tolist()} for i, c in enumerate(candidates)],
+        )
+
+    def test(self, name: str, choice: "Choice") -> tuple[np.ndarray, dict]:
+        """Train on all training clips of every fold with what it chose, and judge its test clips.
+
+        Returns:
+            (seeds, clips, classes) probabilities, NaN where a clip is tested in no fold; and position of clip -> a
+            mapping with window and the mean over the seeds of the attention weights.
+        """
+        p = np.full((len(self.seeds), len(self.corpus.table), len(self.corpus.labels)), np.nan)
+        attention: dict[int, dict] = {}
+        for candidate in dict.fromkeys(choice.candidates):
+            folds = [i for i, chosen in enumerate(choice.candidates) if chosen == candidate]
+            places = list(product(folds, range(len(self.seeds))))
+            tasks = [
+                self._task(name, i, candidate.window, self.parts[i].train, self.seeds[s]) for i, s in places
+            ]
+            heads = self._heads(name, candidate.settings(self.settings.head), tasks)
+            for trained, task, (i, s) in zip(heads, tasks, places, strict=True):
+                positions = self.parts[i].test
+                said, weights = judge(trained, task, positions)
+                p[s, positions] = said.numpy()
+                if name == EXPLAINED:
+                    _add_attention(attention, weights, task, positions, candidate.window, 1 / len(self.seeds))
+        return p, attention
+
+    def sweep(self, what: str, values: Sequence) -> list[dict]:
+        """The inner folds' loss and accuracy of FBP over one setting, all others as configured."""
+        curve = []
+        for value in values:
+            head = HeadSettings.model_validate({**self.settings.head.model_dump(by_alias=True), what: value})
+            loss, right = self.losses(self.inner("fbp", head, self.settings.windows[0]))
+            curve.append({"value": value, "loss": loss.tolist(), "accuracy": right.tolist()})
+            log.info("sweep %s = %s: inner accuracy %.3f, loss %.3f", what, value, right.mean(), loss.mean())
+        return curve
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the inner folds of each fold chose, and how it came about."""
+
+    candidates: list[Candidate]  # one a fold
+    said: list[list[tuple[list[int], np.ndarray]]]  # of the chosen candidate, about the inner folds' held-out clips
+    curve: list[dict]
+
+
+def _add_attention(attention: dict, weights: Mapping, task: Task, positions: list[int], window: float, share: float):
+    for kind, tokens in (("sound", task.sound), ("faces", task.faces)):
+        pieces = torch.split(weights[kind], tokens.lengths[positions].tolist())
+        for position, piece in zip(positions, pieces, strict=True):
+            entry = attention.setdefault(position, {"window": window})
+            entry[kind] = entry.get(kind, 0) + share * piece.numpy()
+
+
+def run_study(
+    store: Path,
+    folder: Path,
+    folds: Sequence[Fold],
+    *,
+    by: Normalisation,
+    seeds: Sequence[int],
+    settings: StudySettings,
+    device: torch.device,
+) -> None:
+    """Write `predictions.csv` of all models, `choices.json` and `attention.h5`.
+
+    Args:
+        store: The feature store.
+        folder: Where the files go.
+        folds: Folds, their speakers or splits.
+        by: How tokens are normalised; "speaker" is transductive, see `tokens.normalise`.
+        seeds: Seeds of initial weights and of what the steps draw.
+        settings: The study.
+        device: Where to compute.
+
+    Raises:
+        UserError: See `part`.
+    """
+    corpus = read_corpus(store, settings)
+    parts = [part(corpus, fold, inner_folds=settings.inner_folds) for fold in folds]
+    log.info("%d clips, %d folds, %d seeds, normalised by %s", len(corpus.table), len(parts), len(seeds), by)
+    study = Study(corpus, parts, [tables(corpus, p, settings, by=by) for p in parts], settings, seeds, device)
+    found: dict[str, np.ndarray] = {}
+    choices: dict[str, Choice] = {}
+    attention: dict[int, dict] = {}
+    for name in study.designs:
+        choices[name] = study.choose(name)
+        found[name], seen = study.test(name, choices[name])
+        attention |= seen
+        log.info("%s: accuracy %.3f", name, _accuracy(found[name], corpus))
+    found |= late_fusions(study, found, choices)
+    found["fbp_ensemble"] = np.mean([found[f"fbp_{slot}"] for slot in corpus.slots] + [found["fbp"]], axis=0)
+    found |= classical_models(corpus, parts, by=by)
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [
+        predictions_table(
+            corpus.table.iloc[p.test], probabilities[s, p.test], corpus.labels, fold=p.name, seed=seed, model=name
+        )
+        for name, probabilities in found.items()
+        for s, seed in enumerate(seeds[: len(probabilities)])
+        for p in parts
+    ]
+    table = pd.concat(rows)
+    write_atomically(folder / "predictions.csv", lambda part: table.to_csv(part, index=False))
+    report = {
+        "normalisation": by,
+        "store_key": corpus.key,
+        "seeds": list(seeds),
+        "folds": [p.name for p in parts],
+        "settings": settings.model_dump(mode="json", by_alias=True),
+        "chosen": {name: [vars(c) for c in choice.candidates] for name, choice in choices.items()},
+        "curves": {name: choice.curve for name, choice in choices.items()},
+        "sweeps": {what: study.sweep(what, values) for what, values in settings.sweeps.items()},
+    }
+    text = json.dumps(report, indent=1) + "\n"
+    write_atomically(folder / "choices.json", lambda part: part.write_text(text))
+    write_atomically(folder / "attention.h5", lambda part: write_attention(part, corpus, attention))
+
+
+def _accuracy(probabilities: np.ndarray, corpus: Corpus) -> float:
+    tested = ~np.isnan(probabilities[0, :, 0])
+    return float((probabilities[:, tested].argmax(2) == corpus.label.numpy()[tested]).mean())
+
+
+def late_fusions(study: Study, found: Mapping[str, np.ndarray], choices: Mapping[str, Choice]) -> dict[str, np.ndarray]:
+    """Mean and product of what `audio` and `video` say, and a product whose weight the inner folds choose."""
+    audio, video = found["audio"], found["video"]
+    learned = np.full_like(audio, np.nan)
+    label = study.corpus.label.numpy()
+    for i, p in enumerate(study.parts):
+        heard, seen = choices["audio"].said[i], choices["video"].said[i]
+        held = np.concatenate([positions for positions, _ in heard])
+        weight = weight_of(*(np.concatenate([said for _, said in of]) for of in (heard, seen)), label[held])
+        learned[:, p.test] = weighted(audio[:, p.test], video[:, p.test], weight)
+    return {"late_mean": mean(audio, video), "late_product": product_of(audio, video), "late_learned": learned}
+
+
+def classical_models(corpus: Corpus, parts: Sequence[Part], *, by: Normalisation) -> dict[str, np.ndarray]:
+    """The classical reference: (1, clips, classes) each, for nothing in it is drawn."""
+    speakers, label = np.array(corpus.speakers), corpus.label.numpy()
+    features = corpus.classical
+    if by == "speaker":
+        features = {name: classical.per_speaker(x, speakers) for name, x in features.items()}
+    found = {}
+    for name in classical.MODELS:
+        p = np.full((1, len(label), len(corpus.labels)), np.nan)
+        for fold in parts:
+            p[0, fold.test] = classical.predict_fold(
+                name,
+                features,
+                label,
+                speakers,
+                np.array(fold.train),
+                np.array(fold.test),
+                classes=len(corpus.labels),
+            )
+        found[name] = p
+        log.info("%s: accuracy %.3f", name, _accuracy(p, corpus))
+    return found
+
+
+def write_attention(path: Path, corpus: Corpus, attention: Mapping[int, Mapping]) -> None:
+    """Where FBP looked and listened in every tested clip: ragged, like the feature store; mean over the seeds."""
+    positions = sorted(attention)
+    with h5py.File(path, "w") as file:
+        file.attrs["model"] = EXPLAINED
+        file.create_dataset("clip", data=[str(corpus.table.index[i]) for i in positions], dtype=h5py.string_dtype())
+        for kind in ("sound", "faces"):
+            weights, times = [], []
+            for i in positions:
+                window = attention[i]["window"]
+                time = corpus.sound_time[window][i] if kind == "sound" else corpus.face_time[i]
+                weights.append(attention[i][kind][: len(time)])  # a clip without the modality has one stand-in token
+                times.append(time)
+            group = file.create_group(kind)
+            group.create_dataset("offsets", data=np.cumsum([0, *map(len, times)]))
+            group.create_dataset("weight", data=np.concatenate(weights).astype(np.float32))
+            seconds = group.create_dataset("time", data=np.concatenate(times).astype(np.float64))
+            seconds.attrs["units"] = "s"

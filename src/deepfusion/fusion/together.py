@@ -1,0 +1,155 @@
+"""Many heads trained in one computation: their weights are stacked, one slice a head.
+
+A head's numbers depend on its own task alone, never on its company: trained together or one by one they are equal
+up to rounding (and up to dropout's draws). A step costs Python once for all heads, which is what training small heads
+costs.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
+from torch.nn import functional as F
+
+from deepfusion.config import HeadSettings
+from deepfusion.fusion.tokens import Tokens
+
+# The signed square root is steep near zero: a single step must not throw the weights away.
+LARGEST_GRADIENT = 1.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """What one head learns from."""
+
+    sound: Tokens  # of all clips of the corpus; tasks of a fold share the object
+    faces: Tokens
+    train: Sequence[int]  # positions of its training clips
+    seed: int  # decides its initial weights and what its steps draw
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What the steps of one head see."""
+
+    clips: Tensor  # (steps, batch) int64
+    sound: Tensor  # (steps, batch * tokens) int64 rows of its tokens
+    faces: Tensor
+
+
+def draw(task: Task, settings: HeadSettings) -> Draws:
+    """Clips in random order, each once before any comes again; of each clip, tokens spread evenly over its length."""
+    generator = torch.Generator().manual_seed(task.seed)
+    train = torch.tensor(task.train)
+    wanted = settings.steps * settings.batch
+    passes = -(-wanted // len(train))
+    order = torch.cat([train[torch.randperm(len(train), generator=generator)] for _ in range(passes)])[:wanted]
+
+    def rows(tokens: Tokens) -> Tensor:
+        at = torch.arange(settings.tokens) + torch.rand(wanted, settings.tokens, generator=generator)
+        length = tokens.lengths[order, None]
+        inside = (at / settings.tokens * length).long().minimum(length - 1)
+        return (tokens.offsets[order, None] + inside).view(settings.steps, -1)
+
+    return Draws(order.view(settings.steps, settings.batch), rows(task.sound), rows(task.faces))
+
+
+class _Stack:
+    """Token tables of several tasks behind one another, each table once, and where each task's begins."""
+
+    def __init__(self, tables: Sequence[Tokens], device: torch.device):
+        unique = {id(table): table for table in tables}
+        lengths = [len(table.values) for table in unique.values()]
+        begins = dict(zip(unique, [sum(lengths[:i]) for i in range(len(lengths))], strict=True))
+        self.values = torch.cat([table.values for table in unique.values()]).to(device)
+        self.begin = torch.tensor([begins[id(table)] for table in tables])[:, None]
+
+    def take(self, rows: Tensor) -> Tensor:
+        """(tasks, n) rows of each task's table -> (tasks, n, p)."""
+        rows = (rows + self.begin).to(self.values.device)
+        return self.values.index_select(0, rows.flatten()).unflatten(0, rows.shape)
+
+
+def train_together(
+    new_head: Callable[[], nn.Module],
+    tasks: Sequence[Task],
+    labels: Tensor,
+    *,
+    settings: HeadSettings,
+    device: torch.device,
+) -> list[nn.Module]:
+    """Train one head a task.
+
+    Args:
+        new_head: Makes a head with fresh weights; all heads have equal shapes.
+        tasks: One a head.
+        labels: (clips,) int64 of the whole corpus; those of training clips alone are looked at.
+        settings: The training.
+        device: Where to compute.
+
+    Returns:
+        The heads, on the CPU, in evaluation mode.
+    """
+    heads = []
+    for task in tasks:
+        torch.manual_seed(task.seed)
+        heads.append(new_head())
+    skeleton = new_head().to("meta").train()
+    weights, buffers = stack_module_state(heads)
+    weights = {name: value.detach().to(device).requires_grad_() for name, value in weights.items()}
+    buffers = {name: value.to(device) for name, value in buffers.items()}
+    draws = [draw(task, settings) for task in tasks]
+    clips = torch.stack([d.clips for d in draws], 1)  # (steps, tasks, batch)
+    sound_rows, face_rows = (torch.stack([getattr(d, name) for d in draws], 1) for name in ("sound", "faces"))
+    sound, faces = _Stack([t.sound for t in tasks], device), _Stack([t.faces for t in tasks], device)
+    own = torch.arange(settings.batch, device=device).repeat_interleave(settings.tokens)
+
+    def loss_of(weights, buffers, sound, faces, label):
+        logits, _ = functional_call(skeleton, (weights, buffers), (sound, own, faces, own, settings.batch))
+        return F.cross_entropy(logits, label, label_smoothing=settings.smoothing)
+
+    losses = vmap(loss_of, randomness="different")
+    parameters = list(weights.values())
+    optimiser = torch.optim.AdamW(
+        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    )
+    for step in range(settings.steps):
+        for group in optimiser.param_groups:
+            group["lr"] = settings.learning_rate * (1 + math.cos(math.pi * step / settings.steps)) / 2
+        label = labels[clips[step]].to(device)
+        # Each head's loss touches its own slice alone: the sum's gradient is every head's own.
+        losses(weights, buffers, sound.take(sound_rows[step]), faces.take(face_rows[step]), label).sum().backward()
+        shorten(parameters)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=False)
+    for i, head in enumerate(heads):
+        with torch.no_grad():
+            for name, value in head.named_parameters():
+                value.copy_(weights[name][i])
+        head.eval()
+    return heads
+
+
+def shorten(parameters: Sequence[Tensor]) -> None:
+    """Limit the length of each head's gradient to `LARGEST_GRADIENT`; the heads are the first axis."""
+    used = [p for p in parameters if p.grad is not None]  # attention has no part in pooling by maximum
+    squares = sum(p.grad.flatten(1).square().sum(1) for p in used)
+    factor = (LARGEST_GRADIENT / (squares.sqrt() + 1e-6)).clamp_max(1)
+    for p in used:
+        p.grad.mul_(factor.view(-1, *[1] * (p.dim() - 1)))
+
+
+def judge(head: nn.Module, task: Task, positions: Sequence[int]) -> tuple[Tensor, dict[str, Tensor]]:
+    """(len(positions), classes) probabilities, float64, and attention weights of all tokens of these clips in order."""
+
+    def of(tokens: Tokens) -> tuple[Tensor, Tensor]:
+        parts = [tokens.values[tokens.offsets[i] : tokens.offsets[i + 1]] for i in positions]
+        own = torch.repeat_interleave(torch.arange(len(parts)), torch.tensor([len(part) for part in parts]))
+        return torch.cat(parts), own
+
+    with torch.inference_mode():
+        logits, weights = head(*of(task.sound), *of(task.faces), len(positions))
+    return logits.double().softmax(1), weights
