@@ -1,7 +1,8 @@
 # Deep Fusion. This file wires: which command makes which file. The targets:
 #   snakemake extract_features   clips -> results/<corpus>/features.h5
 #   snakemake train_fbp          the paper's network, tested on speakers it never saw, and one model of everybody
-#   snakemake compare            the same for every model of protocol.models, and the table of results
+#   snakemake fusion_study       every way of fusion on the same features and folds, and what of it is beyond chance
+#   snakemake compare            the study, and the models of protocol.models trained end to end
 #   snakemake finetune           the face networks, anew from FER2013 (their weights come with the project)
 #   snakemake fetch_weights      the published networks of the preset `paper`
 #   snakemake                    extract_features and train_fbp
@@ -63,8 +64,14 @@ rule train_fbp:
         ),
 
 
+rule fusion_study:
+    input:
+        rules.study_results.output,
+
+
 rule compare:
     input:
+        rules.study_results.output,
         f"{OUT}/fusion/results.json",
 
 

@@ -279,6 +279,17 @@ def results(
     print(write_results(metrics, out))
 
 
+@app.command("study-results")
+def study_results(
+    studies: Annotated[list[Path], typer.Argument(help="Folders that `deepfusion study` has filled.", exists=True)],
+    out: Out,
+) -> None:
+    """Put all models of a fusion study side by side, test the paper's claims, print both and write them as JSON."""
+    from deepfusion.report.study import write_study
+
+    print(write_study(studies, out))
+
+
 @app.command("prepare-fer2013")
 def prepare_fer2013(
     data: Annotated[Path, typer.Option(help="fer2013.csv, icml_face_data.csv, a folder of classes, or an npz file.")],

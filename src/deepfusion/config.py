@@ -183,6 +183,7 @@ class StudySettings(Settings):
         min_length=1,
         description="a table each. training: by training speakers. speaker: by each speaker's own clips, unlabelled",
     )
+    seeds: tuple[int, ...] = Field((0, 1, 2, 3, 4), min_length=1, description="of initial weights and draws")
     axes: int = Field(64, ge=1, description="principal axes of each face feature and of the sound")
     head: HeadSettings = HeadSettings()
     windows: tuple[Annotated[float, Field(gt=0)], ...] = Field((0.5, 1.0), min_length=1, description="s of speech")
@@ -208,7 +209,9 @@ class ProtocolSettings(Settings):
     )
     k: int = Field(4, ge=2, description="number of folds of kfold")
     seeds: tuple[int, ...] = Field((0,), min_length=1)
-    models: tuple[ModelName, ...] = Field(get_args(ModelName), min_length=1, description="of the target `compare`")
+    models: tuple[ModelName, ...] = Field(
+        get_args(ModelName), min_length=1, description="trained end to end by `compare`"
+    )
 
 
 class Extraction(Settings):

@@ -89,7 +89,8 @@ class Plan:
     @property
     def extraction_json(self) -> str:
         """What the store depends on, as `deepfusion store` takes it."""
-        others = {"finetune": True, "fusion": True, "study": True, "protocol": True, "device": True, "corpus": self._not_ours}
+        rooms = ("finetune", "fusion", "study", "protocol", "device")
+        others = {**dict.fromkeys(rooms, True), "corpus": self._not_ours}
         return self.config.model_dump_json(exclude={name: part for name, part in others.items() if part})
 
     @property
@@ -125,6 +126,11 @@ class Plan:
     def fold(self, name: str) -> Fold:
         """A fold by its name."""
         return self._folds[name]
+
+    @property
+    def folds_json(self) -> str:
+        """All folds, as `deepfusion study` takes them."""
+        return json.dumps([vars(fold) for fold in self._folds.values()])
 
     @property
     def everyone(self) -> Fold:

@@ -62,7 +62,7 @@ def write_store(folder, clips):
         first.column("EF-A", (4,))
         second.column("EF-B", (3,))
         spectrogram.column("time", dtype=np.float64)
-        spectrogram.column("spectrogram", (BINS,), floor_db=-100.0)
+        spectrogram.column("spectrogram", (BINS,), floor_db=-100.0, rate=16000, dft=800, shift_ms=10.0)
         for clip in clips:
             features = np.where(clip.valid[:, None], clip.faces, np.nan)
             rows = {

@@ -25,7 +25,7 @@ def made(name):
 
 def unit(z):
     """Signed square root, then length 1."""
-    z = z.sign() * (z.abs() + EPSILON).sqrt()
+    z = z / (z.abs() + EPSILON).sqrt()
     return z / z.norm()
 
 

@@ -64,7 +64,11 @@ def jobs(output):
         return {}
     lines = output.split("Job stats:")[1].split("\n\n")[0].splitlines()[3:]
     counts = {line.split()[0]: int(line.split()[1]) for line in lines}
-    return {rule: n for rule, n in counts.items() if rule not in ("total", "extract_features", "train_fbp", "compare")}
+    return {
+        rule: n
+        for rule, n in counts.items()
+        if rule not in ("total", "extract_features", "train_fbp", "fusion_study", "compare")
+    }
 
 
 @pytest.fixture(scope="module")

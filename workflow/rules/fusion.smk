@@ -83,3 +83,59 @@ rule results:
         mem_mb=500,
     shell:
         "deepfusion --log {log} results --out {output} {input}"
+
+
+# The fusion study: all heads of all folds and seeds in one job, for they train together.
+rule study:
+    input:
+        store=rules.store.output,
+    output:
+        predictions=f"{OUT}/fusion/study/{{normalisation}}/predictions.csv",
+        choices=f"{OUT}/fusion/study/{{normalisation}}/choices.json",
+        attention=f"{OUT}/fusion/study/{{normalisation}}/attention.h5",
+    log:
+        f"{OUT}/logs/study/{{normalisation}}.log",
+    benchmark:
+        f"{OUT}/benchmarks/study/{{normalisation}}.tsv"
+    wildcard_constraints:
+        normalisation="training|speaker",
+    conda:
+        "../../envs/deepfusion.yaml"
+    threads: 1
+    resources:
+        mem_mb=6000,
+        device=CONFIG.device,
+    params:
+        folder=subpath(output.predictions, parent=True),
+        settings=CONFIG.study.model_dump_json(
+            by_alias=True, exclude={"normalisation", "seeds"}
+        ),
+        seeds=[f"--seed {seed}" for seed in CONFIG.study.seeds],
+        # A function: extraction must not fail where the folds do not fit the speakers.
+        folds=lambda wildcards: PLAN.folds_json,
+    shell:
+        "deepfusion --log {log} study --store {input.store} --folds {params.folds:q} {params.seeds}"
+        " --normalisation {wildcards.normalisation} --settings {params.settings:q}"
+        " --device {resources.device} --threads {threads} --out {params.folder}"
+
+
+rule study_results:
+    input:
+        expand(
+            f"{OUT}/fusion/study/{{normalisation}}/choices.json",
+            normalisation=CONFIG.study.normalisation,
+        ),
+    output:
+        f"{OUT}/fusion/study.json",
+    log:
+        f"{OUT}/logs/study.log",
+    benchmark:
+        f"{OUT}/benchmarks/study.tsv"
+    conda:
+        "../../envs/deepfusion.yaml"
+    resources:
+        mem_mb=1000,
+    params:
+        folders=lambda wildcards, input: [str(Path(file).parent) for file in input],
+    shell:
+        "deepfusion --log {log} study-results --out {output} {params.folders}"

@@ -94,6 +94,12 @@ def evaluate(predictions: pd.DataFrame) -> dict:
     }
 
 
+def read_predictions(file: Path) -> pd.DataFrame:
+    """A predictions file: speakers and clips are names, even where they look like numbers or like a missing value."""
+    names = {"clip": str, "speaker": str, "fold": str, "label": str}
+    return pd.read_csv(file, dtype=names, keep_default_na=False)
+
+
 def evaluate_files(files: Sequence[Path], folder: Path) -> None:
     """Join the predictions of one model's folds and seeds into `predictions.csv`, and write `metrics.json`.
 
@@ -101,9 +107,7 @@ def evaluate_files(files: Sequence[Path], folder: Path) -> None:
         files: A predictions file for every fold and seed.
         folder: Where both go.
     """
-    # Speakers and clips are names, even where they look like numbers or like a missing value.
-    names = {"clip": str, "speaker": str, "fold": str, "label": str}
-    predictions = pd.concat([pd.read_csv(file, dtype=names, keep_default_na=False) for file in files])
+    predictions = pd.concat([read_predictions(file) for file in files])
     figures = evaluate(predictions)
     write_atomically(folder / "predictions.csv", lambda part: predictions.to_csv(part, index=False))
     write_atomically(folder / "metrics.json", lambda part: part.write_text(json.dumps(figures, indent=1) + "\n"))

@@ -9,8 +9,11 @@ EPSILON = 1e-6
 
 
 def signed_sqrt(z: Tensor) -> Tensor:
-    """sign(z) sqrt(|z|): power normalisation, so that a few large products do not rule the feature."""
-    return z.sign() * (z.abs() + EPSILON).sqrt()
+    """sign(z) sqrt(|z|): power normalisation, so that a few large products do not rule the feature.
+
+    Written as z / sqrt(|z|), which has no jump at zero: rounding there cannot flip an output.
+    """
+    return z / (z.abs() + EPSILON).sqrt()
 
 
 class FBP(nn.Module):

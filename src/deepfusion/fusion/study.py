@@ -176,6 +176,15 @@ def tables(corpus: Corpus, part: Part, settings: StudySettings, *, by: Normalisa
     )
 
 
+@dataclass(frozen=True)
+class Choice:
+    """What the inner folds of each fold chose, and how it came about."""
+
+    candidates: list[Candidate]  # one a fold
+    said: list[list[tuple[list[int], np.ndarray]]]  # of the chosen candidate, about the inner folds' held-out clips
+    curve: list[dict]
+
+
 @dataclass
 class Study:
     """A study under way: what every model needs, and what has been found."""
@@ -193,7 +202,7 @@ class Study:
 
     def _heads(self, name: str, head: HeadSettings, tasks: Sequence[Task]) -> list[Head]:
         design, _ = self.designs[name]
-        m, n = tasks[0].sound.values.shape[1], tasks[0].faces.values.shape[1]
+        m, n = tasks[0].sound.vectors.shape[1], tasks[0].faces.vectors.shape[1]
 
         def new_head() -> Head:
             return Head(m, n, len(self.corpus.labels), design=design, settings=head)
@@ -229,7 +238,7 @@ class Study:
         windows = self.settings.windows[:1] if self.designs[name][0].modalities == "faces" else self.settings.windows
         return [Candidate(*pair) for pair in product(windows, self.settings.learning_rates)]
 
-    def choose(self, name: str) -> "Choice":
+    def choose(self, name: str) -> Choice:
         """The candidate with the least inner loss, for every fold."""
         candidates = self.candidates(name)
         said = [self.inner(name, c.settings(self.settings.head), c.window) for c in candidates]
@@ -238,10 +247,12 @@ class Study:
         return Choice(
             candidates=[candidates[i] for i in best],
             said=[said[i][fold] for fold, i in enumerate(best)],
-            curve=[{**vars(c), "loss": loss[i].tolist(), "accuracy": right[i].tolist()} for i, c in enumerate(candidates)],
+            curve=[
+                {**vars(c), "loss": loss[i].tolist(), "accuracy": right[i].tolist()} for i, c in enumerate(candidates)
+            ],
         )
 
-    def test(self, name: str, choice: "Choice") -> tuple[np.ndarray, dict]:
+    def test(self, name: str, choice: Choice) -> tuple[np.ndarray, dict]:
         """Train on all training clips of every fold with what it chose, and judge its test clips.
 
         Returns:
@@ -253,9 +264,7 @@ class Study:
         for candidate in dict.fromkeys(choice.candidates):
             folds = [i for i, chosen in enumerate(choice.candidates) if chosen == candidate]
             places = list(product(folds, range(len(self.seeds))))
-            tasks = [
-                self._task(name, i, candidate.window, self.parts[i].train, self.seeds[s]) for i, s in places
-            ]
+            tasks = [self._task(name, i, candidate.window, self.parts[i].train, self.seeds[s]) for i, s in places]
             heads = self._heads(name, candidate.settings(self.settings.head), tasks)
             for trained, task, (i, s) in zip(heads, tasks, places, strict=True):
                 positions = self.parts[i].test
@@ -274,15 +283,6 @@ class Study:
             curve.append({"value": value, "loss": loss.tolist(), "accuracy": right.tolist()})
             log.info("sweep %s = %s: inner accuracy %.3f, loss %.3f", what, value, right.mean(), loss.mean())
         return curve
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What the inner folds of each fold chose, and how it came about."""
-
-    candidates: list[Candidate]  # one a fold
-    said: list[list[tuple[list[int], np.ndarray]]]  # of the chosen candidate, about the inner folds' held-out clips
-    curve: list[dict]
 
 
 def _add_attention(attention: dict, weights: Mapping, task: Task, positions: list[int], window: float, share: float):
@@ -331,14 +331,15 @@ def run_study(
         log.info("%s: accuracy %.3f", name, _accuracy(found[name], corpus))
     found |= late_fusions(study, found, choices)
     found["fbp_ensemble"] = np.mean([found[f"fbp_{slot}"] for slot in corpus.slots] + [found["fbp"]], axis=0)
-    found |= classical_models(corpus, parts, by=by)
+    # Nothing in the classical models is drawn: they say the same with every seed.
+    found |= {name: p.repeat(len(seeds), 0) for name, p in classical_models(corpus, parts, by=by).items()}
     folder.mkdir(parents=True, exist_ok=True)
     rows = [
         predictions_table(
             corpus.table.iloc[p.test], probabilities[s, p.test], corpus.labels, fold=p.name, seed=seed, model=name
         )
         for name, probabilities in found.items()
-        for s, seed in enumerate(seeds[: len(probabilities)])
+        for s, seed in enumerate(seeds)
         for p in parts
     ]
     table = pd.concat(rows)
@@ -377,7 +378,7 @@ def late_fusions(study: Study, found: Mapping[str, np.ndarray], choices: Mapping
 
 
 def classical_models(corpus: Corpus, parts: Sequence[Part], *, by: Normalisation) -> dict[str, np.ndarray]:
-    """The classical reference: (1, clips, classes) each, for nothing in it is drawn."""
+    """The classical reference: (1, clips, classes) probabilities of each model."""
     speakers, label = np.array(corpus.speakers), corpus.label.numpy()
     features = corpus.classical
     if by == "speaker":

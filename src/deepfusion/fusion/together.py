@@ -62,9 +62,9 @@ class _Stack:
 
     def __init__(self, tables: Sequence[Tokens], device: torch.device):
         unique = {id(table): table for table in tables}
-        lengths = [len(table.values) for table in unique.values()]
+        lengths = [len(table.vectors) for table in unique.values()]
         begins = dict(zip(unique, [sum(lengths[:i]) for i in range(len(lengths))], strict=True))
-        self.values = torch.cat([table.values for table in unique.values()]).to(device)
+        self.values = torch.cat([table.vectors for table in unique.values()]).to(device)
         self.begin = torch.tensor([begins[id(table)] for table in tables])[:, None]
 
     def take(self, rows: Tensor) -> Tensor:
@@ -113,9 +113,7 @@ def train_together(
 
     losses = vmap(loss_of, randomness="different")
     parameters = list(weights.values())
-    optimiser = torch.optim.AdamW(
-        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
-    )
+    optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     for step in range(settings.steps):
         for group in optimiser.param_groups:
             group["lr"] = settings.learning_rate * (1 + math.cos(math.pi * step / settings.steps)) / 2
@@ -136,7 +134,7 @@ def train_together(
 def shorten(parameters: Sequence[Tensor]) -> None:
     """Limit the length of each head's gradient to `LARGEST_GRADIENT`; the heads are the first axis."""
     used = [p for p in parameters if p.grad is not None]  # attention has no part in pooling by maximum
-    squares = sum(p.grad.flatten(1).square().sum(1) for p in used)
+    squares = sum(p.grad.reshape(len(p), -1).square().sum(1) for p in used)
     factor = (LARGEST_GRADIENT / (squares.sqrt() + 1e-6)).clamp_max(1)
     for p in used:
         p.grad.mul_(factor.view(-1, *[1] * (p.dim() - 1)))
@@ -146,7 +144,7 @@ def judge(head: nn.Module, task: Task, positions: Sequence[int]) -> tuple[Tensor
     """(len(positions), classes) probabilities, float64, and attention weights of all tokens of these clips in order."""
 
     def of(tokens: Tokens) -> tuple[Tensor, Tensor]:
-        parts = [tokens.values[tokens.offsets[i] : tokens.offsets[i + 1]] for i in positions]
+        parts = [tokens.vectors[tokens.offsets[i] : tokens.offsets[i + 1]] for i in positions]
         own = torch.repeat_interleave(torch.arange(len(parts)), torch.tensor([len(part) for part in parts]))
         return torch.cat(parts), own
 

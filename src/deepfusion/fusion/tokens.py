@@ -19,7 +19,7 @@ SMALLEST = 1e-6  # standard deviation of a value that never changes
 class Tokens:
     """Vectors of all clips, one clip behind the other, as in the feature store."""
 
-    values: Tensor  # (L, p)
+    vectors: Tensor  # (L, p)
     offsets: Tensor  # (clips + 1,) int64
 
     def __len__(self) -> int:
@@ -48,8 +48,8 @@ def normalise(
         speakers: Speaker of each clip.
         train: Positions of the training clips.
         by: "training": by the training clips' mean and standard deviation. "speaker": by those of the clip's own
-            speaker, from all of that speaker's clips without their labels. That is transductive: it needs several clips of
-            a test speaker before the first is judged.
+            speaker, from all of that speaker's clips without their labels. That is transductive: it needs several clips
+            of a test speaker before the first is judged.
 
     Returns:
         Like `clips`.
@@ -79,7 +79,7 @@ def principal(clips: Sequence[np.ndarray], train: Sequence[int], *, size: int) -
 
 
 def joined(clips: Sequence[np.ndarray]) -> Tokens:
-    """Tokens of clips; one without any vector gets a zero, which is the training clips' mean: an average voice or face."""
+    """Tokens of clips; one without any vector gets a zero, the training clips' mean: an average voice or face."""
     filled = [clip if len(clip) else np.zeros((1, clip.shape[1]), np.float32) for clip in clips]
     offsets = np.cumsum([0, *map(len, filled)])
     return Tokens(torch.from_numpy(np.concatenate(filled)), torch.from_numpy(offsets))

@@ -1,1 +1,1 @@
-"""What a person reads at the end; figures are computed elsewhere, here they are only set out."""
+"""What a person reads at the end: tables, and what of a comparison of models is supported."""

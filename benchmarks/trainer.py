@@ -1,0 +1,206 @@
+"""Training speed: the ragged trainer against a padded DataLoader and a loop over clips; heads together or one by one.
+
+python benchmarks/trainer.py results/javsed/features.h5
+
+Everything on the same clips and weights, one thread, all ways in turn within each round, medians of the rounds.
+"""
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from provenance import publish
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import DataLoader
+
+from deepfusion import FeatureStore
+from deepfusion.config import FusionSettings, StudySettings
+from deepfusion.corpora.folds import folds
+from deepfusion.fusion.attention import VideoAttention
+from deepfusion.fusion.audio_encoder import output_length
+from deepfusion.fusion.data import ClipDataset, collate
+from deepfusion.fusion.heads import Design, Head
+from deepfusion.fusion.study import part, read_corpus, tables
+from deepfusion.fusion.together import Task, judge, train_together
+from deepfusion.fusion.train import batches, new_model
+
+HEADS = 50
+
+
+class Padded(nn.Module):
+    """The same FBP model over padded batches with masks, as it is usually written; it shares the weights."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    @staticmethod
+    def attend(attention: nn.Module, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """(B, L, C) vectors, (B, L) bool -> (B, C')."""
+        values = attention.W(x) if isinstance(attention, VideoAttention) else x
+        e = attention.u(torch.tanh(values if isinstance(attention, VideoAttention) else attention.W(x)))[..., 0]
+        alpha = (attention.lam * e).masked_fill(~mask, -torch.inf).softmax(1)
+        return (alpha[..., None] * values).sum(1)
+
+    def forward(self, spectrogram, length, faces, frames):
+        """A padded batch -> logits."""
+        audio, video = self.model.audio, self.model.video
+        maps, row = audio.encoder(audio.standardise(spectrogram).mT, length)
+        pieces = maps.split(torch.bincount(row, minlength=len(length)).tolist())
+        padded = pad_sequence(pieces, batch_first=True)
+        counts = torch.tensor([len(piece) for piece in pieces])
+        a = self.attend(audio.attention, padded, torch.arange(padded.shape[1]) < counts[:, None])
+        mask = torch.arange(faces.shape[1]) < frames[:, None]
+        v = self.attend(video.attention, video.standardise(faces.flatten(0, 1)).unflatten(0, faces.shape[:2]), mask)
+        return self.model.classifier(self.model.fbp(a, v))
+
+
+def pad(clips):
+    return (
+        pad_sequence([clip.spectrogram for clip in clips], batch_first=True),
+        torch.tensor([len(clip.spectrogram) for clip in clips]),
+        pad_sequence([clip.faces for clip in clips], batch_first=True),
+        torch.tensor([len(clip.faces) for clip in clips]),
+        torch.tensor([clip.label for clip in clips]),
+    )
+
+
+class FromStore(torch.utils.data.Dataset):
+    """A Dataset as one writes it first: every clip read from the store when it is asked for."""
+
+    def __init__(self, path: Path, dataset: ClipDataset):
+        self.path, self.dataset, self.store = path, dataset, None
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def __getitem__(self, i):
+        if self.store is None:
+            self.store = FeatureStore(self.path)
+        clip = self.dataset[i]
+        return self.dataset._read(self.store, clip.id, self.dataset.labels[clip.label])
+
+
+def one_model(path: Path, rounds: int) -> dict:
+    """Seconds of an epoch of FBP end to end, audio encoder included."""
+    settings = FusionSettings()
+    with FeatureStore(path) as store:
+        dataset = ClipDataset(store, features=list(store.networks))
+    everybody = range(len(dataset))
+    new = lambda: new_model("fbp", dataset, everybody, settings, 0).train()  # noqa: E731
+
+    def step(model, optimiser, logits, label):
+        loss = F.cross_entropy(logits, label)
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+
+    def ragged():
+        for rows in batches(dataset, everybody, size=settings.batch, seed=0):
+            batch = collate([dataset[i] for i in rows])
+            yield lambda model, batch=batch: (model(batch), batch.label)
+
+    def loader(source, **options):
+        def run():
+            for *inputs, label in DataLoader(source, settings.batch, shuffle=True, collate_fn=pad, **options):
+                yield lambda model, inputs=inputs, label=label: (Padded(model)(*inputs), label)
+
+        return run
+
+    def per_clip():
+        for rows in batches(dataset, everybody, size=settings.batch, seed=0):
+            yield lambda model, rows=rows: (
+                torch.cat([model(collate([dataset[i]])) for i in rows]),
+                torch.tensor([dataset[i].label for i in rows]),
+            )
+
+    ways = {
+        "ragged": ragged,
+        "padded_dataloader": loader(dataset),
+        "padded_dataloader_workers": loader(FromStore(path, dataset), num_workers=1),
+        "loop_over_clips": per_clip,
+    }
+    seconds = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            model = new()
+            optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate)
+            start = time.perf_counter()
+            for forward in way():
+                step(model, optimiser, *forward(model))
+            seconds[name].append(time.perf_counter() - start)
+    assert int(output_length(torch.tensor(300))) == 8  # the encoder is the paper's
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def many_heads(path: Path, rounds: int) -> dict:
+    """Seconds of 50 FBP heads (10 folds x 5 seeds), and how far their predictions are apart."""
+    settings = StudySettings()
+    corpus = read_corpus(path, settings)
+    made = [part(corpus, fold, inner_folds=3) for fold in folds(corpus.speakers, protocol="loso")]
+    tasks = []
+    for fold in made:
+        tokens = tables(corpus, fold, settings, by="training")
+        tasks += [Task(tokens.sound[0.5], tokens.faces["all"], fold.train, seed) for seed in range(5)]
+    tasks = tasks[:HEADS]
+    tests = [fold.test for fold in made for _ in range(5)][:HEADS]
+    m, n = tasks[0].sound.vectors.shape[1], tasks[0].faces.vectors.shape[1]
+
+    def train(some, head):
+        def new_head():
+            return Head(m, n, len(corpus.labels), design=Design("both", "fbp"), settings=head)
+
+        return train_together(new_head, some, corpus.label, settings=head, device=torch.device("cpu"))
+
+    seconds = {"together": [], "one_by_one": []}
+    for _ in range(rounds):
+        for name, groups in (("together", [tasks]), ("one_by_one", [[task] for task in tasks])):
+            start = time.perf_counter()
+            for group in groups:
+                train(group, settings.head)
+            seconds[name].append(time.perf_counter() - start)
+    # Dropout draws for all heads at once: without it both ways are the same computation.
+    exact = settings.head.model_copy(update={"dropout": 0.0})
+    apart = [
+        (judge(a, task, test)[0] - judge(train([task], exact)[0], task, test)[0]).abs().max().item()
+        for a, task, test in zip(train(tasks, exact), tasks, tests, strict=True)
+    ]
+    return {
+        **{name: statistics.median(values) for name, values in seconds.items()},
+        "heads": len(tasks),
+        "largest_difference_of_a_probability": max(apart),
+        "median_difference_of_a_head": float(np.median(apart)),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("store", type=Path)
+    parser.add_argument("--rounds", type=int, default=3)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    heads = many_heads(args.store, args.rounds)
+    print(heads, flush=True)
+    epoch = one_model(args.store, args.rounds)
+    figures = {
+        "seconds_of_an_epoch": epoch,
+        "seconds_of_heads": heads,
+        "ratios": {
+            "trainer_vs_dataloader": epoch["padded_dataloader"] / epoch["ragged"],
+            "trainer_vs_dataloader_from_store": epoch["padded_dataloader_workers"] / epoch["ragged"],
+            "trainer_vs_loop": epoch["loop_over_clips"] / epoch["ragged"],
+            "heads_batched_50": heads["one_by_one"] / heads["together"],
+        },
+    }
+    print(figures)
+    publish(Path("docs/results/trainer.json"), figures)
+
+
+if __name__ == "__main__":
+    main()

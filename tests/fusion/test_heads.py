@@ -1,0 +1,159 @@
+"""Heads against loops over clips, and heads trained together against heads trained one by one."""
+
+import numpy as np
+import pytest
+import torch
+
+from deepfusion.config import HeadSettings
+from deepfusion.fusion.heads import EPSILON, JOINS, Design, Head, maximum, statistics
+from deepfusion.fusion.together import Task, draw, judge, shorten, train_together
+from deepfusion.fusion.tokens import joined
+
+SETTINGS = HeadSettings(reduced=4, k=2, o=3, dropout=0, batch=4, steps=6, tokens=3, learning_rate=0.01)
+DESIGNS = {
+    "audio": Design("sound"),
+    "video": Design("faces"),
+    "video_max": Design("faces", pooling="max"),
+    **{join: Design("both", join) for join in JOINS},
+    "fbp_mean": Design("both", "fbp", "mean"),
+}
+M, N, CLASSES = 5, 6, 3
+
+
+def new_head(design, settings=SETTINGS):
+    return Head(M, N, CLASSES, design=design, settings=settings)
+
+
+@pytest.fixture
+def tasks():
+    rng = np.random.default_rng(0)
+
+    def tokens(size):
+        return joined([rng.normal(size=(rng.integers(1, 9), size)).astype(np.float32) for _ in range(12)])
+
+    first, second = ((tokens(M), tokens(N)) for _ in range(2))
+    return [
+        Task(*first, train=range(8), seed=0),
+        Task(*first, train=range(8), seed=1),
+        Task(*second, train=range(3, 12), seed=0),  # another fold: other tokens, more training clips
+    ]
+
+
+LABEL = torch.tensor([0, 1, 2] * 4)
+
+
+def test_statistics_are_the_weighted_mean_and_deviation():
+    x, clip = torch.randn(7, 4), torch.tensor([0, 0, 0, 1, 2, 2, 2])
+    alpha = torch.cat([torch.rand(3).softmax(0), torch.ones(1), torch.rand(3).softmax(0)])
+    found = statistics(alpha, x, clip, 3)
+    for i in range(3):
+        weight, rows = alpha[clip == i].double(), x[clip == i].double()
+        mean = (weight[:, None] * rows).sum(0)
+        deviation = ((weight[:, None] * (rows - mean) ** 2).sum(0) + EPSILON).sqrt()
+        torch.testing.assert_close(found[i].double(), torch.cat([mean, deviation]), atol=1e-5, rtol=1e-4)
+
+
+def test_maximum_is_taken_within_each_clip():
+    x, clip = torch.randn(6, 4), torch.tensor([0, 0, 1, 1, 1, 2])
+    want = torch.stack([x[clip == i].amax(0) for i in range(3)])
+    assert torch.equal(maximum(x, clip, 3), want)
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_a_clip_is_judged_alone_as_in_company(name, tasks):
+    torch.manual_seed(0)
+    head = new_head(DESIGNS[name]).eval()
+    together, weights = judge(head, tasks[0], range(12))
+    for i in range(12):
+        alone, own = judge(head, tasks[0], [i])
+        torch.testing.assert_close(together[i], alone[0], atol=1e-6, rtol=1e-5)
+        for alpha in own.values():
+            assert alpha.sum().item() == pytest.approx(1, abs=1e-5)
+    torch.testing.assert_close(together.sum(1), torch.ones(12, dtype=torch.float64))
+    assert set(weights) == {"audio": {"sound"}, "video": {"faces"}, "video_max": {"faces"}}.get(
+        name, {"sound", "faces"}
+    )
+
+
+@pytest.mark.parametrize("name", DESIGNS)
+def test_heads_trained_together_equal_heads_trained_one_by_one(name, tasks):
+    def train(some):
+        return train_together(
+            lambda: new_head(DESIGNS[name]), some, LABEL, settings=SETTINGS, device=torch.device("cpu")
+        )
+
+    for head, task in zip(train(tasks), tasks, strict=True):
+        (alone,) = train([task])
+        torch.testing.assert_close(judge(head, task, range(12))[0], judge(alone, task, range(12))[0], atol=1e-4, rtol=0)
+        torch.manual_seed(task.seed)
+        untrained = judge(new_head(DESIGNS[name]).eval(), task, range(12))[0]
+        assert (judge(head, task, range(12))[0] - untrained).abs().max() > 1e-3
+
+
+def test_training_equals_a_plain_loop(tasks):
+    """A loop with torch's own parts: AdamW, gradient clipping, cosine."""
+    task, design = tasks[2], DESIGNS["fbp"]
+    (found,) = train_together(lambda: new_head(design), [task], LABEL, settings=SETTINGS, device=torch.device("cpu"))
+    torch.manual_seed(task.seed)
+    head, draws = new_head(design), draw(task, SETTINGS)
+    optimiser = torch.optim.AdamW(head.parameters(), lr=0.01, weight_decay=SETTINGS.weight_decay)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, SETTINGS.steps)
+    own = torch.tensor([0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3])
+    for clips, sound, faces in zip(draws.clips, draws.sound, draws.faces, strict=True):
+        logits, _ = head(task.sound.vectors[sound], own, task.faces.vectors[faces], own, 4)
+        optimiser.zero_grad()
+        torch.nn.functional.cross_entropy(logits, LABEL[clips], label_smoothing=SETTINGS.smoothing).backward()
+        torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+    head.eval()
+    torch.testing.assert_close(judge(found, task, range(12))[0], judge(head, task, range(12))[0], atol=1e-4, rtol=0)
+
+
+def test_a_step_draws_training_clips_and_their_own_tokens(tasks):
+    task = tasks[2]
+    draws = draw(task, SETTINGS)
+    first = draws.clips.flatten()[: len(task.train)]
+    assert sorted(first.tolist()) == list(task.train)  # each once before any comes again
+    for tokens, rows in ((task.sound, draws.sound), (task.faces, draws.faces)):
+        rows = rows.view(-1, SETTINGS.tokens)
+        clips = draws.clips.flatten()
+        assert (rows >= tokens.offsets[clips, None]).all()
+        assert (rows < tokens.offsets[clips + 1, None]).all()
+        assert (rows.diff(dim=1) >= 0).all()  # spread over the clip in its order
+
+
+def test_no_other_clip_than_the_training_clips_is_looked_at(tasks):
+    task = tasks[0]
+    spoilt = task.sound.vectors.clone()
+    spoilt[task.sound.offsets[8] :] = torch.nan
+    other = Task(type(task.sound)(spoilt, task.sound.offsets), task.faces, task.train, task.seed)
+    label = LABEL.clone()
+    label[8:] = 0
+
+    def train(task, label):
+        (head,) = train_together(
+            lambda: new_head(DESIGNS["fbp"]), [task], label, settings=SETTINGS, device=torch.device("cpu")
+        )
+        return head.state_dict()
+
+    for before, after in zip(train(task, LABEL).values(), train(other, label).values(), strict=True):
+        assert torch.equal(before, after)
+
+
+def test_gradients_are_shortened_head_by_head():
+    parameters = [torch.zeros(2, 3, requires_grad=True), torch.zeros(2, 4, 2, requires_grad=True), torch.zeros(2)]
+    for p in parameters[:2]:
+        p.grad = torch.ones_like(p)
+        p.grad[0] *= 0.01
+    shorten(parameters)
+    length = sum(p.grad.flatten(1).square().sum(1) for p in parameters[:2]).sqrt()
+    torch.testing.assert_close(length, torch.tensor([0.01 * 11**0.5, 1.0]), atol=1e-5, rtol=0)
+
+
+def test_lambda_can_be_learned(tasks):
+    settings = SETTINGS.model_copy(update={"lam": "learned"})
+    (head,) = train_together(
+        lambda: new_head(DESIGNS["fbp"], settings), tasks[:1], LABEL, settings=settings, device=torch.device("cpu")
+    )
+    assert head.sound.attention.lam.item() != pytest.approx(0.3, abs=1e-6)
