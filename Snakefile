@@ -2,6 +2,7 @@
 #   snakemake extract_features   clips -> results/<corpus>/features.h5
 #   snakemake train_fbp          the paper's network, tested on speakers it never saw, and one model of everybody
 #   snakemake fusion_study       every way of fusion on the same features and folds, and what of it is beyond chance
+#   snakemake report             the study as a page: results/<corpus>/report.html
 #   snakemake compare            the study, and the models of protocol.models trained end to end
 #   snakemake finetune           the face networks, anew from FER2013 (their weights come with the project)
 #   snakemake fetch_weights      the published networks of the preset `paper`

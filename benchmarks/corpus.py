@@ -1,6 +1,6 @@
 """Publish the figures of a corpus that the workflow has finished: results/<corpus> -> docs/results/<corpus>.json.
 
-python benchmarks/corpus.py results/javsed --made-by 'snakemake compare --configfile benchmarks/javsed.yaml'
+python benchmarks/corpus.py results/javsed --made-by 'snakemake fusion_study --configfile benchmarks/javsed.yaml'
 """
 
 import argparse
@@ -16,10 +16,11 @@ from deepfusion import FeatureStore
 def stages(folder: Path) -> dict:
     """Time and memory of every stage, from what Snakemake measured of each job."""
     found = {}
-    for stage in ("faces", "networks", "spectrogram", "train"):
-        jobs = pd.concat(
-            [pd.read_csv(file, sep="\t") for file in sorted((folder / "benchmarks" / stage).glob("*.tsv"))]
-        )
+    for stage in ("faces", "networks", "spectrogram", "train", "study"):
+        files = sorted((folder / "benchmarks" / stage).glob("*.tsv"))
+        if not files:
+            continue
+        jobs = pd.concat([pd.read_csv(file, sep="\t") for file in files])
         found[stage] = {
             "jobs": len(jobs),
             "job_seconds_sum": round(float(jobs["s"].sum()), 1),
@@ -55,15 +56,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="results/<corpus>")
     parser.add_argument("--made-by", action="append", default=[], help="command that made the folder; may be repeated")
+    parser.add_argument("--end-to-end", action="store_true", help="also the models that `snakemake compare` trained")
     args = parser.parse_args()
-    results = json.loads((args.folder / "fusion/results.json").read_text())
+    study = json.loads((args.folder / "fusion/study.json").read_text())
     figures = {
         "corpus": args.folder.name,
         "extraction": extraction(args.folder),
         "stages": stages(args.folder),
-        "labels": results["labels"],
-        "models": results["models"],
+        "labels": study["labels"],
+        **study["training"],
     }
+    if "speaker" in study:
+        figures["normalised_by_speaker"] = study["speaker"]
+    if args.end_to_end:
+        figures["end_to_end"] = json.loads((args.folder / "fusion/results.json").read_text())["models"]
     publish(Path("docs/results") / f"{args.folder.name}.json", figures, made_by=args.made_by)
 
 

@@ -27,8 +27,43 @@ def source(figures: dict, file: str) -> str:
 
 
 def models(figures: dict) -> str:
-    """Accuracy of every model."""
-    return markdown(figures["models"])
+    """Accuracy of every model, and the claims in words."""
+    return _study(figures)
+
+
+def models_by_speaker(figures: dict) -> str:
+    """The same, features normalised by each speaker's own clips."""
+    return _study(figures["normalised_by_speaker"])
+
+
+def end_to_end(figures: dict) -> str:
+    """Accuracy of the models that were trained end to end."""
+    return markdown(figures["end_to_end"])
+
+
+def _study(study: dict) -> str:
+    return "\n".join([markdown(study["models"]), "", *(f"- {words}" for words in study["words"])])
+
+
+def trainer(figures: dict) -> str:
+    """Training speed, side by side."""
+    epoch, heads, ratios = figures["seconds_of_an_epoch"], figures["seconds_of_heads"], figures["ratios"]
+    rows = [
+        ("an epoch of FBP end to end: ours, ragged", epoch["ragged"], None),
+        ("the same: padded, DataLoader over clips in memory", epoch["padded_dataloader"], "trainer_vs_dataloader"),
+        (
+            "the same: padded, DataLoader with a worker that reads the store",
+            epoch["padded_dataloader_workers"],
+            "trainer_vs_dataloader_from_store",
+        ),
+        ("the same: a loop over clips", epoch["loop_over_clips"], "trainer_vs_loop"),
+        (f"{heads['heads']} FBP heads together", heads["together"], None),
+        ("the same heads one by one", heads["one_by_one"], "heads_batched_50"),
+    ]
+    lines = ["| training | seconds | times ours |", "|---|---|---|"]
+    lines += [f"| {what} | {s:.2f} | {f'{ratios[ratio]:.1f}' if ratio else ''} |" for what, s, ratio in rows]
+    apart = heads["largest_difference_of_a_probability"]
+    return "\n".join([*lines, "", f"one thread; largest difference of a probability between both ways: {apart:.0e}"])
 
 
 def extraction(figures: dict) -> str:
@@ -163,8 +198,11 @@ def confusion(figures: dict) -> str:
 # Name in the mark -> file and table.
 TABLES = {
     "javsed": ("javsed.json", models),
+    "javsed-by-speaker": ("javsed.json", models_by_speaker),
+    "trainer": ("trainer.json", trainer),
     "javsed-extraction": ("javsed.json", extraction),
     "demo": ("demo.json", models),
+    "demo-end-to-end": ("demo.json", end_to_end),
     "float16": ("float16.json", float16),
     "audio-encoder": ("audio_encoder.json", audio_encoder),
     "media-memory": ("media_memory.json", media_memory),

@@ -290,6 +290,19 @@ def study_results(
     print(write_study(studies, out))
 
 
+@app.command()
+def report(
+    study: Annotated[Path, typer.Argument(help="study.json, as `deepfusion study-results` writes it.", exists=True)],
+    store: Annotated[Path, typer.Option(help="The feature store that was studied.")],
+    out: Out,
+) -> None:
+    """Write a fusion study as one HTML page: tables, claims in words, every curve."""
+    from deepfusion.report.page import write_page
+
+    write_page(study, store, out)
+    log.info("%s", out)
+
+
 @app.command("prepare-fer2013")
 def prepare_fer2013(
     data: Annotated[Path, typer.Option(help="fer2013.csv, icml_face_data.csv, a folder of classes, or an npz file.")],

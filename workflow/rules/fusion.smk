@@ -139,3 +139,21 @@ rule study_results:
         folders=lambda wildcards, input: [str(Path(file).parent) for file in input],
     shell:
         "deepfusion --log {log} study-results --out {output} {params.folders}"
+
+
+rule report:
+    input:
+        study=rules.study_results.output,
+        store=rules.store.output,
+    output:
+        f"{OUT}/report.html",
+    log:
+        f"{OUT}/logs/report.log",
+    benchmark:
+        f"{OUT}/benchmarks/report.tsv"
+    conda:
+        "../../envs/deepfusion.yaml"
+    resources:
+        mem_mb=1000,
+    shell:
+        "deepfusion --log {log} report {input.study} --store {input.store} --out {output}"
