@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 .PHONY: demo test lint install clean
 
 demo: install
-	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake extract_features train_fbp compare
+	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake extract_features train_fbp compare report
 	@echo
 	@$(BIN)/deepfusion info results/demo/features.h5
 	@echo
 	@$(BIN)/deepfusion table results/demo/fusion/results.json
 	@echo
+	@echo "fusion study: results/demo/report.html"
 	@echo "store: results/demo/features.h5"
 	@echo "model: results/demo/fusion/fbp/seed0/everyone/model.safetensors"
 

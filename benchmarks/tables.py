@@ -42,7 +42,7 @@ def end_to_end(figures: dict) -> str:
 
 
 def _study(study: dict) -> str:
-    return "\n".join([markdown(study["models"]), "", *(f"- {words}" for words in study["words"])])
+    return "\n".join([markdown(study["models"]), "", *(f"- {words}" for words in study.get("words", ()))])
 
 
 def trainer(figures: dict) -> str:

@@ -15,7 +15,7 @@ from deepfusion.fusion import study
 from deepfusion.fusion.evaluate import class_names, read_predictions
 from deepfusion.report.study import CLAIMS, write_study
 from deepfusion.store import FeatureStore
-from tests.fusion.small_store import make_clips, write_store
+from tests.fusion.small_store import make_clips, without, write_store
 
 SETTINGS = StudySettings(
     axes=3,
@@ -133,6 +133,22 @@ def test_the_claims_are_tested_and_said_in_words(finished, tmp_path):
     said = fbp[["p(even)", "p(odd)"]].to_numpy().argmax(1)
     right = pd.Series(np.array(["even", "odd"])[said] == fbp["label"].to_numpy(), index=fbp["speaker"])
     assert result["training"]["models"]["fbp"]["accuracy_mean"] == pytest.approx(right.groupby(level=0).mean().mean())
+
+
+def test_clips_without_anything_are_judged_but_not_learned_from(tmp_path):
+    clips = make_clips()
+    clips[0], clips[7], clips[13] = (
+        without(clips[0], "sound, face"),
+        without(clips[7], "sound"),
+        without(clips[13], "face"),
+    )
+    store = write_store(tmp_path, clips)
+    corpus = study.read_corpus(store, SETTINGS)
+    made = study.part(corpus, Fold("fold01", ("s3",)), inner_folds=2)
+    assert made.train == list(range(1, 18))
+    predictions = read_predictions(run(store, tmp_path / "study", seeds=(0,)) / "predictions.csv")
+    assert predictions[[f"p({label})" for label in class_names(predictions)]].notna().all(axis=None)
+    assert (predictions.groupby("model")["clip"].nunique() == len(clips)).all()
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,9 @@ def part(corpus: Corpus, fold: Fold, *, inner_folds: int) -> Part:
     if unknown := sorted({*fold.test, *fold.choose} - set(clips[fold.by])):
         raise UserError(f"the store has no {fold.by} {', '.join(unknown)}")
     tested, choosing = (np.flatnonzero(clips[fold.by].isin(who)).tolist() for who in (fold.test, fold.choose))
-    train = sorted({*range(len(clips))} - {*tested, *choosing})
+    # A clip without sound and without any face teaches nothing; it is judged all the same where it is tested.
+    empty = np.flatnonzero(clips["audio_status"].ne("ok") & clips["faces"].eq(0)).tolist()
+    train = sorted({*range(len(clips))} - {*tested, *choosing, *empty})
     speakers = np.array(corpus.speakers)[train]
     if not train or (not choosing and len(set(speakers)) < 2):
         raise UserError(f"fold {fold.name}: a study needs two training speakers or more, one of them to choose on")
