@@ -13,13 +13,11 @@ from provenance import publish
 from deepfusion import FeatureStore
 
 
-def stages(folder: Path) -> dict:
-    """Time and memory of every stage, from what Snakemake measured of each job."""
+def stages(folder: Path, names: list[str]) -> dict:
+    """Time and memory of these stages, from what Snakemake measured of each job."""
     found = {}
-    for stage in ("faces", "networks", "spectrogram", "train", "study"):
+    for stage in names:
         files = sorted((folder / "benchmarks" / stage).glob("*.tsv"))
-        if not files:
-            continue
         jobs = pd.concat([pd.read_csv(file, sep="\t") for file in files])
         found[stage] = {
             "jobs": len(jobs),
@@ -58,11 +56,13 @@ def main() -> None:
     parser.add_argument("--made-by", action="append", default=[], help="command that made the folder; may be repeated")
     parser.add_argument("--end-to-end", action="store_true", help="also the models that `snakemake compare` trained")
     args = parser.parse_args()
+    # Jobs of a training that is not published may be of other code.
+    made = ["faces", "networks", "spectrogram", "study", *(["train"] if args.end_to_end else [])]
     study = json.loads((args.folder / "fusion/study.json").read_text())
     figures = {
         "corpus": args.folder.name,
         "extraction": extraction(args.folder),
-        "stages": stages(args.folder),
+        "stages": stages(args.folder, made),
         "labels": study["labels"],
         **study["training"],
     }

@@ -1,4 +1,4 @@
-"""What phonetics measures in a spectrogram, spectral shape, its change, pitch, harmonicity, level.
+"""What phonetics measures in a spectrogram: spectral shape, its change, pitch, harmonicity, level.
 
 A convolutional encoder learns these from thousands of clips; a corpus of a few hundred has to be given them.
 """
