@@ -101,6 +101,7 @@ def test_the_schema_knows_every_group_and_reason(tmp_path):
         "finetune",
         "fusion",
         "protocol",
+        "study",
         "device",
     }
     assert "lambda" in schema["$defs"]["FusionSettings"]["properties"]

@@ -15,7 +15,7 @@ from deepfusion.fusion import study
 from deepfusion.fusion.evaluate import class_names, read_predictions
 from deepfusion.report.study import CLAIMS, write_study
 from deepfusion.store import FeatureStore
-from tests.fusion.small_store import make_clips, without, write_store
+from small_store import make_clips, without, write_store
 
 SETTINGS = StudySettings(
     axes=3,
