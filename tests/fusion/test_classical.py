@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from librosa.filters import mel
 from scipy.special import softmax
 from sklearn.metrics import log_loss
 from sklearn.pipeline import make_pipeline
@@ -12,17 +11,15 @@ from sklearn.svm import LinearSVC
 from deepfusion.errors import UserError
 from deepfusion.fusion import classical
 from deepfusion.fusion.classical import (
-    BANDS,
     GRID,
     MODELS,
-    audio_features,
     calibrate,
+    column_weights,
     decision_values,
     face_features,
     inner_folds,
     late_mean,
     late_product,
-    mel_bank,
     per_speaker,
     predict_fold,
     statistics,
@@ -41,6 +38,11 @@ def corpus(seed=0, *, speakers=6, clips=12, columns=8, signal=2.0):
     x = rng.normal(size=(len(y), columns)) + np.repeat(rng.normal(size=(speakers, columns)), clips, axis=0)
     x[np.arange(len(y)), y] += signal
     return x, y, who
+
+
+def even(x):
+    """One feature: all columns weigh alike."""
+    return np.full(x.shape[1], x.shape[1] ** -0.5)
 
 
 def both(**changes):
@@ -63,35 +65,18 @@ def test_statistics_are_those_of_every_column():
     assert statistics(rows) == pytest.approx(expected, rel=1e-6)
 
 
-def test_a_clip_without_a_face_or_sound_is_a_row_of_nan():
+def test_a_clip_without_a_face_is_a_row_of_nan():
     faces = face_features([np.ones((2, 3)), np.ones((0, 3))])
-    sound = audio_features([np.zeros((2, 200)), np.zeros((0, 200))], spacing=20)
-    for x, columns in ((faces, 12), (sound, 8 * BANDS)):
-        assert x.shape == (2, columns)
-        assert np.isfinite(x[0]).all() and np.isnan(x[1]).all()
+    assert faces.shape == (2, 12)
+    assert np.isfinite(faces[0]).all() and np.isnan(faces[1]).all()
 
 
-def test_the_mel_bank_is_librosas():
-    theirs = mel(sr=16000, n_fft=800, n_mels=40, fmin=0, fmax=4000, htk=True, norm=None)[:, :200]
-    assert mel_bank(200, spacing=20) == pytest.approx(theirs, abs=1e-6)
-
-
-def test_a_band_without_a_bin_is_refused():
-    with pytest.raises(UserError, match="40 mel bands are too narrow for bins of 160 Hz"):
-        mel_bank(25, spacing=160)
-
-
-def test_sound_is_pooled_as_power_and_its_differences_are_over_time():
-    spectrogram = np.random.default_rng(0).uniform(-90, 0, size=(5, 200)).astype(np.float32)
-    bank = mel_bank(200, spacing=20)
-    levels = np.array(
-        [[10 * np.log10(sum(w * 10 ** (db / 10) for w, db in zip(band, row, strict=True))) for band in bank]
-         for row in spectrogram.astype(float)]
-    )  # fmt: skip
-    differences = np.array([np.zeros(BANDS), *(levels[t] - levels[t - 1] for t in range(1, 5))])
-    expected = np.concatenate([statistics(levels), statistics(differences)])
-    assert audio_features([spectrogram], spacing=20)[0] == pytest.approx(expected)
-    assert np.isfinite(audio_features([spectrogram[:1]], spacing=20)).all()
+def test_sound_weighs_as_much_as_all_faces():
+    weight = column_weights({"audio": 3, "EF-A": 40, "EF-B": 7})
+    sound, a, b = np.split(weight**2, [3, 43])
+    assert [sound.sum(), a.sum(), b.sum()] == pytest.approx([1 / 2, 1 / 4, 1 / 4])
+    assert column_weights({"audio": 16}) == pytest.approx(np.full(16, 1 / 4))
+    assert column_weights({"EF-A": 3, "EF-B": 1}) ** 2 == pytest.approx([1 / 6] * 3 + [1 / 2])
 
 
 def test_per_speaker_each_has_mean_0_and_deviation_1():
@@ -129,14 +114,14 @@ def test_turning_the_columns_leaves_the_svm_as_it_is(columns, classes):
         LinearSVC(C=0.1 / columns, intercept_scaling=columns**0.5, dual=False, tol=1e-10, max_iter=10_000),
     ).fit(x[TRAIN], y[TRAIN])
     theirs = plain.decision_function(x[TEST])
-    (ours,) = decision_values(x[TRAIN], y[TRAIN], x[TEST], classes=classes, grid=[0.1])
+    (ours,) = decision_values(x[TRAIN], y[TRAIN], x[TEST], weight=even(x), classes=classes, grid=[0.1])
     assert (ours[:, 1] if classes == 2 else ours) == pytest.approx(theirs, abs=2e-3)
 
 
 def test_a_class_that_was_not_learned_gets_minus_1():
     x, y, _ = corpus()
     seen = TRAIN[y[TRAIN] != 1]
-    (values,) = decision_values(x[seen], y[seen], x[TEST], classes=CLASSES, grid=[1.0])
+    (values,) = decision_values(x[seen], y[seen], x[TEST], weight=even(x), classes=CLASSES, grid=[1.0])
     assert (values[:, 1] == -1).all()
     assert values[:, 0] == pytest.approx(-values[:, 2])
 
@@ -196,8 +181,8 @@ def test_calibration_tempers_noise_and_trusts_a_clear_signal(signal):
     """Many columns: decision values of clips that were learned from look certain whatever they are worth."""
     x, y, who = corpus(speakers=12, clips=24, columns=300, signal=signal)
     train, test = np.flatnonzero(who < "s6"), np.flatnonzero(who >= "s6")
-    said = svm_probabilities(x[train], y[train], who[train], x[test], classes=CLASSES)
-    raw = decision_values(x[train], y[train], x[test], classes=CLASSES, grid=GRID)
+    said = svm_probabilities(x[train], y[train], who[train], x[test], weight=even(x), classes=CLASSES)
+    raw = decision_values(x[train], y[train], x[test], weight=even(x), classes=CLASSES, grid=GRID)
     plain = [log_loss(y[test], softmax(values, axis=1)) for values in raw]
     assert log_loss(y[test], said) < (np.log(CLASSES) + 0.02 if signal == 0 else min(plain))
     assert log_loss(y[test], said) < np.mean(plain)
@@ -258,7 +243,7 @@ def test_joined_columns_that_are_missing_are_filled_with_the_mean_of_the_clips_l
     x, y, _ = corpus()
     x[[0, TEST[0]], 4:] = np.nan
     mean, deviation = np.nanmean(x[TRAIN], axis=0), np.nanstd(x[TRAIN], axis=0)
-    (ours,) = decision_values(x[TRAIN], y[TRAIN], x[TEST], classes=CLASSES, grid=[1.0])
+    (ours,) = decision_values(x[TRAIN], y[TRAIN], x[TEST], weight=even(x), classes=CLASSES, grid=[1.0])
     filled = (np.where(np.isnan(x), mean, x) - mean) / deviation / np.sqrt(x.shape[1])
     plain = LinearSVC(C=1.0, dual=False, tol=1e-10, max_iter=10_000).fit(filled[TRAIN], y[TRAIN])
     assert ours == pytest.approx(plain.decision_function(filled[TEST]), abs=2e-3)
@@ -272,8 +257,10 @@ def test_fusions_are_their_formulas():
     assert fold("svm_late_mean", features, y, who) == pytest.approx((a + v) / 2)
     product = a * v / shares
     assert fold("svm_late_product", features, y, who) == pytest.approx(product / product.sum(1, keepdims=True))
-    joined = {"audio": np.concatenate(list(features.values()), axis=1)}
-    assert fold("svm_concat", features, y, who) == pytest.approx(fold("svm_audio", joined, y, who))
+    joined, n = np.concatenate(list(features.values()), axis=1), features["audio"].shape[1]
+    weight = np.sqrt(np.array([1 / 2] * n + [1 / 4] * 2 * n) / n)
+    expected = svm_probabilities(joined[TRAIN], y[TRAIN], who[TRAIN], joined[TEST], weight=weight, classes=CLASSES)
+    assert fold("svm_concat", features, y, who) == pytest.approx(expected)
     assert fold("svm_video", {"EF-A": features["EF-A"]}, y, who) == pytest.approx(
         fold("svm_audio", {"audio": features["EF-A"]}, y, who)
     )

@@ -6,7 +6,7 @@ import torch
 
 from deepfusion.config import HeadSettings
 from deepfusion.fusion.heads import EPSILON, JOINS, Design, Head, maximum, statistics
-from deepfusion.fusion.together import Task, draw, judge, shorten, train_together
+from deepfusion.fusion.together import Task, draw, judge, shorten, speaker_means, train_together
 from deepfusion.fusion.tokens import joined
 
 SETTINGS = HeadSettings(reduced=4, k=2, o=3, dropout=0, batch=4, steps=6, tokens=3, learning_rate=0.01)
@@ -18,6 +18,7 @@ DESIGNS = {
     "fbp_mean": Design("both", "fbp", "mean"),
 }
 M, N, CLASSES = 5, 6, 3
+SPEAKERS = ["a"] * 3 + ["b"] * 3 + ["c"] * 2 + ["d"] * 4
 
 
 def new_head(design, settings=SETTINGS):
@@ -33,9 +34,9 @@ def tasks():
 
     first, second = ((tokens(M), tokens(N)) for _ in range(2))
     return [
-        Task(*first, train=range(8), seed=0),
-        Task(*first, train=range(8), seed=1),
-        Task(*second, train=range(3, 12), seed=0),  # another fold: other tokens, more training clips
+        Task(*first, train=range(8), speakers=SPEAKERS, seed=0),
+        Task(*first, train=range(8), speakers=SPEAKERS, seed=1),
+        Task(*second, train=range(3, 12), speakers=SPEAKERS, seed=0),  # another fold: other tokens, more training clips
     ]
 
 
@@ -99,8 +100,19 @@ def test_training_equals_a_plain_loop(tasks):
     optimiser = torch.optim.AdamW(head.parameters(), lr=0.01, weight_decay=SETTINGS.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, SETTINGS.steps)
     own = torch.tensor([0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3])
-    for clips, sound, faces in zip(draws.clips, draws.sound, draws.faces, strict=True):
-        logits, _ = head(task.sound.vectors[sound], own, task.faces.vectors[faces], own, 4)
+
+    def transposed(tokens, rows, clips, like):
+        values = tokens.vectors[rows].clone()
+        for place, (clip, other) in enumerate(zip(clips.tolist(), like.tolist(), strict=True)):
+            for i, sign in ((clip, -1), (other, 1)):
+                same = [j for j in task.train if SPEAKERS[j] == SPEAKERS[i]]
+                means = [tokens.vectors[tokens.offsets[j] : tokens.offsets[j + 1]].mean(0) for j in same]
+                values[3 * place : 3 * place + 3] += sign * sum(means) / len(means)
+        return values
+
+    for clips, like, sound, faces in zip(draws.clips, draws.like, draws.sound, draws.faces, strict=True):
+        seen = [transposed(*pair, clips, like) for pair in ((task.sound, sound), (task.faces, faces))]
+        logits, _ = head(seen[0], own, seen[1], own, 4)
         optimiser.zero_grad()
         torch.nn.functional.cross_entropy(logits, LABEL[clips], label_smoothing=SETTINGS.smoothing).backward()
         torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
@@ -127,7 +139,7 @@ def test_no_other_clip_than_the_training_clips_is_looked_at(tasks):
     task = tasks[0]
     spoilt = task.sound.vectors.clone()
     spoilt[task.sound.offsets[8] :] = torch.nan
-    other = Task(type(task.sound)(spoilt, task.sound.offsets), task.faces, task.train, task.seed)
+    other = Task(type(task.sound)(spoilt, task.sound.offsets), task.faces, task.train, task.speakers, task.seed)
     label = LABEL.clone()
     label[8:] = 0
 
@@ -157,3 +169,43 @@ def test_lambda_can_be_learned(tasks):
         lambda: new_head(DESIGNS["fbp"], settings), tasks[:1], LABEL, settings=settings, device=torch.device("cpu")
     )
     assert head.sound.attention.lam.item() != pytest.approx(0.3, abs=1e-6)
+
+
+def test_the_mean_of_a_speaker_is_that_of_the_training_clips(tasks):
+    tokens, train = tasks[0].sound, [0, 1, 3, 6]
+    means = speaker_means(tokens, train, SPEAKERS)
+    clips = [tokens.vectors[first:last].mean(0) for first, last in zip(tokens.offsets, tokens.offsets[1:])]  # noqa: B905
+    for i, like in ((0, [0, 1]), (1, [0, 1]), (3, [3]), (6, [6])):
+        torch.testing.assert_close(means[i], torch.stack([clips[j] for j in like]).mean(0))
+    assert not means[[2, 4, 5, 7, 8, 9, 10, 11]].any()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_a_share_of_clips_is_transposed_to_training_speakers(share, tasks):
+    drawn = draw(tasks[2], SETTINGS.model_copy(update={"transposed": share, "steps": 200}))
+    assert {SPEAKERS[i] for i in drawn.like.flatten().tolist()} == {"b", "c", "d"}
+    moved = (drawn.like != drawn.clips).float().mean().item()
+    assert moved == pytest.approx(share * 8 / 9, abs=0.08)
+
+
+def test_whose_clips_they_are_is_nothing_that_a_transposed_head_can_learn(tasks):
+    """Labels that the speaker's mean alone tells: seen as they are they are learned, transposed they are not."""
+    rng = np.random.default_rng(0)
+    speakers = [name for name in "abc" for _ in range(4)]
+    label = torch.tensor([0] * 4 + [1] * 4 + [2] * 4)
+    clips = [rng.normal(size=(5, N)).astype(np.float32) * 0.3 + 3 * np.eye(N)[int(i)] for i in label]
+    clips = joined([clip.astype(np.float32) for clip in clips])
+    said = {}
+    for share in (0.0, 1.0):
+        settings = SETTINGS.model_copy(update={"transposed": share, "steps": 80})
+        task = Task(clips, clips, range(12), speakers, seed=0)
+        (head,) = train_together(
+            lambda settings=settings: Head(N, N, 3, design=Design("faces"), settings=settings),
+            [task],
+            label,
+            settings=settings,
+            device=torch.device("cpu"),
+        )
+        said[share] = judge(head, task, range(12))[0][range(12), label].mean().item()
+    assert said[0.0] > 0.8
+    assert said[1.0] < 0.55

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from small_store import make_clips, without, write_store
 
 from deepfusion.config import HeadSettings, StudySettings
 from deepfusion.corpora.folds import Fold, folds
@@ -15,7 +16,6 @@ from deepfusion.fusion import study
 from deepfusion.fusion.evaluate import class_names, read_predictions
 from deepfusion.report.study import CLAIMS, write_study
 from deepfusion.store import FeatureStore
-from small_store import make_clips, without, write_store
 
 SETTINGS = StudySettings(
     axes=3,

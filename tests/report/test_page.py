@@ -4,9 +4,9 @@ import json
 import xml.etree.ElementTree as ET
 
 import pytest
+from small_store import make_clips, write_store
 
 from deepfusion.report.page import curve, write_page
-from small_store import make_clips, write_store
 
 POINTS = [
     {"value": 0, "loss": [1.0, 1.2], "accuracy": [0.5, 0.7]},

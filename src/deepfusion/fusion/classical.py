@@ -17,7 +17,6 @@ from deepfusion.errors import UserError
 
 AUDIO = "audio"  # the key of the features of sound; every other key is a slot of faces
 MODELS = ("svm_audio", "svm_video", "svm_concat", "svm_late_mean", "svm_late_product")
-BANDS = 40
 INNER_FOLDS = 5
 # Of rows of length about 1 (see `decision_values`): from nearly the class means' direction to nearly a hard margin.
 GRID = (0.01, 0.1, 1.0, 10.0, 100.0)
@@ -30,50 +29,6 @@ def statistics(rows: np.ndarray) -> np.ndarray:
         return np.full(4 * rows.shape[1], np.nan)
     rows = rows.astype(np.float64)
     return np.concatenate([rows.mean(0), rows.std(0), rows.min(0), rows.max(0)])
-
-
-def mel_bank(bins: int, *, spacing: float, bands: int = BANDS) -> np.ndarray:
-    """Triangles of height 1 whose corners are equally far apart in mel (2595 log10(1 + f / 700), O'Shaughnessy 1987).
-
-    Args:
-        bins: Number of linear bins; bin i is i * spacing Hz.
-        spacing: Hz.
-        bands: Number of triangles between 0 Hz and bins * spacing Hz.
-
-    Returns:
-        (bands, bins) weights of power.
-
-    Raises:
-        UserError: A triangle lies between two bins.
-    """
-    highest = 2595 * np.log10(1 + bins * spacing / 700)
-    corners = 700 * (10 ** (np.linspace(0, highest, bands + 2) / 2595) - 1)
-    low, centre, high = (corners[i : i + bands, None] for i in range(3))
-    frequency = np.arange(bins) * spacing
-    bank = np.minimum((frequency - low) / (centre - low), (high - frequency) / (high - centre)).clip(min=0)
-    if not bank.any(axis=1).all():
-        raise UserError(f"{bands} mel bands are too narrow for bins of {spacing:g} Hz: a band has no bin")
-    return bank
-
-
-def audio_features(spectrograms: Iterable[np.ndarray], *, spacing: float) -> np.ndarray:
-    """Statistics over time of the levels of mel bands and of their first differences.
-
-    Args:
-        spectrograms: (T, F) dB of every clip; T = 0 without sound.
-        spacing: Of the F linear bins, Hz: the store's rate / dft.
-
-    Returns:
-        (clips, 8 * BANDS) float64: `statistics` of the levels (dB), then of the differences from window to window (dB;
-        the first window's is 0, so that a single window has one too). NaN for a clip without sound.
-    """
-    rows = []
-    for spectrogram in spectrograms:
-        bank = mel_bank(spectrogram.shape[1], spacing=spacing)
-        levels = 10 * np.log10(10 ** (spectrogram.astype(np.float64) / 10) @ bank.T)
-        differences = np.diff(levels, axis=0, prepend=levels[:1])
-        rows.append(np.concatenate([statistics(levels), statistics(differences)]))
-    return np.stack(rows)
 
 
 def face_features(faces: Iterable[np.ndarray]) -> np.ndarray:
@@ -115,18 +70,17 @@ def inner_folds(speakers: np.ndarray, folds: int = INNER_FOLDS) -> list[tuple[np
 
 
 def decision_values(
-    x: np.ndarray, y: np.ndarray, other: np.ndarray, *, classes: int, grid: Iterable[float]
+    x: np.ndarray, y: np.ndarray, other: np.ndarray, *, weight: np.ndarray, classes: int, grid: Iterable[float]
 ) -> np.ndarray:
     """What linear SVMs, one class against the rest, learn from some clips and say of others.
 
-    Columns are standardised by the clips learned from, whose mean fills in for NaN, and rows divided by the root of the
-    number of columns: they then have a length of about 1, and one grid of C and the penalty of the intercept suit 320
-    columns and 25,600 alike.
+    Columns are standardised by the clips learned from, whose mean fills in for NaN, and weighted.
 
     Args:
         x: (clips, columns) to learn from.
         y: (clips,) their classes, two different ones at least.
         other: (others, columns) to decide on.
+        weight: (columns,), see `column_weights`.
         classes: Number of classes.
         grid: C.
 
@@ -134,7 +88,7 @@ def decision_values(
         (len(grid), others, classes); -1 for a class that is not among `y`.
     """
     scaler = _scaler(x)
-    x, other = (np.nan_to_num(scaler.transform(some), nan=0.0) / np.sqrt(x.shape[1]) for some in (x, other))
+    x, other = (np.nan_to_num(scaler.transform(some), nan=0.0) * weight for some in (x, other))
     # The weights lie in the span of the rows: turned into it, the problem is the same with no more columns than rows.
     basis = np.linalg.qr(x.T).Q
     x, other = x @ basis, other @ basis
@@ -186,8 +140,20 @@ def class_shares(y: np.ndarray, classes: int) -> np.ndarray:
     return np.bincount(y, minlength=classes) / len(y)
 
 
+def column_weights(columns: Mapping[str, int]) -> np.ndarray:
+    """Weight of each standardised column, for features of so many columns by name.
+
+    Sound weighs as much as all slots of faces together, and these alike, however many columns each has: else the few
+    columns of sound drown in the thousands of faces. Rows have a length of about 1, so that one grid of C suits all.
+    """
+    slots = max(1, len(columns) - (AUDIO in columns))
+    share = {name: 1.0 if name == AUDIO else 1 / slots for name in columns}
+    total = sum(share.values())
+    return np.concatenate([np.full(n, np.sqrt(share[name] / total / n)) for name, n in columns.items()])
+
+
 def svm_probabilities(
-    x: np.ndarray, y: np.ndarray, speakers: np.ndarray, other: np.ndarray, *, classes: int
+    x: np.ndarray, y: np.ndarray, speakers: np.ndarray, other: np.ndarray, *, weight: np.ndarray, classes: int
 ) -> np.ndarray:
     """Class probabilities of clips by a linear SVM of other speakers' clips.
 
@@ -200,6 +166,7 @@ def svm_probabilities(
         y: (clips,) their classes.
         speakers: (clips,) their speakers.
         other: (others, columns) to judge.
+        weight: (columns,), see `column_weights`.
         classes: Number of classes.
 
     Returns:
@@ -221,10 +188,12 @@ def svm_probabilities(
         return probabilities
     held_out = np.empty((len(GRID), len(x), classes))
     for learning, choosing in parts:
-        held_out[:, choosing] = decision_values(x[learning], y[learning], x[choosing], classes=classes, grid=GRID)
+        held_out[:, choosing] = decision_values(
+            x[learning], y[learning], x[choosing], weight=weight, classes=classes, grid=GRID
+        )
     best = (held_out.argmax(axis=2) == y).mean(axis=1).argmax()
     slope, intercepts = calibrate(held_out[best], y)
-    (said,) = decision_values(x, y, other[asked], classes=classes, grid=[GRID[best]])
+    (said,) = decision_values(x, y, other[asked], weight=weight, classes=classes, grid=[GRID[best]])
     probabilities[asked] = softmax(slope * said + intercepts, axis=1)
     return probabilities
 
@@ -280,7 +249,8 @@ def predict_fold(
 
     def said(keys: list[str]) -> np.ndarray:
         x = np.concatenate([features[key] for key in keys], axis=1)
-        return svm_probabilities(x[train], labels[train], speakers[train], x[test], classes=classes)
+        weight = column_weights({key: features[key].shape[1] for key in keys})
+        return svm_probabilities(x[train], labels[train], speakers[train], x[test], weight=weight, classes=classes)
 
     if name == "svm_audio":
         return said([AUDIO])

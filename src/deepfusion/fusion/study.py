@@ -26,7 +26,7 @@ from deepfusion.fusion import classical
 from deepfusion.fusion.evaluate import predictions_table
 from deepfusion.fusion.heads import JOINS, Design, Head
 from deepfusion.fusion.late import mean, product_of, weight_of, weighted
-from deepfusion.fusion.speech import windows
+from deepfusion.fusion.speech import RHYTHM, WINDOW_SIZE, Speech, descriptors, whole, windows
 from deepfusion.fusion.together import Task, judge, train_together
 from deepfusion.fusion.tokens import Normalisation, Tokens, joined, normalise, principal
 from deepfusion.store import FeatureStore
@@ -81,8 +81,9 @@ class Corpus:
     slots: list[str]
     faces: dict[str, list[np.ndarray]]  # slot -> (L, C') of the frames with a face, a clip each
     face_time: list[np.ndarray]  # (L,) s
-    sound: dict[float, list[np.ndarray]]  # s of a window -> tokens, a clip each
+    sound: dict[float, list[np.ndarray]]  # s of a window -> (L, WINDOW_SIZE) functionals, a clip each
     sound_time: dict[float, list[np.ndarray]]  # s, the middle of each window
+    voice: list[np.ndarray]  # (1, WINDOW_SIZE + RHYTHM) functionals of each whole clip; (0, ...) without sound
     classical: dict[str, np.ndarray]  # statistics over time, for the SVMs
 
     @property
@@ -104,11 +105,9 @@ def read_corpus(path: Path, settings: StudySettings) -> Corpus:
         spacing, shift = float(sound["rate"]) / float(sound["dft"]), float(sound["shift_ms"]) / 1000
         features = [store[id_] for id_ in table.index]
         faces = {slot: [clip[slot][clip["valid"]].astype(np.float32) for clip in features] for slot in slots}
-        spectrograms = [clip["spectrogram"].astype(np.float32) for clip in features]
-        made = {
-            seconds: [windows(s, spacing=spacing, length=max(1, round(seconds / shift))) for s in spectrograms]
-            for seconds in settings.windows
-        }
+        speech = [descriptors(x, spacing=spacing) if len(x := clip["spectrogram"]) else None for clip in features]
+        made = {seconds: [_windows(each, round(seconds / shift)) for each in speech] for seconds in settings.windows}
+        voice = [whole(each)[None] if each else np.zeros((0, WINDOW_SIZE + RHYTHM)) for each in speech]
         return Corpus(
             table=table,
             labels=list(store.labels),
@@ -118,11 +117,16 @@ def read_corpus(path: Path, settings: StudySettings) -> Corpus:
             face_time=[clip["time"][clip["valid"]] for clip in features],
             sound={seconds: [values for values, _ in clips] for seconds, clips in made.items()},
             sound_time={seconds: [middle * shift for _, middle in clips] for seconds, clips in made.items()},
+            voice=voice,
             classical={
-                classical.AUDIO: classical.audio_features(spectrograms, spacing=spacing),
+                classical.AUDIO: np.stack([x[0] if len(x) else np.full(x.shape[1], np.nan) for x in voice]),
                 **{slot: classical.face_features(rows) for slot, rows in faces.items()},
             },
         )
+
+
+def _windows(speech: Speech | None, length: int) -> tuple[np.ndarray, np.ndarray]:
+    return windows(speech, length=max(1, length)) if speech else (np.zeros((0, WINDOW_SIZE)), np.zeros(0))
 
 
 def part(corpus: Corpus, fold: Fold, *, inner_folds: int) -> Part:
@@ -172,8 +176,16 @@ def tables(corpus: Corpus, part: Part, settings: StudySettings, *, by: Normalisa
 
     faces = {slot: reduced(clips) for slot, clips in corpus.faces.items()}
     together = [np.concatenate(clip, axis=1) for clip in zip(*faces.values(), strict=True)]
+    # Each window beside the whole clip that it is of; reduced apart, for the windows are the more restless of the two.
+    voice = reduced(corpus.voice)
+    sound = {
+        seconds: [
+            np.column_stack([clip, own.repeat(len(clip), 0)]) for clip, own in zip(reduced(clips), voice, strict=True)
+        ]
+        for seconds, clips in corpus.sound.items()
+    }
     return Tables(
-        sound={seconds: joined(reduced(clips)) for seconds, clips in corpus.sound.items()},
+        sound={seconds: joined(clips) for seconds, clips in sound.items()},
         faces={name: joined(clips) for name, clips in {**faces, ALL: together}.items()},
     )
 
@@ -213,7 +225,7 @@ class Study:
 
     def _task(self, name: str, fold: int, window: float, train: Sequence[int], seed: int) -> Task:
         tables, (_, faces) = self.tables[fold], self.designs[name]
-        return Task(tables.sound[window], tables.faces[faces], train, seed)
+        return Task(tables.sound[window], tables.faces[faces], train, self.corpus.speakers, seed)
 
     def inner(self, name: str, head: HeadSettings, window: float) -> list[list[tuple[list[int], np.ndarray]]]:
         """What heads say of the inner folds' held-out speakers: for every fold, (positions, probabilities) of each."""

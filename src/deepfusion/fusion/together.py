@@ -28,6 +28,7 @@ class Task:
     sound: Tokens  # of all clips of the corpus; tasks of a fold share the object
     faces: Tokens
     train: Sequence[int]  # positions of its training clips
+    speakers: Sequence[str]  # of all clips
     seed: int  # decides its initial weights and what its steps draw
 
 
@@ -36,12 +37,16 @@ class Draws:
     """What the steps of one head see."""
 
     clips: Tensor  # (steps, batch) int64
+    like: Tensor  # (steps, batch) int64: a clip of the speaker to whom each one is transposed; itself: to nobody
     sound: Tensor  # (steps, batch * tokens) int64 rows of its tokens
     faces: Tensor
 
 
 def draw(task: Task, settings: HeadSettings) -> Draws:
-    """Clips in random order, each once before any comes again; of each clip, tokens spread evenly over its length."""
+    """Clips in random order, each once before any comes again; of each clip, tokens spread evenly over its length.
+
+    A share of them is transposed to the speaker of another training clip, drawn at random.
+    """
     generator = torch.Generator().manual_seed(task.seed)
     train = torch.tensor(task.train)
     wanted = settings.steps * settings.batch
@@ -54,17 +59,38 @@ def draw(task: Task, settings: HeadSettings) -> Draws:
         inside = (at / settings.tokens * length).long().minimum(length - 1)
         return (tokens.offsets[order, None] + inside).view(settings.steps, -1)
 
-    return Draws(order.view(settings.steps, settings.batch), rows(task.sound), rows(task.faces))
+    sound, faces = rows(task.sound), rows(task.faces)
+    other = train[torch.randint(len(train), (wanted,), generator=generator)]
+    like = torch.where(torch.rand(wanted, generator=generator) < settings.transposed, other, order)
+    clips, like = (positions.view(settings.steps, settings.batch) for positions in (order, like))
+    return Draws(clips, like, sound, faces)
+
+
+def speaker_means(tokens: Tokens, train: Sequence[int], speakers: Sequence[str]) -> Tensor:
+    """(clips, p): the mean token of the speaker of each training clip, over training clips; zero for other clips.
+
+    Transposing a clip from one speaker to another takes the first one's mean away and adds the second one's: a head
+    that sees every clip in many voices and on many faces cannot lean on whose they are. The linear relative of this is
+    within-class covariance normalisation (Hatch, Kajarekar and Stolcke 2006). Tokens that are normalised by speaker
+    have means of about zero: there it does nothing.
+    """
+    means = torch.zeros(len(tokens), tokens.vectors.shape[1])
+    for speaker in sorted({speakers[i] for i in train}):
+        own = [i for i in train if speakers[i] == speaker]
+        means[own] = torch.stack([tokens.vectors[tokens.offsets[i] : tokens.offsets[i + 1]].mean(0) for i in own]).mean(
+            0
+        )
+    return means
 
 
 class _Stack:
-    """Token tables of several tasks behind one another, each table once, and where each task's begins."""
+    """Tables of several tasks behind one another, each table once, and where each task's begins."""
 
-    def __init__(self, tables: Sequence[Tokens], device: torch.device):
+    def __init__(self, tables: Sequence[Tensor], device: torch.device):
         unique = {id(table): table for table in tables}
-        lengths = [len(table.vectors) for table in unique.values()]
+        lengths = [len(table) for table in unique.values()]
         begins = dict(zip(unique, [sum(lengths[:i]) for i in range(len(lengths))], strict=True))
-        self.values = torch.cat([table.vectors for table in unique.values()]).to(device)
+        self.values = torch.cat(list(unique.values())).to(device)
         self.begin = torch.tensor([begins[id(table)] for table in tables])[:, None]
 
     def take(self, rows: Tensor) -> Tensor:
@@ -103,8 +129,11 @@ def train_together(
     buffers = {name: value.to(device) for name, value in buffers.items()}
     draws = [draw(task, settings) for task in tasks]
     clips = torch.stack([d.clips for d in draws], 1)  # (steps, tasks, batch)
-    sound_rows, face_rows = (torch.stack([getattr(d, name) for d in draws], 1) for name in ("sound", "faces"))
-    sound, faces = _Stack([t.sound for t in tasks], device), _Stack([t.faces for t in tasks], device)
+    like = torch.stack([d.like for d in draws], 1)
+    kinds = ("sound", "faces")
+    rows = {kind: torch.stack([getattr(d, kind) for d in draws], 1) for kind in kinds}
+    tables = {kind: _Stack([getattr(t, kind).vectors for t in tasks], device) for kind in kinds}
+    means = {kind: _Stack(_means(tasks, kind), device) for kind in kinds}
     own = torch.arange(settings.batch, device=device).repeat_interleave(settings.tokens)
 
     def loss_of(weights, buffers, sound, faces, label):
@@ -118,8 +147,12 @@ def train_together(
         for group in optimiser.param_groups:
             group["lr"] = settings.learning_rate * (1 + math.cos(math.pi * step / settings.steps)) / 2
         label = labels[clips[step]].to(device)
+        seen = []
+        for kind in kinds:
+            shift = means[kind].take(like[step]) - means[kind].take(clips[step])
+            seen.append(tables[kind].take(rows[kind][step]) + shift.repeat_interleave(settings.tokens, 1))
         # Each head's loss touches its own slice alone: the sum's gradient is every head's own.
-        losses(weights, buffers, sound.take(sound_rows[step]), faces.take(face_rows[step]), label).sum().backward()
+        losses(weights, buffers, *seen, label).sum().backward()
         shorten(parameters)
         optimiser.step()
         optimiser.zero_grad(set_to_none=False)
@@ -129,6 +162,19 @@ def train_together(
                 value.copy_(weights[name][i])
         head.eval()
     return heads
+
+
+def _means(tasks: Sequence[Task], kind: str) -> list[Tensor]:
+    """`speaker_means` of each task; tasks with equal tokens and training clips share them."""
+    made: dict[tuple, Tensor] = {}
+    found = []
+    for task in tasks:
+        tokens = getattr(task, kind)
+        key = (id(tokens), tuple(task.train))
+        if key not in made:
+            made[key] = speaker_means(tokens, task.train, task.speakers)
+        found.append(made[key])
+    return found
 
 
 def shorten(parameters: Sequence[Tensor]) -> None:
