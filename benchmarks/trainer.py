@@ -147,7 +147,7 @@ def many_heads(path: Path, rounds: int) -> dict:
     tasks = []
     for fold in made:
         tokens = tables(corpus, fold, settings, by="training")
-        tasks += [Task(tokens.sound[0.5], tokens.faces["all"], fold.train, corpus.speakers, seed) for seed in range(5)]
+        tasks += [Task(tokens.sound[1.0], tokens.faces["all"], fold.train, corpus.speakers, seed) for seed in range(5)]
     tasks = tasks[:HEADS]
     tests = [fold.test for fold in made for _ in range(5)][:HEADS]
     m, n = tasks[0].sound.vectors.shape[1], tasks[0].faces.vectors.shape[1]

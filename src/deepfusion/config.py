@@ -178,6 +178,9 @@ class HeadSettings(Settings):
     )
 
 
+Swept = Literal["lambda", "k", "o", "reduced", "dropout", "transposed"]
+
+
 class StudySettings(Settings):
     """The fusion study: many heads on the same cached features, every choice made inside the training speakers."""
 
@@ -189,16 +192,17 @@ class StudySettings(Settings):
     seeds: tuple[int, ...] = Field((0, 1, 2, 3, 4), min_length=1, description="of initial weights and draws")
     axes: int = Field(64, ge=1, description="principal axes of each face feature and of the sound")
     head: HeadSettings = HeadSettings()
-    windows: tuple[Annotated[float, Field(gt=0)], ...] = Field((0.5, 1.0), min_length=1, description="s of speech")
+    windows: tuple[Annotated[float, Field(gt=0)], ...] = Field((1.0,), min_length=1, description="s of speech")
     learning_rates: tuple[Annotated[float, Field(gt=0)], ...] = Field((1e-3, 3e-3, 1e-2), min_length=1)
     inner_folds: int = Field(3, ge=2, description="by speaker, inside the training speakers: they choose")
-    sweeps: dict[Literal["lambda", "k", "o", "reduced", "dropout"], tuple[float | Literal["learned"], ...]] = Field(
+    sweeps: dict[Swept, tuple[float | Literal["learned"], ...]] = Field(
         {
             "lambda": (0, 0.3, 1, "learned"),
             "k": (1, 2, 5, 10),
             "o": (8, 16, 32, 64),
             "reduced": (8, 16, 32, 64),
             "dropout": (0, 0.1, 0.3, 0.6),
+            "transposed": (0, 0.4, 0.8, 1),
         },
         description="curves of FBP inside the training speakers; they choose nothing",
     )

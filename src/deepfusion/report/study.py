@@ -19,6 +19,7 @@ CLAIMS = (
     ("fbp", "late_product"),
     ("fbp", "fbp_mean"),
     ("fbp", "svm_concat"),
+    ("fbp", "svm_late_product"),
 )
 HEADINGS = {
     "training": "Features normalised by the training speakers",
