@@ -1,0 +1,149 @@
+"""Follow one person as `follow` does, searching most frames only where the face was."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from deepfusion.faces.detect import Detection
+from deepfusion.faces.follow import NO_BOX, NO_LANDMARKS, continuation, difference, most_prominent, thumbnail
+from deepfusion.faces.near import NearDetector, Sighting
+from deepfusion.faces.track import Choice, Reason, Row
+from deepfusion.media import Frame
+
+# Where a face is searched first: since the frame before, it has moved by less than a quarter of itself, and has grown
+# or shrunk by less than 1.2. (The rim of the part searched is not seen as dlib sees it in the whole frame.)
+CLOSE = {"reach": 4, "levels": 1}
+# And where else before it counts as gone: wherever it could share 0.3 of its area with the face seen last.
+WIDE = {"reach": 8, "levels": 4}
+
+
+def follow_near(
+    frames: Iterable[Frame],
+    detector: NearDetector,
+    *,
+    max_gap: float = 1.0,
+    min_overlap: float = 0.3,
+    cut_difference: float = 0.3,
+    redetect: float = 2.0,
+    pause: float = 0.2,
+) -> Iterator[Row]:
+    """One row a frame, as `follow` gives them, from few searches of a whole frame.
+
+    A person is followed by the faces round the last one. The whole frame is searched where a person is to be chosen,
+    where the person is lost from view, and every `redetect` seconds. So the rows differ from those of `follow` in this:
+    `faces` counts the person, where seen, and the others of the latest whole search; and by those others it is told
+    whether a frame without the person shows somebody else or nobody.
+
+    As long as nobody is found at all, one frame in `pause` seconds is searched. Those between are kept, and gone
+    through backwards from the first face that is found: a row may come `pause` late, but no frame is lost.
+
+    Args:
+        frames: Grey, in presentation order.
+        detector: Finds faces.
+        max_gap: As `follow`.
+        min_overlap: As `follow`.
+        cut_difference: As `follow`.
+        redetect: Seconds between searches of the whole frame while a person is followed: how old the count of the
+            other faces may be.
+        pause: Seconds between searches of the whole frame in vain. Nobody who is in view for longer is missed.
+    """
+    follower = _Follower(detector, max_gap, min_overlap, cut_difference, redetect, pause)
+    for frame in frames:
+        yield from follower.take(frame)
+    yield from follower.settle()
+
+
+class _Follower:
+    """What `follow_near` remembers from frame to frame."""
+
+    def __init__(self, detector, max_gap, min_overlap, cut_difference, redetect, pause) -> None:
+        self._detector: NearDetector = detector
+        self._max_gap, self._min_overlap, self._cut_difference = max_gap, min_overlap, cut_difference
+        self._redetect, self._pause = redetect, pause
+        self._last: Detection | None = None  # None: a person is to be chosen, and `_new` says why
+        self._new = Choice.FIRST
+        self._seen = self._looked = -np.inf  # times of the last face and of the last search of a whole frame
+        self._others = 0  # faces beside the person's in that search
+        self._in_view = False  # the frame before had the person's face
+        self._waiting: list[Frame] = []  # of one shot, without a person, the last search of a whole frame before them
+        self._thumb = None
+
+    def take(self, frame: Frame) -> Iterator[Row]:
+        before, self._thumb = self._thumb, thumbnail(frame.image)
+        cut = before is not None and difference(before, self._thumb) >= self._cut_difference
+        if cut:
+            yield from self.settle()
+            self._looked = -np.inf
+        if self._last is not None and (cut or frame.time - self._seen > self._max_gap):
+            self._last, self._new = None, Choice.AFTER_CUT if cut else Choice.AFTER_GAP
+            self._looked = -np.inf
+        if self._last is not None:
+            yield self._followed(frame)
+        else:
+            self._waiting.append(frame)
+            if frame.time - self._looked >= self._pause:
+                yield from self.settle()
+
+    def settle(self) -> Iterator[Row]:
+        """Choose a person in the last frame that waits, and find the same in those before it."""
+        if not self._waiting:
+            return
+        *earlier, frame = self._waiting
+        self._waiting = []
+        found = self._everywhere(frame)
+        best = most_prominent(found, frame.image)
+        if best is None:
+            self._others = 0
+            yield from (self._row(time, None) for time, _ in [*earlier, frame])
+            return
+        self._others = len(found) - 1
+        faces = [(frame.time, self._detector.detection(frame.image, best))]
+        for time, image in reversed(earlier):
+            face = self._agreeing(image, self._near(image, faces[-1][1], CLOSE), faces[-1][1])
+            if face is None:
+                break
+            faces.append((time, face))
+        for time, _ in earlier[: len(earlier) + 1 - len(faces)]:
+            yield Row(time, NO_BOX, NO_LANDMARKS, np.nan, Reason.NO_FACE, Choice.NONE, 0)
+        for choice, (time, face) in zip([self._new] + [Choice.CONTINUED] * len(earlier), faces[::-1], strict=False):
+            yield self._row(time, face, choice)
+        self._last, self._seen, self._in_view = faces[0][1], frame.time, True
+
+    def _followed(self, frame: Frame) -> Row:
+        """The person's face in a frame, or none."""
+        image, face = frame.image, None
+        due = frame.time - self._looked >= self._redetect
+        if not due:
+            for where in (CLOSE, WIDE):
+                face = face or self._agreeing(image, self._near(image, self._last, where), self._last)
+        lost = face is None and self._in_view and frame.time - self._looked >= self._pause
+        if due or lost:
+            found = self._everywhere(frame)
+            face = self._agreeing(image, found, self._last)
+            self._others = len(found) - (face is not None)
+        self._in_view = face is not None
+        if face is not None:
+            self._last, self._seen = face, frame.time
+        return self._row(frame.time, face)
+
+    def _everywhere(self, frame: Frame) -> list[Sighting]:
+        self._looked = frame.time
+        return self._detector.everywhere(frame.image)
+
+    def _near(self, image: np.ndarray, last: Detection, where: dict[str, int]) -> list[Sighting]:
+        return self._detector.near(image, last.box, **where)
+
+    def _agreeing(self, image: np.ndarray, found: list[Sighting], last: Detection) -> Detection | None:
+        """The one of these faces that continues the last one. What its box does not touch needs no landmarks."""
+        touching = [
+            face for face in found if (face.box[:2] < last.box[2:]).all() and (face.box[2:] > last.box[:2]).all()
+        ]
+        faces = [self._detector.detection(image, face) for face in touching]
+        return continuation(faces, last, self._min_overlap)
+
+    def _row(self, time: float, face: Detection | None, choice: Choice = Choice.CONTINUED) -> Row:
+        faces = min(self._others + (face is not None), 255)
+        if face is None:
+            reason = Reason.OTHER_PERSON if self._others else Reason.NO_FACE
+            return Row(time, NO_BOX, NO_LANDMARKS, np.nan, reason, Choice.NONE, faces)
+        return Row(time, face.box, face.landmarks, face.score, Reason.FACE, choice, faces)

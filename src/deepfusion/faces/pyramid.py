@@ -1,0 +1,156 @@
+"""The pictures that dlib's frontal detector searches, made for a part of the frame alone.
+
+dlib searches a face at many scales: it shrinks the frame by 5/6 again and again, and moves one window of 80 px over
+each of these levels in steps of 8 px. The window's score depends on which pixels of the frame its own are mixed
+from, so much that the same face scores 1.0 or 1.2 on frames that differ by one pixel in width. So a part of the frame
+gives dlib's own boxes only if its levels are sampled where dlib samples those of the whole frame. Here they are.
+"""
+
+import math
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+CELL = 8  # px: step of the window
+LEAST = 64  # px: dlib makes no level with a shorter side, but always the first
+SIDE = 73.0  # px: side of dlib's box at its own level; the window is somewhat larger
+STEP = 1.2  # from a level to the next smaller one
+
+
+class Size(NamedTuple):
+    """Height and width of a picture, px."""
+
+    height: int
+    width: int
+
+
+class Part(NamedTuple):
+    """A part of a picture: columns left to right - 1 and rows top to bottom - 1, px."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    def around(self, other: "Part") -> "Part":
+        """The smallest part that holds both."""
+        low = (min(self.left, other.left), min(self.top, other.top))
+        return Part(*low, max(self.right, other.right), max(self.bottom, other.bottom))
+
+
+class Pyramid:
+    """Sizes of dlib's levels for frames of one size, and the levels' pixels in a part of a frame.
+
+    The chain of pictures is: the frame, `upsample` doublings, and then the levels; level 0 is the last doubling.
+
+    Args:
+        height: Of the frames, px.
+        width: Of the frames, px.
+        upsample: How many times dlib doubles the frame first.
+    """
+
+    def __init__(self, height: int, width: int, upsample: int) -> None:
+        self._upsample = upsample
+        self._chain = [Size(height, width)]
+        for _ in range(upsample):
+            height, width = 2 * height + 1, 2 * width + 2  # dlib's own sizes
+            self._chain.append(Size(height, width))
+        while min(height, width) * 5 // 6 >= LEAST:
+            height, width = height * 5 // 6, width * 5 // 6
+            self._chain.append(Size(height, width))
+
+    @property
+    def levels(self) -> int:
+        """How many levels dlib searches."""
+        return len(self._chain) - self._upsample
+
+    def level_of(self, box: np.ndarray) -> int:
+        """The level on which a box (4,) of the detector was found; it may be none for a box of another kind."""
+        side = (box[2] - box[0] + 1) * 2**self._upsample
+        return round(math.log(side / SIDE, STEP))
+
+    def to_frame(self, box: np.ndarray, level: int) -> np.ndarray:
+        """Where a box (4,) of a level lies in the frame, in whole px as dlib rounds it: (4,) float64."""
+        for _ in range(level):
+            box = box * STEP + 0.3
+        box = np.floor(box + 0.5)
+        for _ in range(self._upsample):
+            box = box / 2 - [1.25, 0.75, 1.25, 0.75]
+        return np.floor(box + 0.5)
+
+    def parts(self, frame: np.ndarray, box: np.ndarray, levels: range, margin: int) -> dict[int, tuple]:
+        """The pixels of some levels round a box.
+
+        Args:
+            frame: (H, W) uint8.
+            box: (4,) left, top, right, bottom in px of the frame.
+            levels: Those wanted; the ones that do not exist are left out.
+            margin: How far a part reaches beyond the box, in steps of the window at that level.
+
+        Returns:
+            level -> (h, w) uint8 and the level's coordinates (2,) x, y of its first pixel. Empty where the box lies
+            outside the frame.
+        """
+        wanted = {}
+        for level in levels:
+            if 0 <= level < self.levels:
+                part = self._part(box, level, margin)
+                if part.left < part.right and part.top < part.bottom:
+                    wanted[self._upsample + level] = part
+        if not wanted:
+            return {}
+        needed = self._needed(wanted)
+        first = needed[0]
+        picture = frame[first.top : first.bottom, first.left : first.right]
+        found = {}
+        for i, part in enumerate(needed):
+            if i:
+                picture = self._sample(picture, i, needed[i - 1], part)
+            if i in wanted:
+                own = wanted[i]
+                x, y = own.left - part.left, own.top - part.top
+                pixels = picture[y : y + own.bottom - own.top, x : x + own.right - own.left]
+                found[i - self._upsample] = np.ascontiguousarray(pixels), np.array([own.left, own.top])
+        return found
+
+    def _part(self, box: np.ndarray, level: int, margin: int) -> Part:
+        """The cells of a level round a box of the frame, whole cells so that the window moves in dlib's steps."""
+        size = self._chain[self._upsample + level]
+        x, y = self._ratio(0, self._upsample + level)
+        left, top, right, bottom = box / [x, y, x, y] / CELL
+        return Part(
+            max(0, math.floor(left) - margin) * CELL,
+            max(0, math.floor(top) - margin) * CELL,
+            min(size.width, (math.ceil(right) + margin) * CELL),
+            min(size.height, (math.ceil(bottom) + margin) * CELL),
+        )
+
+    def _ratio(self, larger: int, smaller: int) -> tuple[float, float]:
+        """Pixels x and y of one picture of the chain in a pixel of another: dlib lays corner pixels on corner pixels."""
+        a, b = self._chain[larger], self._chain[smaller]
+        return (a.width - 1) / max(b.width - 1, 1), (a.height - 1) / max(b.height - 1, 1)
+
+    def _needed(self, wanted: dict[int, Part]) -> list[Part]:
+        """The part of each picture of the chain from which the next one's and the wanted ones are made."""
+        last = max(wanted)
+        needed = [wanted[last]]
+        for i in range(last - 1, -1, -1):
+            x, y = self._ratio(i, i + 1)
+            after, size = needed[0], self._chain[i]
+            part = Part(
+                math.floor(after.left * x),
+                math.floor(after.top * y),
+                min(size.width, math.floor((after.right - 1) * x) + 2),
+                min(size.height, math.floor((after.bottom - 1) * y) + 2),
+            )
+            needed.insert(0, part.around(wanted[i]) if i in wanted else part)
+        return needed
+
+    def _sample(self, picture: np.ndarray, i: int, there: Part, here: Part) -> np.ndarray:
+        """Part `here` of picture i of the chain, bilinear from part `there` of the one before it."""
+        x, y = self._ratio(i - 1, i)
+        matrix = np.array([[x, 0, here.left * x - there.left], [0, y, here.top * y - there.top]])
+        size = (here.right - here.left, here.bottom - here.top)
+        flags = cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR
+        return cv2.warpAffine(picture, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
