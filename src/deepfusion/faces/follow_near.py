@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+import cv2
 import numpy as np
 
 from deepfusion.faces.detect import Detection
@@ -38,8 +39,8 @@ def follow_near(
     through backwards from the first face that is found: a row may come `pause` late, but no frame is lost.
 
     Args:
-        frames: Grey, in presentation order.
-        detector: Finds faces.
+        frames: In presentation order.
+        detector: Finds faces in grey pictures.
         max_gap: As `follow`.
         min_overlap: As `follow`.
         cut_difference: As `follow`.
@@ -49,7 +50,9 @@ def follow_near(
     """
     follower = _Follower(detector, max_gap, min_overlap, cut_difference, redetect, pause)
     for frame in frames:
-        yield from follower.take(frame)
+        # The grey of the RGB picture, as `follow` has it, not the file's luma: a grey level more or less, which is all
+        # that they differ by, moves the landmarks by 1 % of the distance of the eyes.
+        yield from follower.take(Frame(frame.time, cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY)))
     yield from follower.settle()
 
 
@@ -97,25 +100,22 @@ class _Follower:
             yield from (self._row(time, None) for time, _ in [*earlier, frame])
             return
         self._others = len(found) - 1
-        faces = [(frame.time, self._detector.detection(frame.image, best))]
-        for time, image in reversed(earlier):
-            face = self._agreeing(image, self._near(image, faces[-1][1], CLOSE), faces[-1][1])
-            if face is None:
-                break
-            faces.append((time, face))
-        for time, _ in earlier[: len(earlier) + 1 - len(faces)]:
-            yield Row(time, NO_BOX, NO_LANDMARKS, np.nan, Reason.NO_FACE, Choice.NONE, 0)
-        for choice, (time, face) in zip([self._new] + [Choice.CONTINUED] * len(earlier), faces[::-1], strict=False):
+        self._last, self._seen, self._in_view = self._detector.detection(frame.image, best), frame.time, True
+        faces, next_one = [self._last], self._last
+        for _, image in reversed(earlier):
+            face = self._around(image, next_one)
+            faces.insert(0, face)
+            next_one = face or next_one
+        choice = self._new
+        for (time, _), face in zip([*earlier, frame], faces, strict=True):
             yield self._row(time, face, choice)
-        self._last, self._seen, self._in_view = faces[0][1], frame.time, True
+            choice = choice if face is None else Choice.CONTINUED
 
     def _followed(self, frame: Frame) -> Row:
         """The person's face in a frame, or none."""
-        image, face = frame.image, None
+        image = frame.image
         due = frame.time - self._looked >= self._redetect
-        if not due:
-            for where in (CLOSE, WIDE):
-                face = face or self._agreeing(image, self._near(image, self._last, where), self._last)
+        face = None if due else self._around(image, self._last)
         lost = face is None and self._in_view and frame.time - self._looked >= self._pause
         if due or lost:
             found = self._everywhere(frame)
@@ -130,8 +130,10 @@ class _Follower:
         self._looked = frame.time
         return self._detector.everywhere(frame.image)
 
-    def _near(self, image: np.ndarray, last: Detection, where: dict[str, int]) -> list[Sighting]:
-        return self._detector.near(image, last.box, **where)
+    def _around(self, image: np.ndarray, last: Detection) -> Detection | None:
+        """The face that continues the last one, from a search round it."""
+        close = self._agreeing(image, self._detector.near(image, last.box, **CLOSE), last)
+        return close or self._agreeing(image, self._detector.near(image, last.box, **WIDE), last)
 
     def _agreeing(self, image: np.ndarray, found: list[Sighting], last: Detection) -> Detection | None:
         """The one of these faces that continues the last one. What its box does not touch needs no landmarks."""

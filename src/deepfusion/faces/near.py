@@ -47,7 +47,9 @@ class NearDetector:
     def everywhere(self, grey: np.ndarray) -> list[Sighting]:
         """All faces of an (H, W) uint8 picture, highest score first."""
         boxes, scores, _ = self._find.run(grey, self.upsample, self.threshold)
-        return _sorted([Sighting(corners(box).astype(np.float32), score) for box, score in zip(boxes, scores, strict=True)])
+        return _sorted(
+            [Sighting(corners(box).astype(np.float32), score) for box, score in zip(boxes, scores, strict=True)]
+        )
 
     def near(self, grey: np.ndarray, box: np.ndarray, *, reach: int, levels: int) -> list[Sighting]:
         """The faces round a box of an (H, W) uint8 picture, else as `everywhere`.

@@ -7,8 +7,8 @@ Damage is not played over: what FFmpeg reports as damaged, out of order or cut s
 raised where it is met. Frames may have been handed out before; the caller drops the clip.
 """
 
-from deepfusion.media.picture import Frame, frames, greys
+from deepfusion.media.picture import Frame, frames
 from deepfusion.media.probing import Probe, probe
 from deepfusion.media.sounding import Sound, sound
 
-__all__ = ["Frame", "Probe", "Sound", "frames", "greys", "probe", "sound"]
+__all__ = ["Frame", "Probe", "Sound", "frames", "probe", "sound"]

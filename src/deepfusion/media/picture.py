@@ -1,4 +1,4 @@
-"""A clip's frames: upright, square pixels, RGB or grey."""
+"""A clip's frames: upright, square pixels, RGB."""
 
 import math
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from deepfusion.media.container import between, clip_errors, decoded
 
 
 class Frame(NamedTuple):
-    """One picture: `time` in s, `image` uint8, (H, W, 3) RGB or (H, W) grey, upright, pixels square."""
+    """One picture: `time` in s, `image` (H, W, 3) uint8 RGB, upright, pixels square."""
 
     time: float
     image: np.ndarray
@@ -36,7 +36,7 @@ class Orientation(NamedTuple):
 
 
 def frames(path: str | Path, *, start: float | None = None, end: float | None = None) -> Iterator[Frame]:
-    """Stream a clip's frames in RGB, in presentation order, with start <= time < end; None leaves that side open.
+    """Stream a clip's frames in presentation order, with start <= time < end; None leaves that side open.
 
     Times increase strictly: of frames with the same time the first is given. Pixels that are not square are
     made so by enlarging the shorter side (720x576 with pixels 16:15 becomes 768x576). Both fields of an
@@ -45,22 +45,6 @@ def frames(path: str | Path, *, start: float | None = None, end: float | None = 
     Raises:
         ClipError: No video stream, damage, a frame without a time, or no frame in the segment.
     """
-    return _pictures(path, "rgb24", start, end)
-
-
-def greys(path: str | Path, *, start: float | None = None, end: float | None = None) -> Iterator[Frame]:
-    """Stream a clip's frames in grey, else like `frames`: the luma of the file, black 0 and white 255.
-
-    No colour is computed, which is most of the cost of a picture after its decoding. Luma and the grey of the RGB
-    picture differ by rounding, and by the weights of the colours where the file is not of ITU-R BT.601.
-
-    Raises:
-        ClipError: As `frames`.
-    """
-    return _pictures(path, "gray", start, end)
-
-
-def _pictures(path: str | Path, pixels: str, start: float | None, end: float | None) -> Iterator[Frame]:
     path = Path(path)
     reformatter = VideoReformatter()
     orientation = None
@@ -77,8 +61,8 @@ def _pictures(path: str | Path, pixels: str, start: float | None, end: float | N
             orientation = orientation or orientation_of(frame)
             with clip_errors(path):
                 size = square_pixels(frame.width, frame.height, stream.sample_aspect_ratio)
-                picture = reformatter.reformat(frame, *size, pixels, threads=1)
-                image = _turn(picture.to_ndarray(), orientation)
+                rgb = reformatter.reformat(frame, *size, "rgb24", threads=1)
+                image = _turn(rgb.to_ndarray(), orientation)
             yield Frame(time, image)
         last = time
     if orientation is None:
@@ -109,9 +93,9 @@ def square_pixels(width: int, height: int, shape: Fraction | None) -> tuple[int,
 
 
 def _turn(image: np.ndarray, orientation: Orientation) -> np.ndarray:
-    """Turn a stored image, (H, W, 3) or (H, W), upright."""
+    """Turn a stored image (H, W, 3) upright."""
     if orientation.swap:
-        image = image.swapaxes(0, 1)
+        image = image.transpose(1, 0, 2)
     y = -1 if orientation.mirror_y else 1
     x = -1 if orientation.mirror_x else 1
     return np.ascontiguousarray(image[::y, ::x])
