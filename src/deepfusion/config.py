@@ -54,7 +54,7 @@ class FaceSettings(Settings):
     search: Literal["near", "exact"] = Field(
         "near", description="exact: the whole of every frame. near: round the last face, else the whole frame"
     )
-    redetect: float = Field(2.0, gt=0, description="s between searches of the whole frame for other faces (near)")
+    redetect: float = Field(3.0, gt=0, description="s between searches of the whole frame for other faces (near)")
     max_gap: float = Field(1.0, gt=0, description="s without the person after which one is chosen anew")
     min_overlap: float = Field(0.3, gt=0, lt=1, description="of two successive faces of one person")
     cut_difference: float = Field(0.3, gt=0, description="of two successive frames that makes a cut")

@@ -6,8 +6,16 @@ import cv2
 import numpy as np
 
 from deepfusion.faces.detect import Detection
-from deepfusion.faces.follow import NO_BOX, NO_LANDMARKS, continuation, difference, most_prominent, thumbnail
-from deepfusion.faces.near import NearDetector, Sighting
+from deepfusion.faces.follow import (
+    NO_BOX,
+    NO_LANDMARKS,
+    continuation,
+    difference,
+    most_prominent,
+    prominence,
+    thumbnail,
+)
+from deepfusion.faces.near import SAME_FACE, NearDetector, Sighting, shared
 from deepfusion.faces.track import Choice, Reason, Row
 from deepfusion.media import Frame
 
@@ -25,18 +33,21 @@ def follow_near(
     max_gap: float = 1.0,
     min_overlap: float = 0.3,
     cut_difference: float = 0.3,
-    redetect: float = 2.0,
-    pause: float = 0.2,
+    redetect: float = 3.0,
+    pause: float = 0.4,
 ) -> Iterator[Row]:
     """One row a frame, as `follow` gives them, from few searches of a whole frame.
 
-    A person is followed by the faces round the last one. The whole frame is searched where a person is to be chosen,
-    where the person is lost from view, and every `redetect` seconds. So the rows differ from those of `follow` in this:
-    `faces` counts the person, where seen, and the others of the latest whole search; and by those others it is told
-    whether a frame without the person shows somebody else or nobody.
+    A person is followed by the faces round the last one: that search covers all that could be the person. The whole
+    frame is searched where a person is to be chosen, where the person is lost from view, and every `redetect` seconds.
+    So the rows differ from those of `follow` in this: `faces` counts the person, where seen, and the others of the
+    latest search of the whole frame; and by those others it is told whether a frame without the person shows somebody
+    else or nobody. Others are counted if they are at least half as wide as the person's face, and a search that
+    chooses a person stops before the faces that are too small to be chosen.
 
-    As long as nobody is found at all, one frame in `pause` seconds is searched. Those between are kept, and gone
-    through backwards from the first face that is found: a row may come `pause` late, but no frame is lost.
+    As long as nobody is found at all, one frame in `pause` seconds is searched. Those since the search before are kept,
+    and gone through backwards from the first face that is found: a row may come twice `pause` late, but no frame is
+    lost, even of a face that is seen in every second frame.
 
     Args:
         frames: In presentation order.
@@ -46,7 +57,8 @@ def follow_near(
         cut_difference: As `follow`.
         redetect: Seconds between searches of the whole frame while a person is followed: how old the count of the
             other faces may be.
-        pause: Seconds between searches of the whole frame in vain. Nobody who is in view for longer is missed.
+        pause: Seconds between searches of the whole frame in vain. Of a shot without a person the first and the last
+            frame are searched besides, so that only who comes and goes within this time is missed.
     """
     follower = _Follower(detector, max_gap, min_overlap, cut_difference, redetect, pause)
     for frame in frames:
@@ -68,7 +80,7 @@ class _Follower:
         self._seen = self._looked = -np.inf  # times of the last face and of the last search of a whole frame
         self._others = 0  # faces beside the person's in that search
         self._in_view = False  # the frame before had the person's face
-        self._waiting: list[Frame] = []  # of one shot, without a person, the last search of a whole frame before them
+        self._waiting: list[Frame] = []  # of one shot, nobody found: since the last search but one
         self._thumb = None
 
     def take(self, frame: Frame) -> Iterator[Row]:
@@ -85,21 +97,25 @@ class _Follower:
         else:
             self._waiting.append(frame)
             if frame.time - self._looked >= self._pause:
-                yield from self.settle()
+                yield from self._choose()
 
     def settle(self) -> Iterator[Row]:
-        """Choose a person in the last frame that waits, and find the same in those before it."""
-        if not self._waiting:
-            return
-        *earlier, frame = self._waiting
+        """Decide about all frames that wait: at the end of a shot."""
+        if self._waiting and self._waiting[-1].time > self._looked:
+            yield from self._choose()
+        yield from self._nobody(self._waiting)
         self._waiting = []
-        found = self._everywhere(frame)
-        best = most_prominent(found, frame.image)
+
+    def _choose(self) -> Iterator[Row]:
+        """Choose a person in the last frame that waits, and find the same in those before it."""
+        *earlier, frame = self._waiting
+        vain, self._looked = self._looked, frame.time
+        best, self._others = self._most_prominent(frame.image)
         if best is None:
-            self._others = 0
-            yield from (self._row(time, None) for time, _ in [*earlier, frame])
+            yield from self._nobody([old for old in self._waiting if old.time <= vain])
+            self._waiting = [new for new in self._waiting if new.time > vain]
             return
-        self._others = len(found) - 1
+        self._waiting = []
         self._last, self._seen, self._in_view = self._detector.detection(frame.image, best), frame.time, True
         faces, next_one = [self._last], self._last
         for _, image in reversed(earlier):
@@ -111,24 +127,49 @@ class _Follower:
             yield self._row(time, face, choice)
             choice = choice if face is None else Choice.CONTINUED
 
+    def _nobody(self, frames: list[Frame]) -> Iterator[Row]:
+        return (self._row(time, None) for time, _ in frames)
+
     def _followed(self, frame: Frame) -> Row:
         """The person's face in a frame, or none."""
-        image = frame.image
-        due = frame.time - self._looked >= self._redetect
-        face = None if due else self._around(image, self._last)
-        lost = face is None and self._in_view and frame.time - self._looked >= self._pause
-        if due or lost:
-            found = self._everywhere(frame)
-            face = self._agreeing(image, found, self._last)
-            self._others = len(found) - (face is not None)
+        face = self._around(frame.image, self._last)
+        lost = face is None and self._in_view
         self._in_view = face is not None
         if face is not None:
             self._last, self._seen = face, frame.time
+        if frame.time - self._looked >= (self._pause if lost else self._redetect):
+            self._count_others(frame)
         return self._row(frame.time, face)
 
-    def _everywhere(self, frame: Frame) -> list[Sighting]:
+    def _most_prominent(self, image: np.ndarray) -> tuple[Sighting | None, int]:
+        """The most prominent face, and how many others were found on the way to it.
+
+        The search is coarse first: it ends once no face too small for it could be more prominent than what it found.
+        """
+        height, width = image.shape
+        for coarser in range(self._coarsest(min(height, width) / 3), -1, -1):
+            found = self._detector.everywhere(image, coarser)
+            best = most_prominent(found, image)
+            bound = self._detector.smallest(coarser) / np.sqrt(height * width)
+            if best is not None and prominence(best.box, width, height) >= bound and coarser:
+                best = self._detector.refined(image, best)
+                if best is not None:
+                    break
+        return best, len(found) - (best is not None)
+
+    def _count_others(self, frame: Frame) -> None:
+        """Search the whole frame for faces beside the person's, at least half as wide."""
         self._looked = frame.time
-        return self._detector.everywhere(frame.image)
+        place = self._last.box
+        found = self._detector.everywhere(frame.image, self._coarsest((place[2] - place[0] + 1) / 2))
+        self._others = sum(shared(face.box, place) <= SAME_FACE for face in found)
+
+    def _coarsest(self, side: float) -> int:
+        """The coarsest search that finds faces as small as `side` px."""
+        coarser = 0
+        while self._detector.smallest(coarser + 1) <= side:
+            coarser += 1
+        return coarser
 
     def _around(self, image: np.ndarray, last: Detection) -> Detection | None:
         """The face that continues the last one, from a search round it."""

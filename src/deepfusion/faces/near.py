@@ -4,12 +4,13 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import dlib
 import numpy as np
 
 from deepfusion.errors import UserError
 from deepfusion.faces.detect import Detection, corners, landmarks, predictor_path
-from deepfusion.faces.pyramid import LEAST, Pyramid
+from deepfusion.faces.pyramid import LEAST, SIDE, Pyramid
 
 # Two boxes of one face overlap by more (intersection over union); dlib keeps the better one.
 SAME_FACE = 0.4
@@ -44,12 +45,32 @@ class NearDetector:
         self._predict = dlib.shape_predictor(str(predictor_path()))
         self._pyramid = (None, None)
 
-    def everywhere(self, grey: np.ndarray) -> list[Sighting]:
-        """All faces of an (H, W) uint8 picture, highest score first."""
-        boxes, scores, _ = self._find.run(grey, self.upsample, self.threshold)
-        return _sorted(
-            [Sighting(corners(box).astype(np.float32), score) for box, score in zip(boxes, scores, strict=True)]
-        )
+    def smallest(self, coarser: int) -> float:
+        """Side of the smallest box that a search of the whole frame finds, px."""
+        return SIDE * 2.0 ** (coarser - self.upsample)
+
+    def everywhere(self, grey: np.ndarray, coarser: int = 0) -> list[Sighting]:
+        """The faces of an (H, W) uint8 picture, highest score first.
+
+        Args:
+            grey: The picture.
+            coarser: How many times it is halved first, which takes a quarter of the time and finds faces from
+                twice the size; the boxes are then not quite those of `near`.
+        """
+        doublings = max(self.upsample - coarser, 0)
+        factor = 2 ** max(coarser - self.upsample, 0)
+        if factor > 1:
+            size = (max(grey.shape[1] // factor, 1), max(grey.shape[0] // factor, 1))
+            grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+        boxes, scores, _ = self._find.run(grey, doublings, self.threshold)
+        places = [corners(box) * factor + [0, 0, factor - 1, factor - 1] for box in boxes]
+        return _sorted([Sighting(place.astype(np.float32), score) for place, score in zip(places, scores, strict=True)])
+
+    def refined(self, grey: np.ndarray, face: Sighting) -> Sighting | None:
+        """The face of a coarser search as `near` finds it; None if it does not."""
+        found = self.near(grey, face.box, reach=4, levels=2)
+        best = max(found, key=lambda other: shared(face.box, other.box), default=None)
+        return best if best is not None and shared(face.box, best.box) > SAME_FACE else None
 
     def near(self, grey: np.ndarray, box: np.ndarray, *, reach: int, levels: int) -> list[Sighting]:
         """The faces round a box of an (H, W) uint8 picture, else as `everywhere`.
@@ -71,7 +92,7 @@ class NearDetector:
                 found.append(Sighting(place.astype(np.float32), score))
         kept: list[Sighting] = []
         for face in _sorted(found):
-            if all(_shared(face.box, other.box) <= SAME_FACE for other in kept):
+            if all(shared(face.box, other.box) <= SAME_FACE for other in kept):
                 kept.append(face)
         return kept
 
@@ -113,7 +134,7 @@ def _sorted(faces: list[Sighting]) -> list[Sighting]:
     return sorted(faces, key=lambda face: face.score, reverse=True)
 
 
-def _shared(a: np.ndarray, b: np.ndarray) -> float:
+def shared(a: np.ndarray, b: np.ndarray) -> float:
     """Intersection over union of two boxes (4,)."""
     low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:]) + 1
     common = np.prod(np.maximum(high - low, 0))

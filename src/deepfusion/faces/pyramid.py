@@ -127,7 +127,7 @@ class Pyramid:
         )
 
     def _ratio(self, larger: int, smaller: int) -> tuple[float, float]:
-        """Pixels x and y of one picture of the chain in a pixel of another: dlib lays corner pixels on corner pixels."""
+        """Width and height of a pixel of one picture in another's: dlib lays corner pixels on corner pixels."""
         a, b = self._chain[larger], self._chain[smaller]
         return (a.width - 1) / max(b.width - 1, 1), (a.height - 1) / max(b.height - 1, 1)
 
