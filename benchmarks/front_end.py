@@ -1,4 +1,6 @@
-"""The front end (decode, find, follow, landmarks) against the script that everyone writes: python benchmarks/front_end.py.
+"""The front end (decode, find, follow, landmarks) against the script that everyone writes.
+
+python benchmarks/front_end.py
 
 Publishes docs/results/front_end.json. Both run on the same generated clips (front_end_clips.py) and on real ones
 (Java-SED, ../shared/data/javsed, left out where it is absent), each in one process bound to one core; one third of a
@@ -136,13 +138,13 @@ class TimedDetector(NearDetector):
         self.calls[name] += 1
         return result
 
-    def near(self, *args, **kwargs):
+    def near(self, *args, **kwargs):  # noqa: D102
         return self._timed("near", *args, **kwargs)
 
-    def everywhere(self, *args, **kwargs):
+    def everywhere(self, *args, **kwargs):  # noqa: D102
         return self._timed("everywhere", *args, **kwargs)
 
-    def detection(self, *args, **kwargs):
+    def detection(self, *args, **kwargs):  # noqa: D102
         return self._timed("detection", *args, **kwargs)
 
 

@@ -21,9 +21,9 @@ from deepfusion.media import Frame
 
 # Where a face is searched first: since the frame before, it has moved by less than a quarter of itself, and has grown
 # or shrunk by less than 1.2. (The rim of the part searched is not seen as dlib sees it in the whole frame.)
-CLOSE = {"reach": 4, "levels": 1}
+CLOSE = {"reach": 3, "levels": 1}
 # And where else before it counts as gone: wherever it could share 0.3 of its area with the face seen last.
-WIDE = {"reach": 8, "levels": 4}
+WIDE = {"reach": 7, "levels": 3}
 
 
 def follow_near(
