@@ -19,10 +19,11 @@ from deepfusion.faces.near import SAME_FACE, NearDetector, Sighting, shared
 from deepfusion.faces.track import Choice, Reason, Row
 from deepfusion.media import Frame
 
-# Where a face is searched first: since the frame before, it has moved by less than a quarter of itself, and has grown
-# or shrunk by less than 1.2. (The rim of the part searched is not seen as dlib sees it in the whole frame.)
+# Where a face is searched first: since the frame before, it has moved by less than a third of itself, and has grown
+# or shrunk by less than 1.2.
 CLOSE = {"reach": 3, "levels": 1}
-# And where else before it counts as gone: wherever it could share 0.3 of its area with the face seen last.
+FAR = 0.15  # of its width, by which a face may have moved without a second look
+# And where else before it counts as gone: all that could share 0.3 of its area with the face seen last.
 WIDE = {"reach": 7, "levels": 3}
 
 
@@ -78,6 +79,7 @@ class _Follower:
         self._last: Detection | None = None  # None: a person is to be chosen, and `_new` says why
         self._new = Choice.FIRST
         self._seen = self._looked = -np.inf  # times of the last face and of the last search of a whole frame
+        self._missed = -np.inf  # time of the last search for others because of a miss
         self._others = 0  # faces beside the person's in that search
         self._in_view = False  # the frame before had the person's face
         self._waiting: list[Frame] = []  # of one shot, nobody found: since the last search but one
@@ -137,7 +139,10 @@ class _Follower:
         self._in_view = face is not None
         if face is not None:
             self._last, self._seen = face, frame.time
-        if frame.time - self._looked >= (self._pause if lost else self._redetect):
+        if lost and frame.time - self._missed >= self._pause:  # not for each miss of a face seen in every second frame
+            self._missed = frame.time
+            self._count_others(frame)
+        elif frame.time - self._looked >= self._redetect:
             self._count_others(frame)
         return self._row(frame.time, face)
 
@@ -173,8 +178,16 @@ class _Follower:
 
     def _around(self, image: np.ndarray, last: Detection) -> Detection | None:
         """The face that continues the last one, from a search round it."""
-        close = self._agreeing(image, self._detector.near(image, last.box, **CLOSE), last)
-        return close or self._agreeing(image, self._detector.near(image, last.box, **WIDE), last)
+        for where in (CLOSE, WIDE) if self._in_view else (WIDE,):
+            face = self._agreeing(image, self._detector.near(image, last.box, **where), last)
+            if face is not None:
+                break
+        else:
+            return None
+        if np.abs(face.box - last.box).max() > FAR * (last.box[2] - last.box[0]):
+            # Near the rim of the part searched dlib would have seen more, and perhaps preferred another box.
+            face = self._agreeing(image, self._detector.near(image, face.box, **CLOSE), last) or face
+        return face
 
     def _agreeing(self, image: np.ndarray, found: list[Sighting], last: Detection) -> Detection | None:
         """The one of these faces that continues the last one. What its box does not touch needs no landmarks."""

@@ -78,10 +78,10 @@ class Pyramid:
         """Where a box (4,) of a level lies in the frame, in whole px as dlib rounds it: (4,) float64."""
         for _ in range(level):
             box = box * STEP + 0.3
-        box = np.floor(box + 0.5)
+        box = _rounded(box)
         for _ in range(self._upsample):
             box = box / 2 - [1.25, 0.75, 1.25, 0.75]
-        return np.floor(box + 0.5)
+        return _rounded(box)
 
     def parts(self, frame: np.ndarray, box: np.ndarray, levels: range, margin: int) -> dict[int, tuple]:
         """The pixels of some levels round a box.
@@ -97,7 +97,7 @@ class Pyramid:
             outside the frame.
         """
         wanted = {}
-        for level in levels:
+        for level in levels if min(frame.shape) > 1 else ():
             if 0 <= level < self.levels:
                 part = self._part(box, level, margin)
                 if part.left < part.right and part.top < part.bottom:
@@ -183,6 +183,11 @@ class Pyramid:
         """Part `here` of a picture of the chain, bilinear from part `there` of the one before it."""
         x, y = ratio
         return _warp(picture, np.array([[x, 0, here.left * x - there.left], [0, y, here.top * y - there.top]]), here)
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    """To whole numbers, halves away from 0."""
+    return np.sign(values) * np.floor(np.abs(values) + 0.5)
 
 
 def _warp(picture: np.ndarray, matrix: np.ndarray, here: Part) -> np.ndarray:
