@@ -1,8 +1,9 @@
-"""Clips that try a follower of faces: moves, a turned head, a covered one, cuts, a second person, nobody, a way out.
+"""Clips that try a follower of faces: moves, a turned head, a covered one, cuts, a second person, a way out; nobody.
 
 The people are speakers of the demo corpus (one public-domain portrait, warped) with its expressions, larger, before
-scikit-image's pictures. One clip lasts 8 s at 25 frames a second; its four shots are 0 to 3 s, to 5.8 s, to 6.2 s
-(nobody) and to the end. The profile is the front view squeezed to a third, which dlib does not find either.
+scikit-image's pictures. One clip lasts 8 s at 25 frames a second; its three shots are 0 to 3 s, to 6.2 s and to the
+end. Clips without anybody are made apart: what they cost depends on nothing but their length.
+The profile is the front view squeezed to a third, which dlib does not find either.
 """
 
 from fractions import Fraction
@@ -29,21 +30,35 @@ def write_clip(path: Path, size: tuple[int, int], *, seed: int = 0, repeats: int
         seed: Of the people and their moves.
         repeats: How often the 8 s follow each other.
     """
+    _write(path, size, _pictures(size, seed) * repeats)
+
+
+def write_nobody(path: Path, size: tuple[int, int]) -> None:
+    """Write 8 s of a still picture without a face, with a camera's noise."""
+    back = cv2.resize(skimage.data.chelsea(), size, interpolation=cv2.INTER_CUBIC)
+    rng = np.random.default_rng(0)
+    _write(path, size, [_noisy(back, rng) for _ in range(COUNT)])
+
+
+def _write(path: Path, size: tuple[int, int], pictures: list[np.ndarray]) -> None:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=RATE, options={"preset": "veryfast", "crf": "21"})
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"
-        pictures = _pictures(size, seed)
-        for i in range(repeats * COUNT):
-            frame = av.VideoFrame.from_ndarray(pictures[i % COUNT], format="rgb24")
+        for i, picture in enumerate(pictures):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             frame.pts, frame.time_base = i, Fraction(1, RATE)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
 
 
+def _noisy(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return np.clip(image + rng.normal(0, 2, (*image.shape[:2], 1)), 0, 255).astype(np.uint8)
+
+
 def _pictures(size: tuple[int, int], seed: int) -> list[np.ndarray]:
     people = [film(1 + 2 * seed + n, (seed + n) % 4, COUNT, seed=seed, clip=(seed, n)).frames for n in (0, 1)]
-    backs = [skimage.data.coffee(), skimage.data.rocket(), skimage.data.chelsea()]
+    backs = [skimage.data.coffee(), skimage.data.rocket()]
     backs = [cv2.resize(back, size, interpolation=cv2.INTER_CUBIC) for back in backs]
     rng = np.random.default_rng(seed)
     unit = size[1] / 256
@@ -60,18 +75,16 @@ def _pictures(size: tuple[int, int], seed: int) -> list[np.ndarray]:
                 x, y = (place * size).astype(int)
                 reach = int(60 * unit)
                 image[max(y - reach, 0) : y + reach, max(x - reach, 0) : x + reach] = (90, 70, 60)
-        elif t < 5.8:
+        elif t < 6.2:
             image = backs[1].copy()
             if 3.6 <= t < 5.2:
                 _paste(image, people[0][i], np.array([0.82, 0.42]), 0.5 * unit, 1.0)
             _paste(image, people[1][i], np.array([0.33, 0.5]) + 1.5 * sway, 0.85 * unit, 1.0)
-        elif t < 6.2:
-            image = backs[2].copy()
         else:
             image = backs[0][:, ::-1].copy()
             out = 0.75 * np.clip(1 - abs(t - 7.2) / 0.4, 0, 1)
             _paste(image, people[0][i], np.array([0.6 + out, 0.5]) + sway, 0.75 * unit, 1.0)
-        pictures.append(np.clip(image + rng.normal(0, 2, (*image.shape[:2], 1)), 0, 255).astype(np.uint8))
+        pictures.append(_noisy(image, rng))
     return pictures
 
 
