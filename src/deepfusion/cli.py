@@ -109,7 +109,13 @@ def demo(
 
 
 @app.command()
-def faces(manifest: Manifest, rows: Rows, out: Out, settings: SettingsText = "{}") -> None:
+def faces(
+    manifest: Manifest,
+    rows: Rows,
+    out: Out,
+    settings: SettingsText = "{}",
+    workers: Annotated[int, typer.Option(min=1, help="Processes, each with a clip at a time.")] = 1,
+) -> None:
     """Find faces and follow one person through each clip of a block."""
     import cv2
 
@@ -117,7 +123,7 @@ def faces(manifest: Manifest, rows: Rows, out: Out, settings: SettingsText = "{}
     from deepfusion.extract.faces import faces_shard
 
     cv2.setNumThreads(1)  # cores are for other shards
-    faces_shard(_rows(manifest, rows), out, settings=from_json(FaceSettings, settings))
+    faces_shard(_rows(manifest, rows), out, settings=from_json(FaceSettings, settings), workers=workers)
 
 
 @app.command()

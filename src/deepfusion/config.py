@@ -51,6 +51,10 @@ class FaceSettings(Settings):
 
     upsample: int = Field(0, ge=0, le=3, description="doublings before the search: 0 finds faces from 80 px, 1 from 40")
     threshold: float = Field(0.0, description="least detector score")
+    search: Literal["near", "exact"] = Field(
+        "near", description="exact: the whole of every frame. near: round the last face, else the whole frame"
+    )
+    redetect: float = Field(3.0, gt=0, description="s between searches of the whole frame for other faces (near)")
     max_gap: float = Field(1.0, gt=0, description="s without the person after which one is chosen anew")
     min_overlap: float = Field(0.3, gt=0, lt=1, description="of two successive faces of one person")
     cut_difference: float = Field(0.3, gt=0, description="of two successive frames that makes a cut")

@@ -188,3 +188,29 @@ def test_a_file_that_changed_between_the_stages_is_told(made, tmp_path):
         assert shard.clips.loc["mute", "status"] == "failed"
         assert "changed" in shard.clips.loc["mute", "reason"]
         assert len(shard.columns["EF-A"]) == 0
+
+
+def test_several_processes_write_the_same_shard(made, tmp_path):
+    clips = read_manifest(made[0], labels=None)
+    one, two = tmp_path / "one.h5", tmp_path / "two.h5"
+    faces_shard(clips, one, settings=FaceSettings())
+    faces_shard(clips, two, settings=FaceSettings(), workers=2)
+    with read_shard(one) as a, read_shard(two) as b:
+        assert a.key == b.key
+        assert a.clips.equals(b.clips)  # the failed ones and their reasons too
+        assert {"ok", "absent", "failed"} == set(b.clips["status"])
+        assert a.offsets.tolist() == b.offsets.tolist()
+        for name, column in a.columns.items():
+            assert np.array_equal(column[:], b.columns[name][:], equal_nan=True), name
+
+
+def test_near_and_exact_search_find_the_same(made, tmp_path):
+    clips = read_manifest(made[0], labels=None).iloc[[0, 2, 5]]
+    paths = {search: tmp_path / f"{search}.h5" for search in ("near", "exact")}
+    for search, path in paths.items():
+        faces_shard(clips, path, settings=FaceSettings(search=search))
+    with read_shard(paths["near"]) as near, read_shard(paths["exact"]) as exact:
+        assert near.key != exact.key
+        for name, column in exact.columns.items():
+            tolerance = 0.05 if name == "score" else 0
+            assert np.allclose(near.columns[name][:], column[:], atol=tolerance, rtol=0, equal_nan=True), name

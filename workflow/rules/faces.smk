@@ -13,8 +13,10 @@ rule faces:
         f"{OUT}/benchmarks/faces/{{shard}}.tsv"
     conda:
         "../../envs/deepfusion.yaml"
+    # Few shards: several clips of one at a time, so that about four rounds of jobs fill the cores to the end.
+    threads: min(workflow.cores or 1, -(-4 * (workflow.cores or 1) // max(len(SHARDS), 1)))
     resources:
-        mem_mb=1000,
+        mem_mb=lambda wildcards, threads: 1000 * threads,
     params:
         rows=lambda wildcards: PLAN.rows(wildcards.shard),
         clips=lambda wildcards: PLAN.rows_digest(wildcards.shard),
@@ -22,4 +24,4 @@ rule faces:
         version=VERSIONS["faces"],
     shell:
         "deepfusion --log {log} faces --manifest {input.manifest} --rows {params.rows}"
-        " --settings {params.settings:q} --out {output}"
+        " --settings {params.settings:q} --workers {threads} --out {output}"

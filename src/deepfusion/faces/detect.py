@@ -49,14 +49,20 @@ class Detector:
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         boxes, scores, _ = self._find.run(grey, self.upsample, self.threshold)
         faces = [
-            Detection(
-                box=np.array([box.left(), box.top(), box.right(), box.bottom()], np.float32),
-                score=score,
-                landmarks=np.array([(p.x, p.y) for p in self._predict(grey, box).parts()], np.float32),
-            )
+            Detection(corners(box).astype(np.float32), score, landmarks(self._predict, grey, box))
             for box, score in zip(boxes, scores, strict=True)
         ]
         return sorted(faces, key=lambda face: face.score, reverse=True)
+
+
+def corners(box: dlib.rectangle) -> np.ndarray:
+    """Left, top, right, bottom of dlib's box: (4,) float64."""
+    return np.array([box.left(), box.top(), box.right(), box.bottom()], np.float64)
+
+
+def landmarks(predict: dlib.shape_predictor, grey: np.ndarray, box: dlib.rectangle) -> np.ndarray:
+    """The 68 points of the face in a box of an (H, W) uint8 picture: (68, 2) float32 x, y."""
+    return np.array([(point.x, point.y) for point in predict(grey, box).parts()], np.float32)
 
 
 def predictor_path() -> Path:

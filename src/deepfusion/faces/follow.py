@@ -9,8 +9,8 @@ from deepfusion.faces.detect import Detection
 from deepfusion.faces.track import Choice, Reason, Row
 from deepfusion.media import Frame
 
-_NO_BOX = np.full(4, np.nan, np.float32)
-_NO_LANDMARKS = np.full((68, 2), np.nan, np.float32)
+NO_BOX = np.full(4, np.nan, np.float32)
+NO_LANDMARKS = np.full((68, 2), np.nan, np.float32)
 
 
 def follow(
@@ -54,7 +54,7 @@ def follow(
         faces = min(len(found), 255)
         if face is None:
             reason = Reason.OTHER_PERSON if found else Reason.NO_FACE
-            yield Row(time, _NO_BOX, _NO_LANDMARKS, np.nan, reason, Choice.NONE, faces)
+            yield Row(time, NO_BOX, NO_LANDMARKS, np.nan, reason, Choice.NONE, faces)
         else:
             choice = new if last is None else Choice.CONTINUED
             last, seen = face, time
@@ -97,8 +97,10 @@ def overlap(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def thumbnail(image: np.ndarray) -> np.ndarray:
-    """(32, 32) float32, 0..1: all that is kept of a frame to know a cut by."""
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    """(32, 32) float32, 0..1, of an (H, W, 3) RGB or (H, W) grey picture: all that is kept of it to know a cut by."""
+    grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    while min(grey.shape) >= 128:  # halving is far cheaper than the means of odd areas, and as good here
+        grey = cv2.resize(grey, (grey.shape[1] // 2, grey.shape[0] // 2), interpolation=cv2.INTER_AREA)
     return cv2.resize(grey, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
 
 

@@ -53,7 +53,8 @@ class FaceTrack:
         score: (L,) float32, the detector's score of the chosen face; NaN where there is none.
         reason: (L,) uint8, see `Reason`.
         choice: (L,) uint8, see `Choice`.
-        faces: (L,) uint8, number of faces found in the frame; 255 means 255 or more.
+        faces: (L,) uint8, number of faces found in the frame; 255 means 255 or more. Of a search near the last face
+            it is the person's, where seen, and the others of the latest search of a whole frame.
     """
 
     time: np.ndarray

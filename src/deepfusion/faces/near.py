@@ -1,0 +1,141 @@
+"""Find faces round a known place: dlib's own boxes and landmarks, at a small part of the cost of the whole frame."""
+
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import dlib
+import numpy as np
+
+from deepfusion.errors import UserError
+from deepfusion.faces.detect import Detection, corners, landmarks, predictor_path
+from deepfusion.faces.pyramid import LEAST, SIDE, Pyramid
+
+# Two boxes of one face overlap by more (intersection over union); dlib keeps the better one.
+SAME_FACE = 0.4
+
+
+class Sighting(NamedTuple):
+    """A face whose landmarks are not known yet: box (4,) float32 left, top, right, bottom in px; score."""
+
+    box: np.ndarray
+    score: float
+
+
+class NearDetector:
+    """The search of `detect.Detector`, in the whole of a grey frame or only round a box.
+
+    Round a box it gives the boxes and scores of the whole frame's search, because it moves dlib's window over the
+    same pixels; only few of them. Landmarks, half the cost of a face, are found where they are asked for.
+
+    Args:
+        upsample: As `Detector`.
+        threshold: As `Detector`.
+
+    Raises:
+        UserError: As `Detector`, or dlib keeps its detector in a form unknown here.
+    """
+
+    def __init__(self, upsample: int = 0, threshold: float = 0.0) -> None:
+        self.upsample = upsample
+        self.threshold = threshold
+        self._find = dlib.get_frontal_face_detector()
+        self._find_on_level = one_level(self._find)
+        self._predict = dlib.shape_predictor(str(predictor_path()))
+        self._pyramid = (None, None)
+
+    def smallest(self, coarser: int) -> float:
+        """Side of the smallest box that a search of the whole frame finds, px."""
+        return SIDE * 2.0 ** (coarser - self.upsample)
+
+    def everywhere(self, grey: np.ndarray, coarser: int = 0) -> list[Sighting]:
+        """The faces of an (H, W) uint8 picture, highest score first.
+
+        Args:
+            grey: The picture.
+            coarser: How many times it is halved first, which takes a quarter of the time and finds faces from
+                twice the size; the boxes are then not quite those of `near`.
+        """
+        doublings = max(self.upsample - coarser, 0)
+        factor = 2 ** max(coarser - self.upsample, 0)
+        if factor > 1:
+            size = (max(grey.shape[1] // factor, 1), max(grey.shape[0] // factor, 1))
+            grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+        boxes, scores, _ = self._find.run(grey, doublings, self.threshold)
+        places = [corners(box) * factor + [0, 0, factor - 1, factor - 1] for box in boxes]
+        return _sorted([Sighting(place.astype(np.float32), score) for place, score in zip(places, scores, strict=True)])
+
+    def refined(self, grey: np.ndarray, face: Sighting) -> Sighting | None:
+        """The face of a coarser search as `near` finds it; None if it does not."""
+        found = self.near(grey, face.box, reach=4, levels=2)
+        best = max(found, key=lambda other: shared(face.box, other.box), default=None)
+        return best if best is not None and shared(face.box, best.box) > SAME_FACE else None
+
+    def near(self, grey: np.ndarray, box: np.ndarray, *, reach: int, levels: int) -> list[Sighting]:
+        """The faces round a box of an (H, W) uint8 picture, else as `everywhere`.
+
+        Args:
+            grey: The picture.
+            box: (4,) in px, a box of this detector.
+            reach: How far beyond the box is searched, in steps of the window: a ninth of the box each.
+            levels: How many sizes larger and smaller than the box are searched, a factor of 1.2 each.
+        """
+        pyramid = self._pyramid_of(grey)
+        middle = pyramid.level_of(box)
+        parts = pyramid.parts(grey, np.asarray(box, np.float64), range(middle - levels, middle + levels + 1), reach)
+        found = []
+        for level, (pixels, first) in parts.items():
+            boxes, scores, _ = self._find_on_level.run(pixels, 0, self.threshold)
+            for found_box, score in zip(boxes, scores, strict=True):
+                place = pyramid.to_frame(corners(found_box) + np.tile(first, 2), level)
+                found.append(Sighting(place.astype(np.float32), score))
+        kept: list[Sighting] = []
+        for face in _sorted(found):
+            if all(shared(face.box, other.box) <= SAME_FACE for other in kept):
+                kept.append(face)
+        return kept
+
+    def detection(self, grey: np.ndarray, face: Sighting) -> Detection:
+        """The face with its landmarks in the picture where it was found."""
+        box = dlib.rectangle(*(int(side) for side in face.box))
+        return Detection(face.box, face.score, landmarks(self._predict, grey, box))
+
+    def _pyramid_of(self, grey: np.ndarray) -> Pyramid:
+        # One size after the other: the frames of a clip are alike.
+        if self._pyramid[0] != grey.shape:
+            self._pyramid = (grey.shape, Pyramid(*grey.shape, self.upsample))
+        return self._pyramid[1]
+
+
+def one_level(detector: dlib.fhog_object_detector) -> dlib.fhog_object_detector:
+    """The detector, made to search a picture at its own size alone.
+
+    dlib's Python module has no setting for it, but the file it keeps a detector in: there the most levels of the
+    pyramid (1000) stand before the least sides of a level (64, 64).
+
+    Raises:
+        UserError: The file is not of that form.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "detector"
+        detector.save(str(path))
+        # A whole number is kept as the number of its bytes and the bytes, lowest first.
+        many, one = (bytes([2, *(1000).to_bytes(2, "little")]), bytes([1, 1]))
+        sides = bytes([1, LEAST, 1, LEAST])
+        content = path.read_bytes()
+        if content.count(many + sides) != 1:
+            raise UserError("this dlib keeps its detector in an unknown form: set faces.search to exact")
+        path.write_bytes(content.replace(many + sides, one + sides))
+        return dlib.fhog_object_detector(str(path))
+
+
+def _sorted(faces: list[Sighting]) -> list[Sighting]:
+    return sorted(faces, key=lambda face: face.score, reverse=True)
+
+
+def shared(a: np.ndarray, b: np.ndarray) -> float:
+    """Intersection over union of two boxes (4,)."""
+    low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:]) + 1
+    common = np.prod(np.maximum(high - low, 0))
+    return float(common / (np.prod(a[2:] - a[:2] + 1) + np.prod(b[2:] - b[:2] + 1) - common))

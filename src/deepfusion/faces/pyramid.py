@@ -1,0 +1,196 @@
+"""The pictures that dlib's frontal detector searches, made for a part of the frame alone.
+
+dlib searches a face at many scales: it shrinks the frame by 5/6 again and again, and moves one window of 80 px over
+each of these levels in steps of 8 px. The window's score depends on which pixels of the frame its own are mixed
+from, so much that the same face scores 1.0 or 1.2 on frames that differ by one pixel in width. So a part of the frame
+gives dlib's own boxes only if its levels are sampled where dlib samples those of the whole frame. Here they are.
+"""
+
+import math
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+CELL = 8  # px: step of the window
+LEAST = 64  # px: dlib makes no level with a shorter side, but always the first
+SIDE = 73.0  # px: side of dlib's box at its own level; the window is somewhat larger
+STEP = 1.2  # from a level to the next smaller one
+# Pictures of dlib's chain that are made before the largest level wanted. What comes before them is left out and that
+# picture sampled from the frame: a part of a doubled frame would cost more than all the rest. Each one less makes 1 to
+# 4 % more of the boxes another than dlib's own.
+DEPTH = 5
+
+
+class Size(NamedTuple):
+    """Height and width of a picture, px."""
+
+    height: int
+    width: int
+
+
+class Part(NamedTuple):
+    """A part of a picture: columns left to right - 1 and rows top to bottom - 1, px."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    def around(self, other: "Part") -> "Part":
+        """The smallest part that holds both."""
+        low = (min(self.left, other.left), min(self.top, other.top))
+        return Part(*low, max(self.right, other.right), max(self.bottom, other.bottom))
+
+
+class Pyramid:
+    """Sizes of dlib's levels for frames of one size, and the levels' pixels in a part of a frame.
+
+    The chain of pictures is: the frame, `upsample` doublings, and then the levels; level 0 is the last doubling.
+
+    Args:
+        height: Of the frames, px.
+        width: Of the frames, px.
+        upsample: How many times dlib doubles the frame first.
+    """
+
+    def __init__(self, height: int, width: int, upsample: int) -> None:
+        self._upsample = upsample
+        self._chain = [Size(height, width)]
+        for _ in range(upsample):
+            height, width = 2 * height + 1, 2 * width + 2  # dlib's own sizes
+            self._chain.append(Size(height, width))
+        while min(height, width) * 5 // 6 >= LEAST:
+            height, width = height * 5 // 6, width * 5 // 6
+            self._chain.append(Size(height, width))
+
+    @property
+    def levels(self) -> int:
+        """How many levels dlib searches."""
+        return len(self._chain) - self._upsample
+
+    def level_of(self, box: np.ndarray) -> int:
+        """The level on which a box (4,) of the detector was found; it may be none for a box of another kind."""
+        side = (box[2] - box[0] + 1) * 2**self._upsample
+        return round(math.log(side / SIDE, STEP))
+
+    def to_frame(self, box: np.ndarray, level: int) -> np.ndarray:
+        """Where a box (4,) of a level lies in the frame, in whole px as dlib rounds it: (4,) float64."""
+        for _ in range(level):
+            box = box * STEP + 0.3
+        box = _rounded(box)
+        for _ in range(self._upsample):
+            box = box / 2 - [1.25, 0.75, 1.25, 0.75]
+        return _rounded(box)
+
+    def parts(self, frame: np.ndarray, box: np.ndarray, levels: range, margin: int) -> dict[int, tuple]:
+        """The pixels of some levels round a box.
+
+        Args:
+            frame: (H, W) uint8.
+            box: (4,) left, top, right, bottom in px of the frame.
+            levels: Those wanted; the ones that do not exist are left out.
+            margin: How far a part reaches beyond the box, in steps of the window at that level.
+
+        Returns:
+            level -> (h, w) uint8 and the level's coordinates (2,) x, y of its first pixel. Empty where the box lies
+            outside the frame.
+        """
+        wanted = {}
+        for level in levels if min(frame.shape) > 1 else ():
+            if 0 <= level < self.levels:
+                part = self._part(box, level, margin)
+                if part.left < part.right and part.top < part.bottom:
+                    wanted[self._upsample + level] = part
+        if not wanted:
+            return {}
+        needed = self._needed(wanted)
+        picture, found = None, {}
+        for i, part in needed.items():
+            if picture is None:
+                picture = self._from_frame(frame, i, part)
+            else:
+                picture = self._sample(picture, needed[i - 1], self._ratio(i - 1, i), part)
+            if i in wanted:
+                own = wanted[i]
+                x, y = own.left - part.left, own.top - part.top
+                pixels = picture[y : y + own.bottom - own.top, x : x + own.right - own.left]
+                found[i - self._upsample] = np.ascontiguousarray(pixels), np.array([own.left, own.top])
+        return found
+
+    def _part(self, box: np.ndarray, level: int, margin: int) -> Part:
+        """The cells of a level round a box of the frame, whole cells so that the window moves in dlib's steps."""
+        size = self._chain[self._upsample + level]
+        x, y = self._ratio(0, self._upsample + level)
+        left, top, right, bottom = box / [x, y, x, y] / CELL
+        return Part(
+            max(0, math.floor(left) - margin) * CELL,
+            max(0, math.floor(top) - margin) * CELL,
+            min(size.width, (math.ceil(right) + margin) * CELL),
+            min(size.height, (math.ceil(bottom) + margin) * CELL),
+        )
+
+    def _ratio(self, larger: int, smaller: int) -> tuple[float, float]:
+        """Width and height of a pixel of one picture in another's: dlib lays corner pixels on corner pixels."""
+        a, b = self._chain[larger], self._chain[smaller]
+        return (a.width - 1) / max(b.width - 1, 1), (a.height - 1) / max(b.height - 1, 1)
+
+    def _needed(self, wanted: dict[int, Part]) -> dict[int, Part]:
+        """The part of each picture of the chain from which the next one's and the wanted ones are made."""
+        last = max(wanted)
+        needed = {last: wanted[last]}
+        for i in range(last - 1, max(min(wanted) - DEPTH, 0) - 1, -1):
+            part = self._before(needed[i + 1], self._ratio(i, i + 1), self._chain[i])
+            needed[i] = part.around(wanted[i]) if i in wanted else part
+        return dict(sorted(needed.items()))
+
+    def _from_frame(self, frame: np.ndarray, i: int, here: Part) -> np.ndarray:
+        """Part `here` of picture i of the chain, bilinear from the frame, or from the frame halved."""
+        x, y = self._ratio(0, i)
+        there = self._before(here, (x, y), self._chain[0])
+        if i == 0:
+            return frame[here.top : here.bottom, here.left : here.right]
+        halvings = max(0, round(math.log2(x)))
+        step = 2**halvings
+        # Whole blocks, so that each pixel of the halved part is the mean of step x step.
+        height, width = (math.ceil(n / step) * step for n in (there.bottom - there.top, there.right - there.left))
+        picture = frame[there.top : there.top + height, there.left : there.left + width]
+        if step > 1:
+            size = (picture.shape[1] // step, picture.shape[0] // step)
+            picture = picture[: size[1] * step, : size[0] * step]
+            picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        matrix = np.array(
+            [
+                [x / step, 0, (here.left * x - there.left - (step - 1) / 2) / step],
+                [0, y / step, (here.top * y - there.top - (step - 1) / 2) / step],
+            ]
+        )
+        return _warp(picture, matrix, here)
+
+    @staticmethod
+    def _before(part: Part, ratio: tuple[float, float], size: Size) -> Part:
+        """The part of a picture of this size from which a part of a smaller one is sampled, bilinear."""
+        x, y = ratio
+        return Part(
+            math.floor(part.left * x),
+            math.floor(part.top * y),
+            min(size.width, math.floor((part.right - 1) * x) + 2),
+            min(size.height, math.floor((part.bottom - 1) * y) + 2),
+        )
+
+    @staticmethod
+    def _sample(picture: np.ndarray, there: Part, ratio: tuple[float, float], here: Part) -> np.ndarray:
+        """Part `here` of a picture of the chain, bilinear from part `there` of the one before it."""
+        x, y = ratio
+        return _warp(picture, np.array([[x, 0, here.left * x - there.left], [0, y, here.top * y - there.top]]), here)
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    """To whole numbers, halves away from 0."""
+    return np.sign(values) * np.floor(np.abs(values) + 0.5)
+
+
+def _warp(picture: np.ndarray, matrix: np.ndarray, here: Part) -> np.ndarray:
+    size = (here.right - here.left, here.bottom - here.top)
+    flags = cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR
+    return cv2.warpAffine(picture, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
