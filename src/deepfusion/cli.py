@@ -61,14 +61,13 @@ def _callback(
 def _rows(manifest: Path, rows: str):
     from deepfusion.corpora.manifest import read_manifest
 
-    clips = read_manifest(manifest, labels=None)
     try:
         first, last = (int(part) for part in rows.split(":"))
     except ValueError:
         raise UserError(f"--rows {rows!r}: write it as first:last, for example 0:16") from None
-    if not 0 <= first < last <= len(clips):
-        raise UserError(f"--rows {rows}: {manifest} has {len(clips)} rows")
-    return clips.iloc[first:last]
+    if not 0 <= first < last:
+        raise UserError(f"--rows {rows}: the first row is 0, and the last is not included")
+    return read_manifest(manifest, labels=None, rows=(first, last))
 
 
 def _summary(store: Path) -> str:

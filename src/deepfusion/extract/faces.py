@@ -11,6 +11,7 @@ from deepfusion.extract.common import each_clip, groups, hash_of, kept, report, 
 from deepfusion.faces.detect import Detector
 from deepfusion.faces.follow import follow
 from deepfusion.faces.track import COLUMNS, Choice, Reason, collect
+from deepfusion.ledger import measured
 from deepfusion.store.shard import ShardWriter
 
 # What the columns of a face track mean, for those who read the store with h5py alone.
@@ -67,7 +68,10 @@ def faces_shard(clips: pd.DataFrame, out: Path, *, settings: FaceSettings) -> No
                 shard.append(name, getattr(part, name))
         return ""
 
-    with ShardWriter(out, stage="faces", key=key, attrs={"settings": settings.model_dump_json()}) as shard:
+    with (
+        ShardWriter(out, stage="faces", key=key, attrs={"settings": settings.model_dump_json()}) as shard,
+        measured(shard),
+    ):
         for name, (shape, dtype) in COLUMNS.items():
             shard.column(name, shape, dtype, **MEANING[name])
         each_clip(shard, clips, hashes, what=f"faces {out.stem}", work=work)

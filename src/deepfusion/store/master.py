@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from deepfusion import ledger
 from deepfusion.errors import UserError
 from deepfusion.store import layout
 from deepfusion.store.commit import committed
@@ -44,6 +45,8 @@ CLIPS = {
     "audio_start": ("s", "presentation time at which the sound starts, on the same clock"),
     "audio_duration": ("s", "duration of the sound"),
 }
+
+LEDGER = {"shard": ("", "which shard of its stage, from 0, in the order of the clips"), **ledger.COLUMNS}
 
 
 def build_store(
@@ -75,8 +78,9 @@ def build_store(
     ids = manifest["id"].tolist()
     if unknown := sorted(set(manifest["label"]) - set(labels)):
         raise UserError(f"{path}: the manifest has labels that are not in the list {labels}: {unknown}")
-    stages = {name: _survey(name, shards, ids) for name, shards in video.items()}
-    sound = _survey("spectrogram", audio, ids)
+    costs: list[pd.DataFrame] = []
+    stages = {name: _survey(name, shards, ids, costs) for name, shards in video.items()}
+    sound = _survey("spectrogram", audio, ids, costs)
     seen = _first_trouble(stages)
     for name, stage in stages.items():
         _check_lengths(name, stage, next(iter(stages.values())), seen["video_status"].eq("ok"))
@@ -105,13 +109,15 @@ def build_store(
         for name, data in file["clips"].items():
             units, description = CLIPS.get(name, ("", "column of the manifest, or fact a stage recorded"))
             data.attrs.update({"axes": "clip", "units": units, "description": description})
+        if costs := [cost for cost in costs if len(cost)]:
+            _write_ledger(file.create_group("ledger", track_order=True), pd.concat(costs, ignore_index=True))
         file.attrs["key"] = _key(file, table, labels)
 
 
-def _survey(name: str, shards: Sequence[str | os.PathLike], ids: list[str]) -> pd.DataFrame:
-    """What the shards of a stage hold: a row a clip; shard, first and last say where its rows are."""
+def _survey(name: str, shards: Sequence[str | os.PathLike], ids: list[str], costs: list[pd.DataFrame]) -> pd.DataFrame:
+    """What the shards of a stage hold: a row a clip; shard, first and last say where its rows are. `costs` grows."""
     tables, like = [], None
-    for path in shards:
+    for i, path in enumerate(shards):
         with read_shard(path) as shard:
             if shard.stage != name:
                 raise UserError(f"{path} is a shard of stage {shard.stage!r}, given as one of {name!r}")
@@ -122,6 +128,7 @@ def _survey(name: str, shards: Sequence[str | os.PathLike], ids: list[str]) -> p
                     f"{path}: columns or settings differ from {shards[0]}, which is of the same stage {name!r}: "
                     "remove the older of the two and make it again"
                 )
+            costs.append(shard.ledger.assign(shard=i))
             tables.append(shard.clips.assign(shard=str(path), first=shard.offsets[:-1], last=shard.offsets[1:]))
     stage = pd.concat(tables) if tables else pd.DataFrame(columns=["status", "reason", "shard", "first", "last"])
     for i, (found, wanted) in enumerate(zip(stage.index, ids, strict=False)):
@@ -215,6 +222,13 @@ def _copy(group: h5py.Group, stage: pd.DataFrame, keep: np.ndarray) -> None:
 def _write(group: h5py.Group, name: str, values: np.ndarray, **attrs: str) -> None:
     group[name] = values
     group[name].attrs.update({**attrs, "content_sha256": hashlib.sha256(values).hexdigest()})
+
+
+def _write_ledger(group: h5py.Group, costs: pd.DataFrame) -> None:
+    layout.write_table(group, costs)
+    for name, data in group.items():
+        units, description = LEDGER.get(name, ("", "what a stage recorded of its cost"))
+        data.attrs.update({"axes": "part of the work on a shard", "units": units, "description": description})
 
 
 def _table(manifest: pd.DataFrame, facts: pd.DataFrame, fields: pd.DataFrame) -> pd.DataFrame:

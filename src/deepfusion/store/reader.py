@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from deepfusion import ledger
 from deepfusion.errors import UserError
 from deepfusion.store import layout
 
@@ -54,7 +55,12 @@ class FeatureStore:
     @cached_property
     def clips(self) -> pd.DataFrame:
         """Index clip id; label, speaker, path, video_status, frames, faces, ... (docs/store.md), a row a clip."""
-        return layout.read_table(self._file["clips"])
+        return layout.read_table(self._file["clips"]).set_index("id")
+
+    @cached_property
+    def ledger(self) -> pd.DataFrame:
+        """What the features cost, a row a shard and part of the work (docs/store.md); no rows: not measured."""
+        return layout.read_table(self._file["ledger"]) if "ledger" in self._file else ledger.empty()
 
     def attributes(self, key: str) -> dict[str, Any]:
         """Attributes of "EF-A", "spectrogram", ...: units, axes, description, settings, licence."""
