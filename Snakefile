@@ -1,5 +1,6 @@
 # Deep Fusion. This file wires: which command makes which file. The targets:
 #   snakemake extract_features   clips -> results/<corpus>/features.h5
+#   snakemake preflight          what that will take: frames, disk, time of each stage, by a trial on a few clips
 #   snakemake train_fbp          the paper's network, tested on speakers it never saw, and one model of everybody
 #   snakemake fusion_study       every way of fusion on the same features and folds, and what of it is beyond chance
 #   snakemake report             the study as a page: results/<corpus>/report.html
@@ -42,6 +43,7 @@ wildcard_constraints:
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/corpus.smk"
+include: "workflow/rules/preflight.smk"
 include: "workflow/rules/faces.smk"
 include: "workflow/rules/networks.smk"
 include: "workflow/rules/spectrogram.smk"
