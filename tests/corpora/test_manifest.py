@@ -212,7 +212,8 @@ def test_a_job_reads_its_own_rows_alone(write):
     clips = read_manifest(path, labels=None, rows=(1, 3))
     assert clips["id"].tolist() == ["b", "sub/é"]
     assert clips.index.tolist() == [0, 1]
-    assert clips.iloc[0].to_dict() == read_manifest(write(text.replace("gone", "c d")), labels=None).iloc[1].to_dict()
+    whole = read_manifest(write(text.replace("gone", "c d")), labels=None)
+    assert clips.equals(whole.iloc[1:3].reset_index(drop=True))
     with pytest.raises(UserError, match=r"line 6: no file 'gone\.mp4'"):
         read_manifest(write(text), labels=None, rows=(3, 4))
     with pytest.raises(UserError, match=r"rows 2:9 were asked for: .*clips\.csv has 4 rows"):

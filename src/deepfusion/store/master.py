@@ -202,6 +202,7 @@ def _copy(group: h5py.Group, stage: pd.DataFrame, keep: np.ndarray) -> None:
     targets, digests = {}, {}
     rows = stage.assign(to=offsets[:-1], keep=keep)
     for path, clips in rows.groupby("shard", sort=False):
+        runs = _runs(clips[clips["keep"]])
         with read_shard(path) as shard:
             for name, source in shard.columns.items():
                 if name not in targets:
@@ -209,14 +210,24 @@ def _copy(group: h5py.Group, stage: pd.DataFrame, keep: np.ndarray) -> None:
                     targets[name].attrs.update({**shard.attrs, "stage": shard.stage, **layout.attributes(source)})
                     digests[name] = hashlib.sha256()
                 step = max(1, BLOCK_BYTES // max(1, source.dtype.itemsize * int(np.prod(source.shape[1:]))))
-                for clip in clips[clips["keep"]].itertuples():
-                    for at in range(clip.first, clip.last, step):
-                        block = source[at : min(at + step, clip.last)]
+                for first, last, to in runs:
+                    for at in range(first, last, step):
+                        block = source[at : min(at + step, last)]
                         digests[name].update(block)
-                        to = clip.to + at - clip.first
-                        targets[name][to : to + len(block)] = block
+                        targets[name][to + at - first : to + at - first + len(block)] = block
     for name, digest in digests.items():
         targets[name].attrs["content_sha256"] = digest.hexdigest()
+
+
+def _runs(clips: pd.DataFrame) -> list[list[int]]:
+    """First row, row after the last, and place in the store of clips that follow one another in a shard."""
+    runs: list[list[int]] = []
+    for first, last, to in zip(clips["first"], clips["last"], clips["to"], strict=True):
+        if runs and runs[-1][1] == first:
+            runs[-1][1] = last
+        else:
+            runs.append([first, last, to])
+    return runs
 
 
 def _write(group: h5py.Group, name: str, values: np.ndarray, **attrs: str) -> None:
