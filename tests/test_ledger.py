@@ -1,6 +1,9 @@
 """What stages cost: measured, divided among the networks of a job, summed, and the bottleneck named."""
 
+import subprocess
+import sys
 import time
+from threading import Thread
 
 import numpy as np
 import pandas as pd
@@ -71,6 +74,35 @@ def test_networks_bear_their_own_and_share_the_rest(tmp_path):
     assert both.at[SHARED, "rows"] == 50  # each frame was decoded once
     assert both.at[SHARED, "media_s"] == both.at["EF-A", "media_s"] == 4.0
     assert both["device"].eq("a card").all()
+
+
+def test_processes_that_were_started_count(tmp_path):
+    with ShardWriter(tmp_path / "f.h5", stage="f") as shard, measured(shard, threads=2):
+        fill(shard, "a")
+        work = "import time\nheld = b'x' * 300_000_000\nwhile time.process_time() < 0.3: pass"
+        subprocess.run([sys.executable, "-c", work], check=True)
+    cost = rows(tmp_path / "f.h5").loc["f"]
+    assert cost["cpu_s"] > 0.3
+    assert cost["peak_memory_mb"] > 300
+
+
+def test_memory_of_the_process_that_started_this_one_is_not_counted(tmp_path):
+    held = np.ones(40_000_000)  # 320 MB
+    ask = [sys.executable, "-c", "from deepfusion.ledger import peak_memory_mb; print(peak_memory_mb())"]
+    assert float(subprocess.run(ask, capture_output=True, check=True, text=True).stdout) < held.nbytes / 1e6
+
+
+def test_beside_other_threads_a_part_is_its_own_thread(tmp_path):
+    other = Thread(target=busy, args=(0.2,))
+    with ShardWriter(tmp_path / "f.h5", stage="f") as shard, measured(shard, alone=False) as clock:
+        fill(shard, "a")
+        other.start()
+        clock.timed("f", time.sleep)(0.1)
+        other.join()
+    cost = rows(tmp_path / "f.h5")
+    assert cost.at["f", "wall_s"] >= 0.1
+    assert cost.at["f", "cpu_s"] < 0.05
+    assert cost.at[SHARED, "cpu_s"] > 0.15
 
 
 def test_work_that_fails_writes_nothing(tmp_path):

@@ -8,11 +8,16 @@ import platform
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import pandas as pd
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 # Decoding and cutting out the faces: the networks of a job share it, so each of their shards bears an equal part of it.
 SHARED = "decode+warp"
@@ -33,31 +38,45 @@ COLUMNS = {
 
 
 class Clock:
-    """Wall and CPU time of a job, and of parts of it.
+    """Wall and CPU time of a job, processes that it started and that have ended included, and of parts of it.
 
-    CPU time is that of the whole process: parts must not overlap.
+    Parts must not overlap.
+
+    Args:
+        cpu: CPU time for parts, s.
 
     Attributes:
         parts: Name -> wall_s and cpu_s of what was counted under it.
     """
 
-    def __init__(self):
+    def __init__(self, cpu: Callable[[], float]):
         self.parts: dict[str, dict[str, float]] = {}
-        self._begun = _now()
+        self._cpu = cpu
+        self._begun = _now(_cpu_of_all)
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
         """Count what is done within as `name`, beside what was counted before."""
-        begun = _now()
+        begun = _now(self._cpu)
         try:
             yield
         finally:
-            before, now = self.parts.get(name, NOTHING), _now()
+            before, now = self.parts.get(name, NOTHING), _now(self._cpu)
             self.parts[name] = {key: before[key] + now[key] - begun[key] for key in NOTHING}
+
+    def timed(self, name: str, work: Callable[P, T]) -> Callable[P, T]:
+        """The same function, each call of it counted as `name`."""
+
+        @wraps(work)
+        def counted(*args: P.args, **kwargs: P.kwargs) -> T:
+            with self.part(name):
+                return work(*args, **kwargs)
+
+        return counted
 
     def rest(self) -> dict[str, float]:
         """wall_s and cpu_s since the clock was made that no part has."""
-        now = _now()
+        now = _now(_cpu_of_all)
         return {
             key: max(0.0, now[key] - self._begun[key] - sum(part[key] for part in self.parts.values()))
             for key in NOTHING
@@ -67,12 +86,19 @@ class Clock:
 NOTHING = {"wall_s": 0.0, "cpu_s": 0.0}
 
 
-def _now() -> dict[str, float]:
-    return {"wall_s": time.perf_counter(), "cpu_s": time.process_time()}
+def _now(cpu: Callable[[], float]) -> dict[str, float]:
+    return {"wall_s": time.perf_counter(), "cpu_s": cpu()}
+
+
+def _cpu_of_all() -> float:
+    children = os.times()
+    return time.process_time() + children.children_user + children.children_system
 
 
 @contextmanager
-def measured(*shards, media_s: float | None = None, threads: int = 1, device: str = "cpu") -> Iterator[Clock]:
+def measured(
+    *shards, media_s: float | None = None, threads: int = 1, device: str = "cpu", alone: bool = True
+) -> Iterator[Clock]:
     """Measure the work within, and write into the shards what it cost.
 
         with ShardWriter(out, stage="faces") as shard, measured(shard):
@@ -85,10 +111,12 @@ def measured(*shards, media_s: float | None = None, threads: int = 1, device: st
     Args:
         *shards: ShardWriters that are filled within.
         media_s: Seconds of the pictures or the sound; else those that the shards' column `time` tells.
-        threads: CPU threads.
+        threads: CPU threads, or processes that work on the shard.
         device: Where the work is done.
+        alone: Nothing else works while a part of the clock is counted. Else, as when other threads decode for a GPU, a
+            part has the CPU time of its own thread.
     """
-    clock = Clock()
+    clock = Clock(time.process_time if alone else time.thread_time)
     yield clock
     where = {"peak_memory_mb": peak_memory_mb(), "device": device, "threads": threads, "machine": machine()}
     rest = clock.rest()
@@ -103,14 +131,15 @@ def measured(*shards, media_s: float | None = None, threads: int = 1, device: st
 
 
 def peak_memory_mb() -> float:
-    """Largest memory of this process so far, MB."""
-    status = Path("/proc/self/status")
-    if status.exists():  # not getrusage, which on Linux may tell of the process that started this one
-        return float(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) * 1024 / 1e6
+    """Largest memory so far of this process, or of one that it started, MB."""
     import resource  # no Windows has it, and a store should be read there, too
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+    unit = 1 if sys.platform == "darwin" else 1024
+    own, others = (resource.getrusage(who).ru_maxrss * unit for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    status = Path("/proc/self/status")
+    if status.exists():  # where getrusage counts in what the process had that started this one, as Snakemake
+        own = int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) * 1024
+    return max(own, others) / 1e6
 
 
 def machine() -> str:

@@ -121,8 +121,8 @@ class _Run:
         features = np.full((len(images), self.dimension), np.nan, self.dtype)
         if len(valid):
             crops = [warp(images[i], track.box[i], track.landmarks[i], self.crop) for i in valid]
-            with clock.part(self.slot):
-                features[valid] = embed(self.module, np.stack(crops), device=self.device)
+            embedded = clock.timed(self.slot, embed)
+            features[valid] = embedded(self.module, np.stack(crops), device=self.device)
             if not np.isfinite(features[valid]).all():
                 raise ClipError(f"{self.slot}: a feature is not a finite {self.dtype}: use float32 (store.dtype)")
         self.shard.append(self.slot, features)
