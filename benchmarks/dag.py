@@ -115,7 +115,7 @@ def main() -> None:
         "run_of_10000_clips": estimate,
         "ratios": {
             "snakemake_share_10000": overhead / run,
-            "dag_100000_within_30_s": 30 / dags["100000"]["wall_s"],
+            "dag_100000_s": dags["100000"]["wall_s"],
         },
     }
     publish(Path("docs/results/dag.json"), figures)
