@@ -34,6 +34,15 @@ except UserError as error:
     raise WorkflowError(str(error)) from None
 
 
+onstart:
+    # To keep its limit of 100 jobs a second, Snakemake 9 looks at all jobs anew each second, once for every job that has
+    # ended: after some hundred jobs it does nothing else. Only a cluster needs the limit. And of the jobs that could start
+    # it need look at no more than there are cores: it looks at all their clips.
+    if not workflow.remote_exec and hasattr(workflow, "scheduler"):
+        workflow.scheduler.job_rate_limiter = None
+        workflow.scheduler.subsample = max(8, workflow.cores)
+
+
 wildcard_constraints:
     shard=r"\d{5}",
     fold=r"fold\d+",

@@ -1,7 +1,8 @@
 """What Snakemake costs: the DAG of 100, 10,000 and 100,000 clips, and a job; against the extraction itself.
 
-Clips of the DAGs are empty files. A job's own cost is measured on real clips, extracted once and then asked for again,
-which finds every shard up to date: what is left of the time is Snakemake, and the start of the commands.
+Clips of the DAGs are empty files. A job's own cost is measured twice: on real clips, extracted once and then asked for
+again, which finds every shard up to date, so that what is left of the time is Snakemake and the start of the commands;
+and on the first jobs of the large corpora, for the scheduler looks at all clips of the jobs that it chooses from.
 
 python benchmarks/dag.py
 """
@@ -26,7 +27,7 @@ from deepfusion.plan import Plan
 SIZES = (100, 10_000, 100_000)
 STAGES = ("faces", "networks", "spectrogram")
 # Of real clips, so few in a shard that there are jobs enough to measure.
-REAL, REAL_PER_SHARD = 24, 2
+REAL, REAL_PER_SHARD = 16, 2
 
 
 def snakemake(folder: Path, *arguments: str) -> dict[str, float]:
@@ -59,7 +60,30 @@ def dag(clips: int) -> dict[str, float]:
         (folder / "manifest.csv").write_text("\n".join(lines) + "\n")
         shards = len(configured(folder).shards)
         took = snakemake(folder, "extract_features", "--dry-run", "--cores", "2")
+        if clips >= 10_000:
+            took["cpu_s_a_job"] = at_scale(folder)
     return {"clips": clips, "shards": shards, "jobs": len(STAGES) * shards + 3, **took}
+
+
+def at_scale(folder: Path, jobs: int = 24) -> float:
+    """CPU seconds that a job costs Snakemake among those of a whole corpus: the first of a real run on empty files.
+
+    The commands are the real ones, which find every clip empty. The run is ended after some jobs.
+    """
+    command = ["snakemake", "extract_features", "--snakefile", ROOT / "Snakefile", "--directory", folder]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = psutil.Popen([*map(str, command), "--quiet", "all"], cwd=folder, env=environment, **quiet)
+    seen: dict[int, float] = {}  # jobs done -> CPU s of Snakemake by itself
+    while process.poll() is None and max(seen, default=0) < jobs:
+        time.sleep(0.2)
+        done = len(list((folder / "results/measured/benchmarks").glob("*/*.tsv")))
+        if done:  # the DAG is behind it
+            seen.setdefault(done, process.cpu_times().user + process.cpu_times().system)
+    process.terminate()
+    process.wait()
+    first, last = min(seen), max(seen)
+    return (seen[last] - seen[first]) / (last - first)
 
 
 def commands(folder: Path) -> float:
@@ -102,7 +126,7 @@ def main() -> None:
     of = dags["10000"]
     # The run is reckoned: 10,000 clips like those measured, on all cores, without a pause.
     run = of["clips"] * one["extraction_s_a_clip"] / cores
-    overhead = of["wall_s"] + of["jobs"] * one["snakemake_s_a_job"]
+    overhead = of["wall_s"] + of["jobs"] * max(one["snakemake_s_a_job"], of["cpu_s_a_job"])
     estimate = {
         "run_s": run,
         "snakemake_s": overhead,
