@@ -225,7 +225,7 @@ def dag(figures: dict) -> str:
             f"A job of a small corpus costs Snakemake {1e3 * job['snakemake_s_a_job']:.0f} ms; to start a command and "
             f"find its shard up to date takes {job['start_of_a_command_s']:.1f} s. 10,000 clips like the "
             f"{job['clips']} real ones measured, at {job['extraction_s_a_clip']:.2f} s a clip, would take "
-            f"{run['run_s'] / 60:.0f} min on {run['cores']} cores; Snakemake's part of it is {run['snakemake_s']:.0f} s "
+            f"{run['run_s'] / 60:.0f} min on {run['cores']} cores; Snakemake's part is {run['snakemake_s']:.0f} s "
             f"({figures['ratios']['snakemake_share_10000']:.1%}), the start of the commands "
             f"{run['start_of_commands_s']:.0f} s.",
         ]
