@@ -1,9 +1,10 @@
 # make demo: set up, then the main job on the generated demo corpus. make test: set up, then all tests.
+# make bench: all benchmarks and the tables made of them.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint install clean
+.PHONY: demo test bench lint install clean
 
 demo: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake extract_features train_fbp compare report
@@ -27,6 +28,16 @@ reader: install
 	.venv-reader/bin/pip install --quiet --constraint constraints.txt .
 	$(BIN)/python tests/reader/write_store.py results/reader.h5
 	.venv-reader/bin/python tests/reader/read_store.py results/reader.h5
+
+# What everything costs, each benchmark after the other on a machine that should do nothing else; then the tables.
+BENCHMARKS := front_end networks end_to_end trainer dag store
+
+bench: install
+	for name in $(BENCHMARKS); do \
+	  OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" python benchmarks/$$name.py || exit 1; \
+	done
+	$(BIN)/python benchmarks/performance.py
+	$(BIN)/python benchmarks/tables.py
 
 lint: install
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 # Deep Fusion. This file wires: which command makes which file. The targets:
 #   snakemake extract_features   clips -> results/<corpus>/features.h5
+#   snakemake preflight          what that will take: frames, disk, time of each stage, by a trial on a few clips
 #   snakemake train_fbp          the paper's network, tested on speakers it never saw, and one model of everybody
 #   snakemake fusion_study       every way of fusion on the same features and folds, and what of it is beyond chance
 #   snakemake report             the study as a page: results/<corpus>/report.html
@@ -33,6 +34,15 @@ except UserError as error:
     raise WorkflowError(str(error)) from None
 
 
+onstart:
+    # To keep its limit of 100 jobs a second, Snakemake 9 looks at all jobs anew each second, once for every job that has
+    # ended: after some hundred jobs it does nothing else. Only a cluster needs the limit. And of the jobs that could start
+    # it need look at no more than there are cores: it looks at all their clips.
+    if not workflow.remote_exec and hasattr(workflow, "scheduler"):
+        workflow.scheduler.job_rate_limiter = None
+        workflow.scheduler.subsample = max(8, workflow.cores)
+
+
 wildcard_constraints:
     shard=r"\d{5}",
     fold=r"fold\d+",
@@ -42,6 +52,7 @@ wildcard_constraints:
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/corpus.smk"
+include: "workflow/rules/preflight.smk"
 include: "workflow/rules/faces.smk"
 include: "workflow/rules/networks.smk"
 include: "workflow/rules/spectrogram.smk"

@@ -195,6 +195,87 @@ def confusion(figures: dict) -> str:
     return "\n".join([*lines, "", "per cent of the label's images, PrivateTest, mean of the four"])
 
 
+def performance(figures: dict) -> str:
+    """Every ratio beside its goal."""
+    lines = ["| figure | measured | goal | by |", "|---|---|---|---|"]
+    for name, value in figures["ratios"].items():
+        goal = figures["goals"].get(name)
+        sign = "at most" if name in figures["at_most"] else "at least"
+        by = figures["sources"][name]
+        wanted = "" if goal is None else f"{sign} {goal:g}"
+        lines.append(f"| `{name}` | {value:.3g} | {wanted} | [{by}](/docs/results/{by}) |")
+    machines = dict.fromkeys(
+        f"{made['machine']['cores']} cores of {made['machine']['processor']}" for made in figures["provenance"].values()
+    )
+    return "\n".join([*lines, "", f"Machine: {'; '.join(machines)}. Each file names its command, commit and date."])
+
+
+def dag(figures: dict) -> str:
+    """What Snakemake costs."""
+    lines = ["| clips | shards | jobs | DAG, s | CPU, s | CPU ms a job |", "|---|---|---|---|---|---|"]
+    for entry in figures["dag"].values():
+        cells = f"{entry['clips']:,} | {entry['shards']:,} | {entry['jobs']:,}"
+        job = f"{1e3 * entry['cpu_s_a_job']:.0f}" if "cpu_s_a_job" in entry else ""
+        lines.append(f"| {cells} | {entry['wall_s']:.1f} | {entry['cpu_s']:.1f} | {job} |")
+    job, run = figures["job"], figures["run_of_10000_clips"]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"A job of a small corpus costs Snakemake {1e3 * job['snakemake_s_a_job']:.0f} ms; to start a command and "
+            f"find its shard up to date takes {job['start_of_a_command_s']:.1f} s. 10,000 clips like the "
+            f"{job['clips']} real ones measured, at {job['extraction_s_a_clip']:.2f} s a clip, would take "
+            f"{run['run_s'] / 60:.0f} min on {run['cores']} cores; Snakemake's part is {run['snakemake_s']:.0f} s "
+            f"({figures['ratios']['snakemake_share_10000']:.1%}), the start of the commands "
+            f"{run['start_of_commands_s']:.0f} s.",
+        ]
+    )
+
+
+# Layout in store.json -> in words.
+LAYOUTS = {
+    "store": "store, by its reader",
+    "store_by_h5py": "store, by h5py alone",
+    "dataset_a_clip": "HDF5, a dataset for every clip",
+    "npy_files": ".npy files",
+    "copy_in_memory": "a copy in memory, for comparison",
+}
+
+
+def store(figures: dict) -> str:
+    """The store against other layouts."""
+    sizes = list(figures["corpora"])
+    heads = [f"{int(size):,} clips" for size in sizes]
+    lines = [f"| ms a clip, warm, random order | {' | '.join(heads)} | writing, s |", "|---" * (len(sizes) + 2) + "|"]
+    last = figures["corpora"][sizes[-1]]["write_s"]
+    for layout, words in LAYOUTS.items():
+        cells = [f"{figures['corpora'][size]['read_ms_a_clip'][f'{layout}/both']:.3f}" for size in sizes]
+        wrote = f"{last[layout]:.0f}" if layout in last else ""
+        lines.append(f"| {words} | {' | '.join(cells)} | {wrote} |")
+    whole = [f"{figures['corpora'][size]['read_ms_a_clip']['store/all']:.3f}" for size in sizes]
+    peaks = [f"{figures['corpora'][size]['build_peak_mb']:.0f}" for size in sizes]
+    lines += [
+        f"| store, all that a clip has | {' | '.join(whole)} | |",
+        f"| memory of building the store, MB | {' | '.join(peaks)} | |",
+    ]
+    growth = ["| frames a clip | kB | ms | a copy in memory, ms | memory of building, MB |", "|---|---|---|---|---|"]
+    for entry in figures["clip_length"]:
+        growth.append(
+            f"| {entry['frames']:,} | {entry['kB']:,.0f} | {entry['store_ms']:.3f} | {entry['copy_in_memory_ms']:.3f} "
+            f"| {entry['build_peak_mb']:.0f} |"
+        )
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "EF-B and spectrogram of a clip of 20 frames, float16. Writing: 10,000 clips; the store's is crash-proof, "
+            "shards and store, each file forced to the disk, the others' is not. EF-B by the length of the clip:",
+            "",
+            *growth,
+        ]
+    )
+
+
 # Name in the mark -> file and table.
 TABLES = {
     "javsed": ("javsed.json", models),
@@ -204,6 +285,9 @@ TABLES = {
     "demo": ("demo.json", models),
     "demo-end-to-end": ("demo.json", end_to_end),
     "float16": ("float16.json", float16),
+    "performance": ("../performance.json", performance),
+    "dag": ("dag.json", dag),
+    "store": ("store.json", store),
     "audio-encoder": ("audio_encoder.json", audio_encoder),
     "media-memory": ("media_memory.json", media_memory),
     "fer2013": ("fer2013.json", fer2013),
@@ -218,7 +302,9 @@ def filled(text: str) -> str:
     def table(match: re.Match) -> str:
         file, make = TABLES[match[2]]
         figures = json.loads((ROOT / "docs/results" / file).read_text())
-        return f"{match[1]}\n{make(figures)}\n\n{source(figures, file)}\n{match[3]}"
+        # What is gathered from several files says of each where it is from.
+        origin = source(figures, file) if "commands" in figures["provenance"] else "By `make bench`."
+        return f"{match[1]}\n{make(figures)}\n\n{origin}\n{match[3]}"
 
     return MARK.sub(table, text)
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from deepfusion import stages
 from deepfusion.config import check
 from deepfusion.corpora import Fold
 from deepfusion.errors import UserError
@@ -21,6 +22,46 @@ from deepfusion.plan import Plan
 )
 def test_what_is_fetched(values, names):
     assert Plan(check(values)).fetched == names
+
+
+@pytest.mark.parametrize("size", [1, 3, 16])
+def test_a_block_never_changes_when_clips_are_added(size):
+    whole = stages.blocks(40_000, size)
+    assert whole[0] == slice(0, size)
+    assert [part.start for part in whole[1:]] == [part.stop for part in whole[:-1]]
+    for clips in (1, size, 100 * size + 1, 39_999):
+        *full, last = stages.blocks(clips, size)
+        assert full == whole[: len(full)]
+        assert last.start == whole[len(full)].start
+        assert last.stop == clips
+    assert len(stages.blocks(100_000, 16)) < 1000
+
+
+def test_small_corpora_have_shards_of_one_size():
+    assert {part.stop - part.start for part in stages.blocks(500, 16)} == {16, 4}
+
+
+def test_a_shard_depends_on_its_own_clips_and_on_nothing_else_of_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def plan(label="calm", end=""):
+        rows = [f"{i}.mp4,{label},s{i},{end if i == 20 else ''}" for i in range(40)]
+        for i in range(40):
+            (tmp_path / f"{i}.mp4").touch()
+        (tmp_path / "m.csv").write_text("\n".join(["path,label,speaker,end", *rows]) + "\n")
+        return Plan(check({"corpus": {"name": "m", "source": "manifest", "path": "m.csv"}}))
+
+    def digests(plan):
+        return [plan.rows_digest(shard) for shard in plan.shards]
+
+    one = plan()
+    assert [one.rows(shard) for shard in one.shards] == ["0:16", "16:32", "32:40"]
+    assert one.media("00002") == [f"{i}.mp4" for i in range(32, 40)]  # as Snakemake knows them
+    assert len(set(digests(one))) == 3
+    assert digests(plan(label="sad")) == digests(one)
+    assert plan(label="sad").manifest_digest != one.manifest_digest
+    changed = digests(plan(end="2"))
+    assert [a == b for a, b in zip(changed, digests(one), strict=True)] == [True, False, True]
 
 
 def test_an_unknown_network():

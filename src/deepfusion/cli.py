@@ -1,6 +1,7 @@
 """The command line: one command a stage, the same that the workflow's rules call, and a few for people."""
 
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -61,22 +62,22 @@ def _callback(
 def _rows(manifest: Path, rows: str):
     from deepfusion.corpora.manifest import read_manifest
 
-    clips = read_manifest(manifest, labels=None)
     try:
         first, last = (int(part) for part in rows.split(":"))
     except ValueError:
         raise UserError(f"--rows {rows!r}: write it as first:last, for example 0:16") from None
-    if not 0 <= first < last <= len(clips):
-        raise UserError(f"--rows {rows}: {manifest} has {len(clips)} rows")
-    return clips.iloc[first:last]
+    if not 0 <= first < last:
+        raise UserError(f"--rows {rows}: the first row is 0, and the last is not included")
+    return read_manifest(manifest, labels=None, rows=(first, last))
 
 
 def _summary(store: Path) -> str:
+    from deepfusion.report import costs
     from deepfusion.report.summary import store_summary
     from deepfusion.store import FeatureStore
 
     with FeatureStore(store) as opened:
-        return store_summary(opened)
+        return f"{store_summary(opened)}\n{costs.table(opened.ledger)}"
 
 
 @app.command()
@@ -187,8 +188,31 @@ def store(
 
 
 @app.command()
+def preflight(
+    manifest: Manifest,
+    config: Annotated[str, typer.Option(help="The configuration as JSON; else defaults.")] = "{}",
+    device: Device = "auto",
+    cores: Annotated[int, typer.Option(help="Workers at a time.", min=1)] = os.cpu_count() or 1,
+) -> None:
+    """Say what an extraction will take, before it starts: frames, disk, time of each stage, by a trial on a few."""
+    import cv2
+    import torch
+
+    from deepfusion.config import Extraction, from_json
+    from deepfusion.corpora import read_manifest
+    from deepfusion.extract import preflight as stage
+    from deepfusion.networks import inference
+    from deepfusion.report import costs
+
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)  # as the workflow's jobs
+    clips, extraction = read_manifest(manifest, labels=None), from_json(Extraction, config)
+    print(costs.expected(stage.preflight(clips, config=extraction, device=inference.device(device), cores=cores)))
+
+
+@app.command()
 def info(store: Annotated[Path, typer.Argument(help="A feature store.")]) -> None:
-    """Say what is in a feature store, and which clips have no face, no sound or failed, and why."""
+    """Say what is in a feature store, which clips have no face, no sound or failed, and why, and what it cost."""
     print(_summary(store))
 
 

@@ -134,7 +134,7 @@ class StoreSettings(Settings):
     """How features are kept."""
 
     dtype: Literal["float32", "float16"] = Field("float32", description="of features and spectrograms")
-    clips_per_shard: int = Field(16, ge=1, description="the unit of work, commit and repair")
+    clips_per_shard: int = Field(16, ge=1, description="the unit of work, commit and repair; later shards are larger")
 
 
 class FusionSettings(Settings):

@@ -1,6 +1,7 @@
 """What the workflow has to make for a configuration: shards, folds, and where each file goes."""
 
 import json
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,9 @@ from deepfusion.corpora.folds import Fold, by_split, folds
 from deepfusion.networks.catalogue import find, fingerprint
 
 RESULTS = Path("results")
+
+# Columns of the manifest that features depend on.
+DEPENDS_ON = ["id", "path", "start", "end"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,17 @@ class Plan:
         parts = stages.blocks(len(self.corpus.clips), self.config.store.clips_per_shard)
         return {stages.shard_name(i): part for i, part in enumerate(parts)}
 
+    @cached_property
+    def _paths(self) -> list[str]:
+        """Files of the clips as Snakemake knows them: relative where they lie below the working folder."""
+        here = f"{Path.cwd()}{os.sep}"  # so that a project can be moved
+        return [path.removeprefix(here) for path in self.corpus.clips["path"]]
+
+    @cached_property
+    def _needed(self) -> list[list[str]]:
+        """What features depend on in the manifest, a row a clip: not labels, speakers or splits."""
+        return self._texts(self.corpus.clips[DEPENDS_ON])
+
     @property
     def shards(self) -> list[str]:
         """Names of the shards, in the order of the manifest."""
@@ -50,31 +65,29 @@ class Plan:
         return f"{self._blocks[shard].start}:{self._blocks[shard].stop}"
 
     def rows_digest(self, shard: str) -> str:
-        """Names what a shard's features depend on in the manifest: not labels, speakers or splits."""
-        return self._digest(self.corpus.clips.iloc[self._blocks[shard]][["id", "path", "start", "end"]])
+        """Names what a shard's features depend on in the manifest."""
+        return stages.digest(DEPENDS_ON, self._needed[self._blocks[shard]])
 
     def media(self, shard: str) -> list[str]:
         """Files of a shard's clips."""
-        return sorted({_here(path) for path in self.corpus.clips.iloc[self._blocks[shard]]["path"]})
+        return sorted(set(self._paths[self._blocks[shard]]))
 
     @property
     def generated(self) -> list[str]:
         """Files of one generated speaker, {speaker} standing for the name; all speakers have the same."""
-        clips = self.corpus.clips
-        first = clips["speaker"].iloc[0]
-        mine = clips.loc[clips["speaker"] == first, "path"]
-        return [str(Path(_here(path)).parent / Path(path).name.replace(first, "{speaker}")) for path in mine]
+        speakers = self.corpus.clips["speaker"]
+        first = speakers.iloc[0]
+        mine = [Path(path) for path, speaker in zip(self._paths, speakers, strict=True) if speaker == first]
+        return [str(path.with_name(path.name.replace(first, "{speaker}"))) for path in mine]
 
     @property
     def manifest_digest(self) -> str:
         """Names the resolved manifest."""
-        return self._digest(self.corpus.clips)
+        clips = self.corpus.clips
+        return stages.digest(list(clips), self._texts(clips))
 
-    @staticmethod
-    def _digest(clips: pd.DataFrame) -> str:
-        # Paths as Snakemake knows them, so that a project can be moved.
-        table = clips.assign(path=clips["path"].map(_here)).astype(str)
-        return stages.digest(list(table), table.to_numpy().tolist())
+    def _texts(self, clips: pd.DataFrame) -> list[list[str]]:
+        return clips.assign(path=self._paths).astype(str).to_numpy().tolist()
 
     @property
     def _not_ours(self) -> set[str]:
@@ -139,12 +152,6 @@ class Plan:
             return Fold("everyone", test=())
         (fold,) = self._folds.values()
         return Fold("everyone", test=(), choose=fold.choose or fold.test, by=fold.by)
-
-
-def _here(path: str) -> str:
-    """The path as Snakemake knows it: relative where it lies below the working folder."""
-    here = Path.cwd()
-    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
 
 
 def load_corpus(settings: CorpusSettings, folder: Path) -> Corpus:

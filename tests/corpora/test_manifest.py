@@ -204,3 +204,17 @@ def test_the_id_of_an_absolute_path_is_the_files_name(tmp_path):
     (tmp_path / "a.b.mp4").touch()
     (tmp_path / "m.csv").write_text(f"path,label,speaker\n{tmp_path}/a.b.mp4,sad,anna\n")
     assert read_manifest(tmp_path / "m.csv", labels=None)["id"].tolist() == ["a.b"]
+
+
+def test_a_job_reads_its_own_rows_alone(write):
+    text = "path,label,speaker\na.mp4,sad,x\n\nb.mp4,happy,y\nsub/é.mkv,sad,z\ngone.mp4,sad,z\n"
+    path = write(text)
+    clips = read_manifest(path, labels=None, rows=(1, 3))
+    assert clips["id"].tolist() == ["b", "sub/é"]
+    assert clips.index.tolist() == [0, 1]
+    whole = read_manifest(write(text.replace("gone", "c d")), labels=None)
+    assert clips.equals(whole.iloc[1:3].reset_index(drop=True))
+    with pytest.raises(UserError, match=r"line 6: no file 'gone\.mp4'"):
+        read_manifest(write(text), labels=None, rows=(3, 4))
+    with pytest.raises(UserError, match=r"rows 2:9 were asked for: .*clips\.csv has 4 rows"):
+        read_manifest(write(text.replace("gone", "c d")), labels=None, rows=(2, 9))

@@ -18,6 +18,7 @@ from deepfusion.corpora import read_manifest
 from deepfusion.extract.faces import faces_shard
 from deepfusion.extract.networks import network_shards
 from deepfusion.faces.warp import warp
+from deepfusion.ledger import SHARED, totals
 from deepfusion.media import frames, sound
 from deepfusion.networks import catalogue
 from deepfusion.store.shard import read_shard
@@ -129,6 +130,21 @@ def test_a_second_run_keeps_every_shard_and_makes_the_same_store(made, store):
     assert all(file.stat().st_mtime >= begun - 1 for file in shards)  # but Snakemake sees them as made
     with FeatureStore(path) as again:
         assert again.attrs["key"] == key
+
+
+def test_what_it_cost_is_that_of_the_first_run(made, store):
+    costs = store.ledger
+    assert costs["part"].value_counts().to_dict() == {"faces": 2, "EF-A": 2, "EF-B": 2, SHARED: 4, "spectrogram": 2}
+    frames = int(store.clips["frames"].sum())
+    for part in ("faces", "EF-A", SHARED):
+        assert costs.loc[costs["part"] == part, "rows"].sum() == frames
+    assert (costs[["wall_s", "cpu_s", "peak_memory_mb"]] > 0).all(axis=None)
+    found = totals(costs)
+    assert found.at["faces", "media_s"] == pytest.approx(found.at["EF-B", "media_s"])
+    assert found.at["faces", "media_s"] == pytest.approx(frames / 25, rel=0.2)
+    extract(made[0], made[1].parent)
+    with FeatureStore(made[1]) as again:
+        assert again.ledger.equals(costs)
 
 
 def test_another_network_recomputes_that_network_alone(made, tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from deepfusion.ledger import measured
 from deepfusion.store import ShardWriter, build_store
 
 LENGTHS = {"anna/ä-1": 5, "anna/ä-2": 0, "bert/1": 130, "bert/2": 7, "cleo 日本": 1, "cleo/2": 40}
@@ -34,7 +35,8 @@ def track(rng, length):
 
 def write(path, stage, clips, *, attrs=None, columns=None):
     """Write a shard; clips: id -> columns, or (status, reason), with an optional dict of fields under "fields"."""
-    with ShardWriter(path, stage=stage, key=path.name, attrs=attrs) as shard:  # every shard has a key of its own
+    # Every shard has a key of its own.
+    with ShardWriter(path, stage=stage, key=path.name, attrs=attrs) as shard, measured(shard):
         like = columns or next(c for c in clips.values() if isinstance(c, dict))
         for name, values in like.items():
             if name != "fields":

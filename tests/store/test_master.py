@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from deepfusion.errors import UserError
-from deepfusion.store import FeatureStore, ShardWriter, build_store
+from deepfusion.store import FeatureStore, ShardWriter, build_store, read_shard
 
 NO_VIDEO, NO_SOUND = "anna/ä-2", "bert/2"
 
@@ -44,7 +44,7 @@ def test_rows_without_a_face_are_nan_and_nothing_else_is(finished):
 
 def test_every_dataset_describes_itself(finished):
     with h5py.File(finished.path) as file:
-        for group in ("clips", "video", "audio"):
+        for group in ("clips", "video", "audio", "ledger"):
             for name, data in file[group].items():
                 assert {"units", "axes", "description"} <= set(data.attrs), name
         assert dict(file["video/EF-A"].attrs)["network"] == "net of EF-A"
@@ -93,10 +93,10 @@ def test_every_type_and_division_into_shards(tmp_path, kit, dtype, block):
 
 
 def everything(path):
-    """All values and attributes of a file."""
+    """All values and attributes of a file, but what it cost."""
     found = {}
     with h5py.File(path) as file:
-        for thing in (file, *(file[f"{group}/{name}"] for group in file for name in file[group])):
+        for thing in (file, *(file[f"{group}/{name}"] for group in file.keys() - {"ledger"} for name in file[group])):
             found[thing.name] = {name: np.asarray(value).tolist() for name, value in thing.attrs.items()}
             if isinstance(thing, h5py.Dataset):
                 found[f"{thing.name} data"] = (
@@ -184,6 +184,33 @@ def test_key_changes_with_a_single_value(corpus):
 def order(corpus, kit):
     corpus.video["EF-B"] = corpus.video["EF-B"][::-1]
     return "EF-B-2.h5.*'EF-B' has clip 'cleo 日本' where the manifest has 'anna/ä-1'"
+
+
+def test_the_ledger_is_carried_on_and_is_no_part_of_the_key(corpus):
+    with FeatureStore(corpus.path) as store:
+        costs, first = store.ledger, store.attrs["key"]
+    assert costs["part"].tolist() == [
+        name for name in ("faces", "EF-A", "EF-B", "EF-VGG", "spectrogram") for _ in range(3)
+    ]
+    assert costs["shard"].tolist() == [0, 1, 2] * 5
+    assert costs.loc[costs["part"] == "faces", "rows"].tolist() == [5, 137, 41]
+    with read_shard(corpus.video["EF-A"][1]) as shard:
+        assert shard.ledger.iloc[0].to_dict() == costs.iloc[4].drop("shard").to_dict()
+    corpus.audio = corpus.shards("spectrogram", corpus.sounds, {"rate": 16000, "bins": 200, "floor_db": -100.0})
+    with FeatureStore(corpus.build()) as again:  # measured anew
+        assert again.ledger["wall_s"].iloc[-1] != costs["wall_s"].iloc[-1]
+        assert again.attrs["key"] == first
+
+
+def test_shards_without_a_ledger_make_a_store_without_one(corpus):
+    before = key(corpus.path)
+    for path in (*corpus.audio, *(path for paths in corpus.video.values() for path in paths)):
+        with h5py.File(path, "r+") as file:
+            del file["ledger"]
+    with FeatureStore(corpus.build()) as store:
+        assert store.ledger.empty
+        assert "ledger" not in store._file
+        assert store.attrs["key"] == before
 
 
 def one_lost(corpus, kit):

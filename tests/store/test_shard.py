@@ -176,7 +176,33 @@ def test_misuse_is_refused_and_the_earlier_shard_stays(tmp_path, misuse):
     assert path.read_bytes() == before and not parts(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["clips", "offsets"])
+def test_what_it_cost_is_kept_and_its_seconds_are_those_of_the_clips(tmp_path):
+    with ShardWriter(tmp_path / "s.h5", stage="t") as shard:
+        shard.column("time", (), np.float64)
+        for clip, times in {"a": [0.0, 0.1, 0.3], "b": [], "c": [7.0], "d": [1.0, 1.5]}.items():
+            shard.begin(clip)
+            shard.append("time", np.array(times))
+            shard.end()
+        shard.begin("e")
+        shard.append("time", np.arange(9.0))
+        shard.fail("broken")
+        assert (shard.clips, shard.rows) == (5, 6)
+        assert shard.seconds() == pytest.approx(0.45 + 1.0)  # a row more than lies between first and last; one alone: 0
+        shard.cost(part="t", wall_s=2.5, device="cpu")
+        shard.cost(part="u", wall_s=1, device="cpu")
+    with read_shard(tmp_path / "s.h5") as read:
+        assert read.ledger.to_dict("list") == {"part": ["t", "u"], "wall_s": [2.5, 1.0], "device": ["cpu", "cpu"]}
+        assert read.seconds() == pytest.approx(1.45)
+        assert list(read.columns) == ["time"]
+
+
+def test_a_shard_that_was_not_measured_has_an_empty_ledger(tmp_path):
+    with read_shard(simple(tmp_path / "s.h5", 2)) as read:
+        assert read.ledger.empty
+        assert read.seconds() == 0
+
+
+@pytest.mark.parametrize("name", ["clips", "offsets", "ledger"])
 def test_reserved_column(tmp_path, name):
     with pytest.raises(ValueError, match="reserved"), ShardWriter(tmp_path / "s.h5", stage="t") as shard:
         shard.column(name)

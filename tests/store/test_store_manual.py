@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 MANUAL = (Path(__file__).resolve().parents[2] / "docs" / "store.md").read_text()
+ROWS = ("| `clips", "| `video", "| `audio", "| `ledger")
 EXAMPLES = re.findall(r"```python\n(.*?)```", MANUAL, re.DOTALL)
 
 
@@ -33,14 +34,14 @@ def test_there_are_examples():
 def test_every_dataset_and_attribute_is_described(finished):
     named = set(re.findall(r"`([^`]+)`", "".join(line for line in MANUAL.splitlines() if line.startswith("|"))))
     with h5py.File(finished.path) as file:
-        for group in ("clips", "video", "audio"):
+        for group in ("clips", "video", "audio", "ledger"):
             assert {f"{group}/{name}" for name in file[group]} <= named
         assert set(file.attrs) <= named
         assert set(file["video/valid"].attrs) | set(file["video/offsets"].attrs) <= named
 
 
 def test_no_dataset_is_described_that_is_not_there(finished):
-    rows = [line.split("|")[1] for line in MANUAL.splitlines() if line.startswith(("| `clips", "| `video", "| `audio"))]
+    rows = [line.split("|")[1] for line in MANUAL.splitlines() if line.startswith(ROWS)]
     described = {name for row in rows for name in re.findall(r"`([^`]+)`", row) if not name.endswith(("*", "..."))}
     described -= {"offsets", "valid", "video/EF-C", "clips/video_duration", "clips/audio_duration"}  # not in this store
     with h5py.File(finished.path) as file:

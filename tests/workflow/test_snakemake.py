@@ -103,6 +103,15 @@ def test_extraction_makes_the_store_and_tells_what_it_skipped(made):
     assert "broken" in (folder / "results/small/logs/faces/00002.log").read_text()
 
 
+def test_preflight_says_what_it_will_take_and_makes_nothing(project):
+    shutil.rmtree(project / "results")
+    output = run(project, "preflight")
+    assert "9 clips, 9 of them looked at" in output
+    assert "expected on 2 cores: " in output
+    assert "bottleneck: " in output
+    assert sorted(path.name for path in (project / "results/small").iterdir()) == ["benchmarks", "logs", "manifest.csv"]
+
+
 def test_running_again_does_nothing(project):
     assert "Nothing to be done" in run(project, "extract_features")
 

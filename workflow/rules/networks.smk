@@ -5,7 +5,7 @@ SLOTS = list(CONFIG.networks)
 rule networks:
     input:
         manifest=ancient(MANIFEST),
-        clips=lambda wildcards: PLAN.media(wildcards.shard),
+        # A clip that changed makes its face track new first; to name the clips again would cost the DAG a third.
         tracks=rules.faces.output,
     output:
         update(expand(f"{OUT}/shards/{{slot}}/{{{{shard}}}}.h5", slot=SLOTS)),

@@ -20,6 +20,7 @@ from deepfusion.faces.follow import follow
 from deepfusion.faces.follow_near import follow_near
 from deepfusion.faces.near import NearDetector
 from deepfusion.faces.track import COLUMNS, Choice, FaceTrack, Reason, Row, collect
+from deepfusion.ledger import measured
 from deepfusion.store.shard import ShardWriter
 
 # What the columns of a face track mean, for those who read the store with h5py alone.
@@ -99,6 +100,7 @@ def faces_shard(clips: pd.DataFrame, out: Path, *, settings: FaceSettings, worke
 
     with (
         ShardWriter(out, stage="faces", key=key, attrs={"settings": settings.model_dump_json()}) as shard,
+        measured(shard, threads=workers),
         each_track(clips, settings, workers) as tracks,
     ):
         for name, (shape, dtype) in COLUMNS.items():

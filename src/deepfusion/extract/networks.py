@@ -16,6 +16,7 @@ from deepfusion.errors import ClipError
 from deepfusion.extract.common import groups, kept, report, segment
 from deepfusion.faces.track import FaceTrack
 from deepfusion.faces.warp import warp
+from deepfusion.ledger import Clock, measured
 from deepfusion.networks import catalogue
 from deepfusion.networks.inference import embed
 from deepfusion.progress import track
@@ -56,13 +57,15 @@ def network_shards(
                 runs.append(run)
         if not runs:
             return
+        shards, threads = [run.shard for run in runs], torch.get_num_threads()
+        clock = stack.enter_context(measured(*shards, media_s=faces.seconds(), threads=threads, device=_name(device)))
         for clip in track(list(clips.itertuples()), f"networks {tracks.stem}", unit="clips"):
             for run in runs:
                 run.shard.begin(clip.id)
             status = faces.clips.loc[clip.id]
             if status["status"] == "ok":
                 try:
-                    _embed_clip(clip, faces, runs)
+                    _embed_clip(clip, faces, runs, clock)
                     for run in runs:
                         run.shard.end()
                 except ClipError as error:
@@ -112,19 +115,24 @@ class _Run:
             citation=network.citation,
         )
 
-    def append(self, images: list[np.ndarray], track: FaceTrack) -> None:
+    def append(self, images: list[np.ndarray], track: FaceTrack, clock: Clock) -> None:
         """Features of successive frames; a frame without a face keeps its place as a row of NaN."""
         valid = np.flatnonzero(track.valid)
         features = np.full((len(images), self.dimension), np.nan, self.dtype)
         if len(valid):
             crops = [warp(images[i], track.box[i], track.landmarks[i], self.crop) for i in valid]
-            features[valid] = embed(self.module, np.stack(crops), device=self.device)
+            embedded = clock.timed(self.slot, embed)
+            features[valid] = embedded(self.module, np.stack(crops), device=self.device)
             if not np.isfinite(features[valid]).all():
                 raise ClipError(f"{self.slot}: a feature is not a finite {self.dtype}: use float32 (store.dtype)")
         self.shard.append(self.slot, features)
 
 
-def _embed_clip(clip: Any, faces: Shard, runs: list[_Run]) -> None:
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _embed_clip(clip: Any, faces: Shard, runs: list[_Run], clock: Clock) -> None:
     rows = FaceTrack(**faces[clip.id])
     first = 0
     for frames in groups(media.frames(Path(clip.path), **segment(clip))):
@@ -132,7 +140,7 @@ def _embed_clip(clip: Any, faces: Shard, runs: list[_Run]) -> None:
         if [frame.time for frame in frames] != part.time.tolist():
             raise ClipError("the frames are not those of the face track: was the file changed meanwhile?")
         for run in runs:
-            run.append([frame.image for frame in frames], part)
+            run.append([frame.image for frame in frames], part, clock)
         first += len(frames)
     if first != len(rows.time):
         raise ClipError(f"{first} frames decoded, {len(rows.time)} in the face track: was the file changed meanwhile?")

@@ -10,6 +10,7 @@ from deepfusion import media
 from deepfusion import spectrogram as spectrograms
 from deepfusion.config import SpectrogramSettings
 from deepfusion.extract.common import each_clip, hash_of, kept, report, segment, shard_key
+from deepfusion.ledger import measured
 from deepfusion.store.shard import ShardWriter
 
 
@@ -39,7 +40,7 @@ def spectrogram_shard(clips: pd.DataFrame, out: Path, *, settings: SpectrogramSe
         shard.append("time", spectrograms.times(len(values), start=sound.start, **_framing(settings)))
         return ""
 
-    with ShardWriter(out, stage="spectrogram", key=key) as shard:
+    with ShardWriter(out, stage="spectrogram", key=key) as shard, measured(shard):
         shard.column("time", (), np.float64, units="s", axes="window", description="centre of the window, clip's clock")
         shard.column(
             "spectrogram",

@@ -9,6 +9,8 @@ from jinja2 import Environment
 from matplotlib.figure import Figure
 
 from deepfusion.files import write_atomically
+from deepfusion.ledger import totals
+from deepfusion.report.costs import HEAD, cells, words
 from deepfusion.report.study import HEADINGS
 from deepfusion.report.summary import store_summary
 from deepfusion.store import FeatureStore
@@ -27,7 +29,13 @@ PAGE = """<!doctype html>
 </style>
 <h1>Fusion study: {{ title }}</h1>
 <pre>{{ summary }}</pre>
-{% for study in studies %}
+{% if costs %}<h2>What the features cost</h2>
+<table>
+<tr>{% for name in head %}<th>{{ name }}{% endfor %}</tr>
+{% for row in costs %}<tr>{% for cell in row %}<td>{{ cell }}{% endfor %}</tr>
+{% endfor %}</table>
+<p>{{ cost_words }}</p>
+{% endif %}{% for study in studies %}
 <h2>{{ study.heading }}</h2>
 <h3>What is supported</h3>
 <ul>{% for sentence in study.words %}<li>{{ sentence }}</li>{% endfor %}</ul>
@@ -132,13 +140,17 @@ def write_page(study: Path, store: Path, out: Path) -> None:
     """
     result = json.loads(study.read_text())
     with FeatureStore(store) as opened:
-        summary = store_summary(opened)
+        summary, spent = store_summary(opened), opened.ledger
+    costs = None if spent.empty else totals(spent)
     page = (
         Environment(autoescape=True)
         .from_string(PAGE)
         .render(
             title=out.parent.name,
             summary=summary,
+            head=HEAD,
+            costs=[] if costs is None else cells(costs),
+            cost_words="" if costs is None else words(costs),
             studies=[_study(result[name], name, result["labels"]) for name in HEADINGS if name in result],
         )
     )

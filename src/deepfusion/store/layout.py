@@ -67,11 +67,11 @@ def write_table(group: h5py.Group, table: pd.DataFrame) -> None:
 
 
 def read_table(group: h5py.Group) -> pd.DataFrame:
-    """Read what `write_table` wrote; the index is the column `id`."""
+    """Read what `write_table` wrote."""
     columns = {
         name: data.asstr()[:] if h5py.check_string_dtype(data.dtype) else data[:] for name, data in group.items()
     }
-    return pd.DataFrame(columns).set_index("id")
+    return pd.DataFrame(columns)
 
 
 def check_ragged(group: h5py.Group, columns: list[str], *, clips: int) -> None:

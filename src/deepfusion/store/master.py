@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from deepfusion import ledger
 from deepfusion.errors import UserError
 from deepfusion.store import layout
 from deepfusion.store.commit import committed
@@ -44,6 +45,8 @@ CLIPS = {
     "audio_start": ("s", "presentation time at which the sound starts, on the same clock"),
     "audio_duration": ("s", "duration of the sound"),
 }
+
+LEDGER = {"shard": ("", "which shard of its stage, from 0, in the order of the clips"), **ledger.COLUMNS}
 
 
 def build_store(
@@ -75,8 +78,9 @@ def build_store(
     ids = manifest["id"].tolist()
     if unknown := sorted(set(manifest["label"]) - set(labels)):
         raise UserError(f"{path}: the manifest has labels that are not in the list {labels}: {unknown}")
-    stages = {name: _survey(name, shards, ids) for name, shards in video.items()}
-    sound = _survey("spectrogram", audio, ids)
+    costs: list[pd.DataFrame] = []
+    stages = {name: _survey(name, shards, ids, costs) for name, shards in video.items()}
+    sound = _survey("spectrogram", audio, ids, costs)
     seen = _first_trouble(stages)
     for name, stage in stages.items():
         _check_lengths(name, stage, next(iter(stages.values())), seen["video_status"].eq("ok"))
@@ -105,13 +109,15 @@ def build_store(
         for name, data in file["clips"].items():
             units, description = CLIPS.get(name, ("", "column of the manifest, or fact a stage recorded"))
             data.attrs.update({"axes": "clip", "units": units, "description": description})
+        if costs := [cost for cost in costs if len(cost)]:
+            _write_ledger(file.create_group("ledger", track_order=True), pd.concat(costs, ignore_index=True))
         file.attrs["key"] = _key(file, table, labels)
 
 
-def _survey(name: str, shards: Sequence[str | os.PathLike], ids: list[str]) -> pd.DataFrame:
-    """What the shards of a stage hold: a row a clip; shard, first and last say where its rows are."""
+def _survey(name: str, shards: Sequence[str | os.PathLike], ids: list[str], costs: list[pd.DataFrame]) -> pd.DataFrame:
+    """What the shards of a stage hold: a row a clip; shard, first and last say where its rows are. `costs` grows."""
     tables, like = [], None
-    for path in shards:
+    for i, path in enumerate(shards):
         with read_shard(path) as shard:
             if shard.stage != name:
                 raise UserError(f"{path} is a shard of stage {shard.stage!r}, given as one of {name!r}")
@@ -122,6 +128,7 @@ def _survey(name: str, shards: Sequence[str | os.PathLike], ids: list[str]) -> p
                     f"{path}: columns or settings differ from {shards[0]}, which is of the same stage {name!r}: "
                     "remove the older of the two and make it again"
                 )
+            costs.append(shard.ledger.assign(shard=i))
             tables.append(shard.clips.assign(shard=str(path), first=shard.offsets[:-1], last=shard.offsets[1:]))
     stage = pd.concat(tables) if tables else pd.DataFrame(columns=["status", "reason", "shard", "first", "last"])
     for i, (found, wanted) in enumerate(zip(stage.index, ids, strict=False)):
@@ -195,6 +202,7 @@ def _copy(group: h5py.Group, stage: pd.DataFrame, keep: np.ndarray) -> None:
     targets, digests = {}, {}
     rows = stage.assign(to=offsets[:-1], keep=keep)
     for path, clips in rows.groupby("shard", sort=False):
+        runs = _runs(clips[clips["keep"]])
         with read_shard(path) as shard:
             for name, source in shard.columns.items():
                 if name not in targets:
@@ -202,19 +210,36 @@ def _copy(group: h5py.Group, stage: pd.DataFrame, keep: np.ndarray) -> None:
                     targets[name].attrs.update({**shard.attrs, "stage": shard.stage, **layout.attributes(source)})
                     digests[name] = hashlib.sha256()
                 step = max(1, BLOCK_BYTES // max(1, source.dtype.itemsize * int(np.prod(source.shape[1:]))))
-                for clip in clips[clips["keep"]].itertuples():
-                    for at in range(clip.first, clip.last, step):
-                        block = source[at : min(at + step, clip.last)]
+                for first, last, to in runs:
+                    for at in range(first, last, step):
+                        block = source[at : min(at + step, last)]
                         digests[name].update(block)
-                        to = clip.to + at - clip.first
-                        targets[name][to : to + len(block)] = block
+                        targets[name][to + at - first : to + at - first + len(block)] = block
     for name, digest in digests.items():
         targets[name].attrs["content_sha256"] = digest.hexdigest()
+
+
+def _runs(clips: pd.DataFrame) -> list[list[int]]:
+    """First row, row after the last, and place in the store of clips that follow one another in a shard."""
+    runs: list[list[int]] = []
+    for first, last, to in zip(clips["first"], clips["last"], clips["to"], strict=True):
+        if runs and runs[-1][1] == first:
+            runs[-1][1] = last
+        else:
+            runs.append([first, last, to])
+    return runs
 
 
 def _write(group: h5py.Group, name: str, values: np.ndarray, **attrs: str) -> None:
     group[name] = values
     group[name].attrs.update({**attrs, "content_sha256": hashlib.sha256(values).hexdigest()})
+
+
+def _write_ledger(group: h5py.Group, costs: pd.DataFrame) -> None:
+    layout.write_table(group, costs)
+    for name, data in group.items():
+        units, description = LEDGER.get(name, ("", "what a stage recorded of its cost"))
+        data.attrs.update({"axes": "part of the work on a shard", "units": units, "description": description})
 
 
 def _table(manifest: pd.DataFrame, facts: pd.DataFrame, fields: pd.DataFrame) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from deepfusion import ledger
 from deepfusion.errors import UserError
 from deepfusion.store import layout
 
@@ -48,13 +49,25 @@ class FeatureStore:
                 self._data["audio_time" if name == "time" else name] = data
         self.keys: list[str] = list(self._data)
         self.networks = {name: self.attributes(name) for name in self.keys if name.startswith("EF-")}
-        self._offsets = {f"/{group}": self._file[group]["offsets"][:] for group in ("video", "audio")}
-        self._group = {name: data.parent.name for name, data in self._data.items()}
+        # Plain numbers and dictionaries: what numpy and pandas take to look one up is as long as a short read.
+        offsets = {f"/{group}": self._file[group]["offsets"][:].tolist() for group in ("video", "audio")}
+        self._offsets: dict[str, list[int]] = {name: offsets[data.parent.name] for name, data in self._data.items()}
+        self._flags: dict[str, np.ndarray] = {}
 
     @cached_property
     def clips(self) -> pd.DataFrame:
         """Index clip id; label, speaker, path, video_status, frames, faces, ... (docs/store.md), a row a clip."""
-        return layout.read_table(self._file["clips"])
+        return layout.read_table(self._file["clips"]).set_index("id")
+
+    @cached_property
+    def _place(self) -> dict[str, int]:
+        """Clip id -> its row in the table of clips."""
+        return {clip_id: i for i, clip_id in enumerate(self.clips.index)}
+
+    @cached_property
+    def ledger(self) -> pd.DataFrame:
+        """What the features cost, a row a shard and part of the work (docs/store.md); no rows: not measured."""
+        return layout.read_table(self._file["ledger"]) if "ledger" in self._file else ledger.empty()
 
     def attributes(self, key: str) -> dict[str, Any]:
         """Attributes of "EF-A", "spectrogram", ...: units, axes, description, settings, licence."""
@@ -71,22 +84,26 @@ class FeatureStore:
         return len(self.clips)
 
     def __contains__(self, clip_id: str) -> bool:
-        return clip_id in self.clips.index
+        return clip_id in self._place
 
     def __getitem__(self, clip_id: str) -> "Clip":
-        if clip_id not in self:
+        if clip_id not in self._place:
             raise UserError(f"{self.path} has no clip {clip_id!r}{_nearest(clip_id, self.clips.index)}")
-        return Clip(self, clip_id)
+        return Clip(self, clip_id, self._place[clip_id])
 
     def _dataset(self, key: str):
         if key not in self._data:
             raise UserError(f"{self.path} has no {key!r}{_nearest(key, self.keys)}; it has {', '.join(self.keys)}")
         return self._data[key]
 
-    def _read(self, clip_id: str, key: str) -> np.ndarray:
-        data, i = self._dataset(key), self.clips.index.get_loc(clip_id)
-        first, last = self._offsets[self._group[key]][i : i + 2]
-        return data[first:last]
+    def _read(self, place: int, key: str) -> np.ndarray:
+        data, (first, last) = self._dataset(key), self._offsets[key][place : place + 2]
+        if data.dtype != bool:
+            return data[first:last]
+        # h5py takes ten times as long for flags as for numbers, and all of them are a byte a frame.
+        if key not in self._flags:
+            self._flags[key] = data[:]
+        return self._flags[key][first:last].copy()
 
     def close(self) -> None:
         """Close the file."""
@@ -112,16 +129,16 @@ class Clip:
         id: Its id.
     """
 
-    def __init__(self, store: FeatureStore, clip_id: str):
+    def __init__(self, store: FeatureStore, clip_id: str, place: int):
         self.id = clip_id
-        self._store = store
+        self._store, self._place = store, place
 
     def keys(self) -> list[str]:
         """What it holds; dict(clip) reads everything."""
         return self._store.keys
 
     def __getitem__(self, key: str) -> np.ndarray:
-        return self._store._read(self.id, key)
+        return self._store._read(self._place, key)
 
 
 def _nearest(name: Any, names: Iterable[str]) -> str:

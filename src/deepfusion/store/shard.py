@@ -3,6 +3,7 @@
 clips/id, clips/status, clips/reason, clips/<field>     (n,)      one value a clip
 offsets                                                 (n + 1,)  rows offsets[i]:offsets[i + 1] are clip i
 <column>                                                (sum of lengths, ...)
+ledger/<field>                                          what it cost, a row a part of the work; optional
 """
 
 import os
@@ -15,6 +16,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from deepfusion import ledger
 from deepfusion.errors import UserError
 from deepfusion.store import layout
 from deepfusion.store.commit import committed
@@ -44,11 +46,12 @@ class ShardWriter:
     """
 
     def __init__(self, path: str | os.PathLike, *, stage: str, key: str = "", attrs: dict[str, Any] | None = None):
-        self.path = Path(path)
+        self.path, self.stage = Path(path), stage
         own = {"stage": stage, "key": key, "layout": layout.SHARD, "layout_version": layout.VERSION}
         self._attrs = {**(attrs or {}), **own}
         self._columns: dict[str, h5py.Dataset] = {}
         self._clips: dict[str, dict[str, Any]] = {}  # id -> what is written in clips/
+        self._costs: list[dict[str, Any]] = []  # rows of ledger/
         self._offsets = [0]
         self._open: str | None = None  # the clip between begin() and end()
 
@@ -72,7 +75,7 @@ class ShardWriter:
             dtype: Type of its values.
             **attrs: units, axes, description, and whatever else a reader should know.
         """
-        if name in ("clips", "offsets") or self._clips or self._open is not None:
+        if name in ("clips", "offsets", "ledger") or self._clips or self._open is not None:
             raise ValueError(f"column {name!r}: declared after the first clip, or a reserved name")
         row_bytes = max(1, np.dtype(dtype).itemsize * int(np.prod(shape)))
         rows = min(CHUNK_ROWS, max(1, CHUNK_BYTES // row_bytes))
@@ -125,6 +128,24 @@ class ShardWriter:
             column.resize(self._offsets[-1], axis=0)
         self._close_clip("failed", reason or "no reason given", fields)
 
+    @property
+    def clips(self) -> int:
+        """Clips that are complete."""
+        return len(self._clips)
+
+    @property
+    def rows(self) -> int:
+        """Rows of the complete clips."""
+        return self._offsets[-1]
+
+    def seconds(self) -> float:
+        """Duration of the complete clips, s, by the column `time`; 0 without one."""
+        return _seconds(self._columns, np.array(self._offsets))
+
+    def cost(self, **fields: float | str) -> None:
+        """Add a row to the shard's ledger: fields of `deepfusion.ledger.COLUMNS`, in any number of rows."""
+        self._costs.append(fields)
+
     def _close_clip(self, status: str, reason: str, fields: dict[str, Any]) -> None:
         if self._open is None:
             raise ValueError("no clip was begun")
@@ -145,6 +166,8 @@ class ShardWriter:
         table = {name: _values([clip.get(name) for clip in self._clips.values()]) for name in names}
         table = pd.DataFrame({"id": list(self._clips), **table})
         layout.write_table(self._file.create_group("clips", track_order=True), table)
+        if self._costs:
+            layout.write_table(self._file.create_group("ledger", track_order=True), pd.DataFrame(self._costs))
         self._file["offsets"] = np.array(self._offsets, dtype=np.int64)
         layout.write_texts(self._file.attrs, "columns", list(self._columns))
 
@@ -153,6 +176,16 @@ def _values(values: list) -> pd.Series:
     if not values or any(isinstance(value, str) for value in values):
         return pd.Series(["" if value is None else value for value in values], dtype=object)
     return pd.Series([np.nan if value is None else value for value in values])
+
+
+def _seconds(columns: dict[str, h5py.Dataset], offsets: np.ndarray) -> float:
+    """Sum over clips of the time between first and last row, and as much again as one row stands for."""
+    if "time" not in columns or not offsets[-1]:
+        return 0.0
+    times, lengths = columns["time"][:], np.diff(offsets)
+    first, last = offsets[:-1][lengths > 1], offsets[1:][lengths > 1] - 1
+    lengths = lengths[lengths > 1]
+    return float(((times[last] - times[first]) * lengths / (lengths - 1)).sum())
 
 
 def _check(file: h5py.File) -> None:
@@ -171,6 +204,7 @@ class Shard:
         clips: Index clip id; status ("ok", "absent", "failed"), reason, and the stage's fields.
         offsets: (n + 1,) int64; rows offsets[i]:offsets[i + 1] are clip i.
         columns: The datasets, read when sliced.
+        ledger: What it cost (`deepfusion.ledger`), without rows if it was not measured.
     """
 
     path: Path
@@ -180,7 +214,12 @@ class Shard:
     clips: pd.DataFrame
     offsets: np.ndarray
     columns: dict[str, h5py.Dataset]
+    ledger: pd.DataFrame
     file: h5py.File
+
+    def seconds(self) -> float:
+        """Duration of its clips, s, by the column `time`; 0 without one."""
+        return _seconds(self.columns, self.offsets)
 
     def __getitem__(self, clip_id: str) -> dict[str, np.ndarray]:
         """All columns of one clip: name -> (L, ...)."""
@@ -208,7 +247,9 @@ def read_shard(path: str | os.PathLike) -> Shard:
         columns = {name: file[name] for name in attrs.pop("columns")}
         del attrs["layout"], attrs["layout_version"]
         stage, key = attrs.pop("stage"), attrs.pop("key")
-        return Shard(Path(path), stage, key, attrs, layout.read_table(file["clips"]), file["offsets"][:], columns, file)
+        clips, offsets = layout.read_table(file["clips"]).set_index("id"), file["offsets"][:]
+        costs = layout.read_table(file["ledger"]) if "ledger" in file else ledger.empty()
+        return Shard(Path(path), stage, key, attrs, clips, offsets, columns, costs, file)
     except (KeyError, OSError) as error:
         file.close()
         raise UserError(f"{path} is damaged ({error}); remove it and make it again") from error

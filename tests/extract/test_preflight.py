@@ -1,0 +1,83 @@
+"""What an extraction will take is said before it starts, from the clips themselves."""
+
+import pandas as pd
+import pytest
+from mediafiles import Audio, Video, write
+from small_corpus import CPU, FRAMES, portrait, voice, write_clips
+
+from deepfusion.config import Extraction, NetworkSettings
+from deepfusion.corpora import load, read_manifest
+from deepfusion.errors import UserError
+from deepfusion.extract.preflight import preflight, scan
+from deepfusion.ledger import SHARED
+from deepfusion.report.costs import expected
+
+CONFIG = Extraction(networks={"EF-A": NetworkSettings(network="dlib-resnet29")})
+
+
+def clips_of(folder, *rows):
+    (folder / "m.csv").write_text("\n".join(["id,path,label,speaker,start,end", *rows]) + "\n")
+    return read_manifest(folder / "m.csv", labels=None)
+
+
+def test_the_scan_sees_every_kind_of_clip(tmp_path):
+    clips = read_manifest(write_clips(tmp_path), labels=None)
+    found = scan(clips, cores=2).set_index(clips["id"])
+    assert found.loc["hidden", "frames"] == pytest.approx(FRAMES, abs=0.5)
+    assert found.loc["part", "video_s"] == pytest.approx(0.2, abs=1e-6)
+    assert found.loc["part", "audio_s"] == pytest.approx(0.2, abs=1e-6)
+    assert found.loc["mute", ["audio_s"]].item() == found.loc["voice", "frames"] == 0
+    assert found.loc["voice", "audio_s"] == pytest.approx(1.0, abs=0.1)
+    assert "Invalid data" in found.loc["broken", "reason"]
+    assert found.drop(index="broken")["reason"].eq("").all()
+
+
+def test_expected_is_what_the_clips_have_times_what_they_cost(tmp_path):
+    write(tmp_path / "long.mp4", Video(portrait(150), options={"preset": "ultrafast", "crf": "18"}), voice(6.0))
+    (tmp_path / "bad.mp4").write_text("no video")
+    clips = clips_of(tmp_path, "one,long.mp4,a,x,,", "two,long.mp4,a,x,1,5", "bad,bad.mp4,a,x,,")
+    found = preflight(clips, config=CONFIG, device=CPU, cores=2)
+    assert (found["clips"], found["looked_at"], list(found["bad"])) == (3, 3, ["bad"])
+    assert found["video_s"] == pytest.approx(10.0, abs=0.1)
+    assert found["frames"] == pytest.approx(250, abs=2)
+    costs = found["ledger"].set_index("part")
+    assert costs.at["faces", "rows"] == pytest.approx(200, abs=3)  # 4 s of each were tried
+    assert list(found["worker_s"]) == ["faces", SHARED, "EF-A", "spectrogram"]
+    assert found["worker_s"]["faces"] == pytest.approx(costs.at["faces", "wall_s"] * 10 / 8, rel=0.05)
+    assert found["seconds"] == pytest.approx(sum(found["worker_s"].values()) / 2)
+    # A frame: feature, time, box, landmarks, score, three codes. A window of sound, 100 a second: 200 bins and a time.
+    frame = 128 * 4 + 8 + 4 * 4 + 68 * 2 * 4 + 4 + 3
+    assert found["store_bytes"] == pytest.approx(250 * frame + 10 * 100 * 808, rel=0.03)
+    text = expected(found)
+    for part in (
+        "3 clips, 3 of them looked at: 10",
+        "250 frames",
+        "cannot be read: bad: ",
+        "on 2 cores",
+        "bottleneck: ",
+    ):
+        assert part in text
+
+
+def test_clips_without_pictures_are_tried_by_their_sound(tmp_path):
+    write(tmp_path / "a.wav", audio=Audio(voice(2.0).pieces, rate=16000))
+    found = preflight(clips_of(tmp_path, "a,a.wav,a,x,,"), config=CONFIG, device=CPU, cores=1)
+    assert list(found["worker_s"]) == ["spectrogram"]
+    assert found["frames"] == 0
+    assert "2 s of sound" in expected(found)
+
+
+def test_a_corpus_that_cannot_be_read_is_one_line(tmp_path):
+    (tmp_path / "bad.mp4").write_text("no video")
+    with pytest.raises(UserError, match=r"none of 1 clips can be read; the first: bad\.mp4: Invalid data"):
+        preflight(clips_of(tmp_path, "bad,bad.mp4,a,x,,"), config=CONFIG, device=CPU, cores=1)
+
+
+@pytest.mark.realdata
+def test_real_clips(javsed):
+    clips: pd.DataFrame = load(kind="javsed", name="javsed", path=javsed).clips.iloc[:6]
+    found = preflight(clips, config=CONFIG, device=CPU, cores=2)
+    assert not found["bad"]
+    declared = pd.read_csv(javsed / "manifest.csv").iloc[:6]
+    assert found["video_s"] == pytest.approx(declared["dur_video"].sum(), rel=0.02)
+    assert found["frames"] == pytest.approx((declared["dur_video"] * 29.97).sum(), rel=0.02)
