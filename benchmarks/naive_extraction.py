@@ -1,7 +1,7 @@
 """The script that everyone writes, the baseline of end_to_end.py: python benchmarks/naive_extraction.py OUT CLIP...
 
 Frame by frame: OpenCV decodes, dlib's detector looks at the whole picture, 68 landmarks, a crop for each network, the
-networks by torch one face at a time; librosa for the sound; an .npy file for each clip and kind.
+networks by torch one face at a time; librosa for the spectrogram; an .npy file for each clip and kind.
 """
 
 import importlib.util
@@ -14,6 +14,7 @@ import librosa
 import numpy as np
 import torch
 
+from deepfusion import media
 from deepfusion.config import PRESETS
 from deepfusion.faces.warp import warp
 from deepfusion.networks import catalogue
@@ -44,7 +45,7 @@ def main(out: Path, clips: list[str]) -> None:
                     features[slot].append(network(face)[0].numpy())
         for slot, rows in features.items():
             np.save(out / f"{Path(clip).stem}-{slot}.npy", np.array(rows))
-        sound, _ = librosa.load(clip, sr=16000)
+        sound = media.sound(clip, rate=16000).samples  # librosa.load needs ffmpeg's command, and is slower
         spectrum = librosa.stft(sound, n_fft=800, win_length=640, hop_length=160, window="hamming", center=False)
         np.save(out / f"{Path(clip).stem}-spectrogram.npy", np.log(np.abs(spectrum[:200]).T + 1e-5))
         print(clip, {slot: len(rows) for slot, rows in features.items()}, flush=True)
