@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging
+from typing import get_args
 
 import numpy as np
 import onnx
@@ -9,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from deepfusion.config import Config
 from deepfusion.errors import UserError
 from deepfusion.networks import engines
 from deepfusion.networks.catalogue import CATALOGUE, load
@@ -129,6 +131,12 @@ def test_without_onnx_runtime(net, monkeypatch, caplog):
     features = opened(net, SIZE, name=NAME, engine="auto", device=CPU)
     assert "pip install" in caplog.text
     assert np.array_equal(features(faces(SIZE)), embed(net, faces(SIZE), device=CPU))
+
+
+def test_the_configuration_names_the_engines_that_there_are():
+    named = get_args(Config.model_fields["engine"].annotation)
+    assert named == get_args(engines.Engine)
+    assert set(named) == {"auto", "eager", *engines.ENGINES}
 
 
 def test_onnx_runtime_is_not_for_a_gpu(net):

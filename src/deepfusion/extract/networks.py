@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,8 @@ def network_shards(
             for slot, shard in stale.items()
         ]
         crops = [card.crop for card in cards.values()]
-        parts = ahead((_cut(clip, faces, crops) for clip in clips.itertuples()), workers=workers)
+        streams = (_cut(clip, faces, crops) for clip in clips.itertuples())
+        parts = stack.enter_context(closing(ahead(streams, workers=workers)))
         for clip in track(list(clips.itertuples()), f"networks {tracks.stem}", unit="clips"):
             for run in runs:
                 run.begin(clip.id)
