@@ -103,6 +103,7 @@ def test_the_schema_knows_every_group_and_reason(tmp_path):
         "protocol",
         "study",
         "device",
+        "engine",
     }
     assert "lambda" in schema["$defs"]["FusionSettings"]["properties"]
 

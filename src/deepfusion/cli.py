@@ -147,7 +147,12 @@ def networks(
     settings: SettingsText,
     dtype: Dtype = "float32",
     device: Device = "auto",
-    threads: Threads = 1,
+    engine: Annotated[
+        Literal["auto", "eager", "onnxruntime", "half"], typer.Option(help="What computes the networks.")
+    ] = "auto",
+    threads: Annotated[
+        int, typer.Option(help="Of the networks on a CPU; of what decodes and cuts for another device.", min=1)
+    ] = 1,
 ) -> None:
     """Run the face networks over the followed faces of a block, one decoding for all of them."""
     import cv2
@@ -157,9 +162,9 @@ def networks(
     from deepfusion.extract.networks import network_shards
     from deepfusion.networks import inference
 
-    cv2.setNumThreads(threads)
+    chosen, where = from_json(Networks, settings), inference.device(device)
+    cv2.setNumThreads(1)  # crops are too small to be shared
     torch.set_num_threads(threads)
-    chosen = from_json(Networks, settings)
     if len(chosen) != len(out):
         raise UserError(f"{len(chosen)} slots ({', '.join(chosen)}) and {len(out)} files to write: give one for each")
     network_shards(
@@ -168,7 +173,9 @@ def networks(
         dict(zip(chosen, out, strict=True)),
         networks=chosen,
         dtype=dtype,
-        device=inference.device(device),
+        device=where,
+        engine=engine,
+        workers=0 if where.type == "cpu" else threads,
     )
 
 

@@ -253,6 +253,9 @@ class Config(Extraction):
     study: StudySettings = StudySettings()
     protocol: ProtocolSettings = ProtocolSettings()
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+    engine: Literal["auto", "eager", "onnxruntime", "half"] = Field(
+        "auto", description="what computes the face networks; each one's features are those of eager, within 1e-3"
+    )
 
     @model_validator(mode="after")
     def _features_are_extracted(self):

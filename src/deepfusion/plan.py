@@ -102,7 +102,7 @@ class Plan:
     @property
     def extraction_json(self) -> str:
         """What the store depends on, as `deepfusion store` takes it."""
-        rooms = ("finetune", "fusion", "study", "protocol", "device")
+        rooms = ("finetune", "fusion", "study", "protocol", "device", "engine")
         others = {**dict.fromkeys(rooms, True), "corpus": self._not_ours}
         return self.config.model_dump_json(exclude={name: part for name, part in others.items() if part})
 

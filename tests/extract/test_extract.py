@@ -5,7 +5,8 @@ import time
 import numpy as np
 import pytest
 import torch
-from small_corpus import CPU, FRAMES, SLOTS, TIMES, extract, write_clips
+from mediafiles import Video, write
+from small_corpus import CPU, FRAMES, SLOTS, TIMES, extract, portrait, write_clips
 
 from deepfusion import FeatureStore
 from deepfusion import spectrogram as spectrograms
@@ -189,6 +190,51 @@ def test_float16_is_close_and_half_the_size(made, store, tmp_path):
         for key in ("EF-A", "EF-B", "spectrogram"):
             assert half["good"][key].dtype == np.float16
             assert half["good"][key] == pytest.approx(store["good"][key], rel=1e-3, abs=1e-3)
+
+
+def test_a_bad_clip_takes_nothing_of_those_it_shares_batches_with(made, store, tmp_path):
+    """A clip swapped and one cut off after their faces were found, between good ones; by one thread and by three."""
+    manifest = write_clips(tmp_path / "copy")
+    folder = tmp_path / "copy/clips"
+    clips = read_manifest(manifest, labels=None).iloc[[0, 2, 3, 5, 8]]
+    tracks = tmp_path / "faces.h5"
+    faces_shard(clips, tracks, settings=FaceSettings())
+    (folder / "good.mp4").rename(folder / "mute.mp4")
+    write(folder / "good.mp4", Video(portrait(), times=TIMES, options={"preset": "ultrafast", "crf": "18"}))
+    nobody = folder / "nobody.mp4"
+    nobody.write_bytes(nobody.read_bytes()[: nobody.stat().st_size // 2])
+    for workers in (0, 3):
+        outs = {slot: tmp_path / f"{slot}-{workers}.h5" for slot in SLOTS}
+        network_shards(clips, tracks, outs, networks=SLOTS, dtype="float32", device=CPU, workers=workers)
+        for slot, out in outs.items():
+            with read_shard(out) as shard:
+                assert shard.clips["status"].to_dict() == {
+                    "good": "ok",
+                    "hidden": "ok",
+                    "mute": "failed",
+                    "nobody": "failed",
+                    "other": "ok",
+                }
+                assert "changed" in shard.clips.loc["mute", "reason"]
+                for name in ("good", "hidden", "other"):
+                    scale = np.nanmax(np.abs(store[name][slot]))
+                    assert np.allclose(shard[name][slot], store[name][slot], atol=1e-5 * scale, equal_nan=True)
+
+
+def test_every_engine_gives_the_same_features(made, store, tmp_path):
+    clips = read_manifest(made[0], labels=None).iloc[:1]
+    tracks, outs = tmp_path / "faces.h5", {slot: tmp_path / f"{slot}.h5" for slot in SLOTS}
+    faces_shard(clips, tracks, settings=FaceSettings())
+    network_shards(clips, tracks, outs, networks=SLOTS, dtype="float32", device=CPU, engine="eager")
+    for slot, out in outs.items():
+        with read_shard(out) as shard:
+            wanted, key = store["good"][slot], shard.key
+            assert np.abs(shard["good"][slot] - wanted).max() < 1e-5 * np.abs(wanted).max()
+        # Another engine makes nothing stale.
+        before = out.stat().st_ino
+        network_shards(clips, tracks, {slot: out}, networks=SLOTS, dtype="float32", device=CPU, engine="onnxruntime")
+        with read_shard(out) as shard:
+            assert (shard.key, out.stat().st_ino) == (key, before)
 
 
 def test_a_file_that_changed_between_the_stages_is_told(made, tmp_path):

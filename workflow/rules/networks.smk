@@ -19,6 +19,8 @@ rule networks:
     resources:
         mem_mb=2000,
         device=CONFIG.device,
+        # A resource, like the device: another engine gives the same features, so it makes none stale.
+        engine=CONFIG.engine,
     params:
         rows=lambda wildcards: PLAN.rows(wildcards.shard),
         settings=PLAN.networks_json,
@@ -27,4 +29,5 @@ rule networks:
         version=VERSIONS["networks"],
     shell:
         "deepfusion --log {log} networks --manifest {input.manifest} --rows {params.rows} --tracks {input.tracks}"
-        " --settings {params.settings:q} --dtype {params.dtype} --device {resources.device} --threads {threads} {output}"
+        " --settings {params.settings:q} --dtype {params.dtype} --device {resources.device} --engine {resources.engine}"
+        " --threads {threads} {output}"

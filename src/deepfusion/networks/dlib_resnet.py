@@ -59,8 +59,11 @@ class DlibResNet29(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Face chips to descriptors; not normalised to unit length (dlib's are not either)."""
-        x = F.relu(self.stem((x - self.mean) / 256))
-        x = self.blocks(F.max_pool2d(x, 3, stride=2))
+        return self.after(self.stem((x - self.mean) / 256))
+
+    def after(self, x: Tensor) -> Tensor:
+        """The first convolution's map, (B, 32, 72, 72), to descriptors."""
+        x = self.blocks(F.max_pool2d(F.relu(x), 3, stride=2))
         return self.fc(x.mean(dim=(2, 3)))
 
 

@@ -1,0 +1,151 @@
+"""What computes a network: torch as it is (the reference), or something faster that gives the same features.
+
+An engine is a function of crops, (N, S, S, 3) uint8 RGB -> (N, D) float32. Each one but the reference is compared with
+it when it is opened, on a photographed face, and refused where it differs by more than TOLERANCE. So which one was used
+is no part of what makes a stored feature stale: with any of them it is the same feature.
+"""
+
+import importlib.util
+import logging
+import tempfile
+import warnings
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+from skimage import data
+from torch import nn
+
+from deepfusion.errors import UserError
+from deepfusion.networks.folded import folded, with_convolved_prelus
+from deepfusion.networks.inference import embed
+
+log = logging.getLogger(__name__)
+
+Features = Callable[[np.ndarray], np.ndarray]
+Engine = Literal["auto", "eager", "onnxruntime", "half"]
+
+TOLERANCE = 1e-3
+"""Largest difference from the reference, as a share of a face's largest feature."""
+BATCH = {"cpu": 8}
+"""Crops at a time. More are slower on a CPU, whose caches no longer hold the maps; a GPU wants MANY."""
+MANY = 128
+
+
+def batch(device: torch.device) -> int:
+    """Crops at a time that suit a device."""
+    return BATCH.get(device.type, MANY)
+
+
+def opened(module: nn.Module, size: int, *, name: str, engine: Engine, device: torch.device) -> Features:
+    """The fastest way to compute a network here, or the one that is asked for.
+
+    Args:
+        module: a network of the catalogue.
+        size: S of its crops, px.
+        name: of the network, for messages.
+        engine: "eager", "onnxruntime" (on a CPU), "half" (float16 where torch finds it safe; for GPUs), or "auto": the
+            one for this device, and eager where that one is not installed or not right.
+        device: where to compute; a CPU engine takes as many threads as torch has.
+
+    Raises:
+        UserError: the engine that is asked for is not installed, is not for this device or computes something else.
+    """
+    reference = partial(embed, module, device=device, batch=batch(device))
+    wanted = {"cpu": "onnxruntime", "cuda": "half"}.get(device.type, "eager") if engine == "auto" else engine
+    if wanted == "eager":
+        return reference
+    try:
+        features = ENGINES[wanted](module, size, device)
+        check(features, reference, size, what=f"{name} by {wanted}")
+    except UserError as error:
+        if engine != "auto":
+            raise
+        log.warning("%s; torch's own, slower, takes its place", error)
+        return reference
+    return features
+
+
+def check(features: Features, reference: Features, size: int, *, what: str) -> None:
+    """Compare an engine with the reference on a photographed face.
+
+    Raises:
+        UserError: they differ by more than TOLERANCE, or a feature is no finite number.
+    """
+    crops = faces(size)
+    wanted, found = reference(crops), features(crops)
+    error = np.inf
+    if found.shape == wanted.shape:
+        error = float((np.abs(found - wanted).max(1) / np.abs(wanted).max(1)).max())
+    if not error <= TOLERANCE:  # nor is NaN
+        raise UserError(f"{what}: features differ from torch's in float32 by {error:.1e} of their scale: refused")
+    log.info("%s: features differ from torch's in float32 by %.1e of their scale at most", what, error)
+
+
+def faces(size: int) -> np.ndarray:
+    """A public-domain portrait (NASA), cut in four ways, one mirrored and one dark: (4, size, size, 3) uint8."""
+    portrait = data.astronaut()
+    cuts = [portrait[y : y + side, x : x + side] for x, y, side in [(150, 40, 150), (160, 60, 130), (140, 20, 180)]]
+    cuts = [cuts[0], cuts[1][:, ::-1], cuts[2], cuts[0] // 3]
+    return np.stack([cv2.resize(np.ascontiguousarray(cut), (size, size), interpolation=cv2.INTER_AREA) for cut in cuts])
+
+
+def onnx_runtime(module: nn.Module, size: int, device: torch.device) -> Features:
+    """The network in ONNX Runtime, exported anew: about 0.3 s for a small one, and no file that could be stale.
+
+    Raises:
+        UserError: the package is not installed, or the device is no CPU.
+    """
+    if importlib.util.find_spec("onnxruntime") is None:
+        raise UserError("engine onnxruntime is not installed: pip install 'deepfusion[onnxruntime]'")
+    if device.type != "cpu":
+        raise UserError(f"engine onnxruntime runs on a CPU here, not on {device}: use engine auto or half")
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.inter_op_num_threads = 1
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        export(module, size, path)
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda crops: session.run(None, {"crops": crops})[0]
+
+
+def export(module: nn.Module, size: int, path: Path) -> None:
+    """Write a network as ONNX, from crops as they are in memory to features, any number of them at a time.
+
+    The exporter multiplies batch normalisation into the convolutions before it. It is torch's older one: the newer
+    needs one more package and is no faster.
+    """
+    net = with_convolved_prelus(folded(module))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that there is a newer one; that shapes become constants, as they shall
+        torch.onnx.export(
+            net,
+            (torch.from_numpy(faces(size)),),
+            path,
+            dynamo=False,
+            input_names=["crops"],
+            output_names=["features"],
+            dynamic_axes={"crops": {0: "face"}, "features": {0: "face"}},
+        )
+
+
+def half(module: nn.Module, size: int, device: torch.device) -> Features:
+    """The network with its convolutions and products in float16, the rest in float32, channels last."""
+    net = folded(module).to(device=device, memory_format=torch.channels_last)
+
+    def features(crops: np.ndarray) -> np.ndarray:
+        with torch.inference_mode(), torch.autocast(device.type, torch.float16):
+            return net(torch.from_numpy(crops).to(device)).float().cpu().numpy()
+
+    return features
+
+
+ENGINES: dict[str, Callable[[nn.Module, int, torch.device], Features]] = {"onnxruntime": onnx_runtime, "half": half}
+"""How each engine but the reference is opened: module, S, device -> features."""
