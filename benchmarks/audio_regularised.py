@@ -12,17 +12,18 @@ import json
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pandas as pd
 import torch
-from provenance import publish
+from provenance import commit, publish
 
 from deepfusion import FeatureStore
 from deepfusion.config import ALEXNET, AugmentSettings, FusionSettings
 from deepfusion.corpora.folds import Fold, folds
+from deepfusion.fusion import pretrained
 from deepfusion.fusion.evaluate import evaluate, read_predictions
 from deepfusion.fusion.fold import train_fold
+from deepfusion.stages import digest
 
 NONE = AugmentSettings(speed=0, crop=0, noise=None, time_mask=0, frequency_mask=0)
 CHOSEN = "chosen in each fold"
@@ -40,7 +41,9 @@ def variants(weights: Path | None) -> dict[str, FusionSettings]:
 
 
 def train(store: Path, folder: Path, fold: Fold, settings: FusionSettings) -> None:
-    """One fold of one variant, on one thread."""
+    """One fold of one variant, on one thread, where it has not been done before."""
+    if (folder / "predictions.csv").exists():  # written last
+        return
     torch.set_num_threads(1)
     cpu = torch.device("cpu")
     train_fold(store, folder, name="audio", test=fold.test, fold=fold.name, seed=0, settings=settings, device=cpu)
@@ -58,6 +61,7 @@ def figures(parts: list[tuple[pd.DataFrame, dict]]) -> dict:
     return means | {
         "held_out_loss_mean": sum(map(least, parts)) / len(parts),
         "epochs": [card["epochs"] for _, card in parts],
+        "audio_weights_sha256": parts[0][1]["audio_weights_sha256"],
     }
 
 
@@ -73,13 +77,15 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="folds side by side, a thread each")
     args = parser.parse_args()
     with FeatureStore(args.store) as store:
-        made = folds(store.clips["speaker"].tolist(), protocol="loso")
+        made, key = folds(store.clips["speaker"].tolist(), protocol="loso"), store.attrs["key"]
     settings = variants(args.weights)
     spawn = multiprocessing.get_context("spawn")
-    with TemporaryDirectory() as folder, ProcessPoolExecutor(args.jobs, mp_context=spawn) as pool:
-        places = {
-            (name, fold.name): Path(folder) / str(i) / fold.name for i, name in enumerate(settings) for fold in made
-        }
+    # A run that was broken off goes on where it was, if nothing has changed.
+    folder = args.store.parent / "audio_regularised"
+    made_of = [key, commit(), pretrained.sha256(args.weights) if args.weights else None]
+    names = {name: digest(s.model_dump(mode="json"), *made_of) for name, s in settings.items()}
+    places = {(name, fold.name): folder / names[name] / fold.name for name in settings for fold in made}
+    with ProcessPoolExecutor(args.jobs, mp_context=spawn) as pool:
         jobs = {
             pool.submit(train, args.store, places[name, fold.name], fold, settings[name]): (name, fold.name)
             for fold in made
@@ -89,7 +95,7 @@ def main() -> None:
             job.result()
             table, card = read(places[what])
             print(*what, card["epochs"], f"{least((table, card)):.3f}", evaluate(table)["accuracy_mean"], flush=True)
-        found = {name: [read(places[name, fold.name]) for fold in made] for name in settings}
+    found = {name: [read(places[name, fold.name]) for fold in made] for name in settings}
     chosen = [min(found, key=lambda name: least(found[name][i])) for i in range(len(made))]
     models = {name: figures(parts) for name, parts in found.items()}
     models[CHOSEN] = figures([found[name][i] for i, name in enumerate(chosen)]) | {"variants": chosen}
