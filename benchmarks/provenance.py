@@ -29,6 +29,11 @@ def _git(*args: str) -> str:
     return subprocess.run(["git", *args], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
 
+def commit() -> str:
+    """The commit that is checked out."""
+    return _git("rev-parse", "HEAD")
+
+
 def _processor() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
@@ -47,7 +52,7 @@ def publish(out: Path, figures: dict, *, made_by: list[str] | None = None) -> No
     )
     provenance = {
         "commands": [*(made_by or []), shlex.join(["python", *sys.argv])],
-        "commit": _git("rev-parse", "HEAD"),
+        "commit": commit(),
         "changed_since_commit": bool(changed),
         "date": datetime.now(UTC).date().isoformat(),
         "machine": {

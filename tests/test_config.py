@@ -57,6 +57,11 @@ def test_the_shipped_file_names_every_key(pytestconfig):
             r"config.yaml:2: networks.EF-A.netwrok: unknown key; did you mean 'network'",
         ),
         ("networks:\n  EF-D: {network: sface}\n", r"config.yaml:2: networks.EF-D: Input should be 'EF-VGG', 'EF-A'"),
+        (
+            "fusion:\n  augment:\n    noise: [60, 20]\n",
+            r"config.yaml:3: fusion.augment.noise: write the lower value first",
+        ),
+        ("fusion:\n  augment:\n    sped: 0\n", r"config.yaml:3: fusion.augment.sped: .* did you mean 'speed'\?"),
         ("corpus:\n  demo:\n    speakers: 1\n", r"config.yaml:3: corpus.demo.speakers: Input should be greater than"),
         ("corpus:\n  source: javsed\n", r"config.yaml:1: corpus: source 'javsed' needs corpus.path"),
         (

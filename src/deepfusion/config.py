@@ -137,6 +137,26 @@ class StoreSettings(Settings):
     clips_per_shard: int = Field(16, ge=1, description="the unit of work, commit and repair; later shards are larger")
 
 
+class AugmentSettings(Settings):
+    """Random variations of the sound in training."""
+
+    speed: Share = Field(0.1, description="faster or slower by this share at most; 0: none")
+    crop: Share = Field(0.2, description="at most this share of the clip is cut off at its ends; 0: none")
+    noise: tuple[float, float] | None = Field((20, 60), description="white noise, dB below the clip; null: none")
+    time_mask: Share = Field(0.15, description="SpecAugment: longest of two masks, a share of the clip; 0: none")
+    frequency_mask: Share = Field(0.15, description="SpecAugment: widest of two masks, a share of the bins; 0: none")
+
+    @field_validator("noise")
+    @classmethod
+    def _rising(cls, noise):
+        if noise and noise[0] > noise[1]:
+            raise ValueError(f"write the lower value first: [{noise[1]:g}, {noise[0]:g}]")
+        return noise
+
+
+ALEXNET = (64, 192, 384, 256, 256)  # filters of torchvision's
+
+
 class FusionSettings(Settings):
     """The network of the paper and its training."""
 
@@ -147,6 +167,10 @@ class FusionSettings(Settings):
     audio_channels: tuple[int, int, int, int, int] = Field(
         (24, 64, 96, 96, 64), description="filters of the encoder's five convolutions"
     )
+    audio_weights: Path | None = Field(
+        None, description="torchvision's alexnet-owt-7be5be79.pth to begin with; null: random filters"
+    )
+    augment: AugmentSettings = AugmentSettings()
     reduced: int = Field(64, ge=1, description="length of the reduced video feature, equation (6)")
     k: int = Field(5, ge=1, description="rank of the factorized matrices, equation (11)")
     o: int = Field(64, ge=1, description="outputs of FBP, equation (12)")
@@ -159,6 +183,12 @@ class FusionSettings(Settings):
     validation: float = Field(
         0.2, gt=0, lt=1, description="share of the training speakers, of a lone one's clips, that chooses"
     )
+
+    @model_validator(mode="after")
+    def _filters_of_the_file(self):
+        if self.audio_weights and self.audio_channels != ALEXNET:
+            raise ValueError(f"audio_weights needs audio_channels: {list(ALEXNET)}, those of torchvision's AlexNet")
+        return self
 
 
 class HeadSettings(Settings):

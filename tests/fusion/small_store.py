@@ -79,7 +79,7 @@ def write_store(folder, clips):
             spectrogram.begin(clip.id)
             if len(clip.sound):
                 spectrogram.append("spectrogram", clip.sound)
-                spectrogram.append("time", np.arange(len(clip.sound)) / 100)
+                spectrogram.append("time", 0.02 + np.arange(len(clip.sound)) / 100)
                 spectrogram.end()
             else:
                 spectrogram.end(status="absent", reason="the file has no sound")

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from small_store import BINS, SETTINGS, dataset_of, make_clips, write_store
@@ -16,7 +17,8 @@ SIZES = Sizes(bins=BINS, features=7, classes=3)
 
 def clip(name, windows, frames):
     generator = torch.Generator().manual_seed(sum(map(ord, name)))
-    return Clip(name, 0, torch.randn(windows, BINS, generator=generator), torch.randn(frames, 7, generator=generator))
+    sound, faces = torch.randn(windows, BINS, generator=generator), torch.randn(frames, 7, generator=generator)
+    return Clip(name, 0, sound, faces, 0.0, np.arange(frames) / 25)
 
 
 CLIPS = [clip("both", 100, 4), clip("long", 230, 9), clip("mute", 0, 3), clip("hidden", 80, 0), clip("empty", 0, 0)]

@@ -10,11 +10,12 @@ import torch
 from safetensors.torch import load_file
 from small_store import SETTINGS, dataset_of, make_clips, write_store
 
+from deepfusion.config import AugmentSettings
 from deepfusion.errors import UserError
 from deepfusion.fusion.evaluate import evaluate
 from deepfusion.fusion.fold import train_fold
 from deepfusion.fusion.models import MODELS, Sizes
-from deepfusion.fusion.train import batches, exhausted, fit, new_model, predict, split_speakers, train
+from deepfusion.fusion.train import batches, exhausted, fit, new_model, predict, split_speakers, train, vary
 
 CPU = torch.device("cpu")
 
@@ -108,6 +109,52 @@ def test_a_broken_training_resumes_to_the_same_weights(dataset, tmp_path):
     # A checkpoint of something else is not continued.
     _, other = go(1, tmp_path / "two.safetensors", key="other")
     assert len(other) == 1
+
+
+def fit_one(dataset, folder, **settings):
+    """An epoch whose steps are too small to change anything: (train loss, validation loss)."""
+    positions, watched = dataset.positions(["s0", "s1"]), dataset.positions(["s2"])
+    watched = [i for i in watched if len(dataset[i].spectrogram)]
+    chosen = SETTINGS.model_copy(update={"learning_rate": 1e-12, "dropout": 0.0, **settings})
+    model = new_model("audio", dataset, positions, chosen, 5)
+    checkpoint = folder / f"{len(list(folder.iterdir()))}.safetensors"
+    (entry,) = fit(
+        model,
+        dataset,
+        positions,
+        choosing=watched,
+        epochs=1,
+        settings=chosen,
+        seed=1,
+        device=CPU,
+        checkpoint=checkpoint,
+        key="k",
+    )
+    return entry["train_loss"], entry["validation_loss"]
+
+
+AS_IT_IS = AugmentSettings(speed=0, crop=0, noise=None, time_mask=0, frequency_mask=0)
+
+
+def test_sound_is_varied_where_it_is_learned_from_and_nowhere_else(dataset, tmp_path):
+    plain, varied = fit_one(dataset, tmp_path, augment=AS_IT_IS), fit_one(dataset, tmp_path)
+    assert plain[0] != pytest.approx(varied[0], abs=1e-3)
+    assert plain[1] == pytest.approx(varied[1], abs=1e-6)
+
+
+def test_each_epoch_varies_it_anew(dataset):
+    clips, generator = [dataset[0], dataset[2]], torch.Generator().manual_seed(0)
+    model = new_model("fbp", dataset, [0, 2], SETTINGS, 0)
+    first, second = (vary(model, clips, SETTINGS.augment, generator) for _ in range(2))
+    for clip, one, other in zip(clips, first, second, strict=True):
+        assert one.id == other.id == clip.id and torch.equal(one.faces, clip.faces)
+        assert one.spectrogram.shape != other.spectrogram.shape or not torch.equal(one.spectrogram, other.spectrogram)
+
+
+def test_a_model_that_does_not_hear_is_not_changed_by_it(store, tmp_path):
+    plain = SETTINGS.model_copy(update={"augment": AS_IT_IS})
+    assert same(run(store, tmp_path / "a", name="video"), run(store, tmp_path / "b", name="video", settings=plain))
+    assert not same(run(store, tmp_path / "c"), run(store, tmp_path / "d", settings=plain))
 
 
 def test_the_epoch_is_chosen_by_training_speakers_and_the_model_learns_from_all_of_them(dataset, tmp_path):

@@ -211,6 +211,7 @@ def test_training_tests_every_speaker_and_leaves_a_model(project):
         card = json.loads((fusion / f"seed0/{fold}/model.json").read_text())
         assert set(rows["speaker"]) == set(card["test_speakers"])
         assert not set(rows["speaker"]) & set(card["train_speakers"])
+        assert (fusion / f"seed0/{fold}/attention.h5").exists()
     metrics = json.loads((fusion / "metrics.json").read_text())
     assert metrics["overall"]["clips"] == 9
     assert (fusion / "seed0/everyone/model.safetensors").exists()

@@ -2,10 +2,13 @@
 rule train:
     input:
         store=rules.store.output,
+        # A changed file is another beginning; none, no input.
+        weights=CONFIG.fusion.audio_weights or [],
     output:
         model=f"{OUT}/fusion/{{model}}/seed{{seed}}/{{fold}}/model.safetensors",
         card=f"{OUT}/fusion/{{model}}/seed{{seed}}/{{fold}}/model.json",
         predictions=f"{OUT}/fusion/{{model}}/seed{{seed}}/{{fold}}/predictions.csv",
+        attention=f"{OUT}/fusion/{{model}}/seed{{seed}}/{{fold}}/attention.h5",
     log:
         f"{OUT}/logs/train/{{model}}-seed{{seed}}-{{fold}}.log",
     benchmark:

@@ -30,6 +30,21 @@ def output_length(length: Tensor) -> Tensor:
     return reduce(length_after, LAYERS, length)
 
 
+def centres(positions: int) -> Tensor:
+    """Frame (along frequency: bin), counted from 0, in the middle of what each position sees: (positions,) float64.
+
+    31, 63, 95, ...; a position sees 195 of them, those at the edges fewer.
+    """
+    middle, step = 0.0, 1  # of the first position, and from one to the next
+    for kernel, stride, padding, _, pool in LAYERS:
+        middle += step * ((kernel - 1) / 2 - padding)
+        step *= stride
+        if pool:
+            middle += step * (POOL - 1) / 2
+            step *= POOL_STRIDE
+    return middle + step * torch.arange(positions, dtype=torch.float64)
+
+
 # The fewest frames (0.66 s at a shift of 10 ms) that leave one position; shorter sound is filled up with silence.
 SHORTEST = next(t for t in range(1, 1000) if output_length(torch.tensor(t)) == 1)
 

@@ -21,6 +21,8 @@ class Clip:
     label: int  # index into the store's labels
     spectrogram: Tensor  # (T, F) dB; T = 0 without sound, else SHORTEST at least
     faces: Tensor  # (L, C') features of the frames that have a face; L = 0 without any face
+    sound_start: float  # s, of the first window of the spectrogram, its middle; NaN without sound
+    face_time: np.ndarray  # (L,) s
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,10 @@ class ClipDataset(Dataset):
         self.features = list(features)
         self.table = store.clips
         self.key = store.attrs["key"]  # changes with any feature in the store
-        self.silence = float(store.attributes("spectrogram")["floor_db"])
+        sound = store.attributes("spectrogram")
+        self.silence = float(sound["floor_db"])
+        self.spacing = float(sound["rate"]) / float(sound["dft"])  # Hz from bin to bin
+        self.shift = float(sound["shift_ms"]) / 1000  # s from window to window
         index = {label: i for i, label in enumerate(self.labels)}
         self.clips = [self._read(store, id_, index[label]) for id_, label in store.clips["label"].items()]
 
@@ -77,7 +82,14 @@ class ClipDataset(Dataset):
         if 0 < len(spectrogram) < SHORTEST:
             short = SHORTEST - len(spectrogram)
             spectrogram = np.pad(spectrogram, ((0, short), (0, 0)), constant_values=self.silence)
-        return Clip(id_, label, torch.from_numpy(spectrogram), torch.from_numpy(faces))
+        start = float(features["audio_time"][0]) if len(spectrogram) else float("nan")
+        time = features["time"][valid]
+        return Clip(id_, label, torch.from_numpy(spectrogram), torch.from_numpy(faces), start, time)
+
+    @property
+    def bins(self) -> int:
+        """F of the spectrograms."""
+        return self.clips[0].spectrogram.shape[1]
 
     def __len__(self) -> int:
         return len(self.clips)

@@ -14,6 +14,7 @@ from deepfusion.files import write_atomically
 from deepfusion.fusion.checkpoint import save_model
 from deepfusion.fusion.data import ClipDataset
 from deepfusion.fusion.evaluate import predictions_table, scores
+from deepfusion.fusion.explain import attention, write_attention
 from deepfusion.fusion.models import MODELS
 from deepfusion.fusion.train import predict, train
 from deepfusion.store import FeatureStore
@@ -34,7 +35,9 @@ def train_fold(
     choose: Sequence[str] = (),
     by: str = "speaker",
 ) -> None:
-    """Write `model.safetensors`, its card `model.json` and, where somebody is tested, `predictions.csv`.
+    """Write a model and its card; where somebody is tested, what it says of them and what it attends to, too.
+
+    `model.safetensors`, `model.json`; `predictions.csv`, `attention.h5`.
 
     Args:
         store: The feature store.
@@ -82,7 +85,8 @@ def train_fold(
         "model": name,
         "labels": dataset.labels,
         "features": dataset.features,
-        "settings": settings.model_dump(by_alias=True),
+        "settings": settings.model_dump(mode="json", by_alias=True),
+        "audio_weights_sha256": trained.audio_weights_sha256,
         "seed": seed,
         "fold": fold,
         "test_speakers": speakers(tested),
@@ -99,5 +103,10 @@ def train_fold(
     if test:
         probabilities = predict(trained.model, dataset, tested, device).numpy()
         table = predictions_table(clips.iloc[tested], probabilities, dataset.labels, fold=fold, seed=seed, model=name)
+        seen = attention(trained.model, dataset, tested, device)
+        write_atomically(
+            folder / "attention.h5",
+            lambda part: write_attention(part, dataset, tested, seen, model=name, fold=fold, seed=seed),
+        )
         write_atomically(folder / "predictions.csv", lambda part: table.to_csv(part, index=False))
         log.info("%s, fold %s, seed %d: %d epochs, %s", name, fold, seed, trained.epochs, scores(table))

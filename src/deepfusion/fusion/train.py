@@ -5,17 +5,19 @@ import json
 import logging
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from deepfusion.config import FusionSettings
+from deepfusion.config import AugmentSettings, FusionSettings
 from deepfusion.errors import UserError
+from deepfusion.fusion import pretrained
+from deepfusion.fusion.augment import varied
 from deepfusion.fusion.checkpoint import read_progress, restore, save_progress
-from deepfusion.fusion.data import ClipDataset, collate
+from deepfusion.fusion.data import Clip, ClipDataset, collate
 from deepfusion.fusion.models import MODELS, AudioBranch, Sizes, VideoBranch
 
 # Batches whose clips are sorted by length together: little padding, and the order stays random.
@@ -87,17 +89,29 @@ def batches(dataset: ClipDataset, positions: Sequence[int], *, size: int, seed: 
 
 
 def new_model(name: str, dataset: ClipDataset, train: Sequence[int], settings: FusionSettings, seed: int) -> nn.Module:
-    """A model with fresh weights that normalises by the training clips alone."""
-    first = dataset[0]
-    sizes = Sizes(first.spectrogram.shape[1], first.faces.shape[1], len(dataset.labels))
+    """A model with fresh weights, or the audio encoder's of a file; it normalises by the training clips alone."""
+    sizes = Sizes(dataset.bins, dataset[0].faces.shape[1], len(dataset.labels))
     torch.manual_seed(seed)
     model = MODELS[name](sizes, settings)
     for module in model.modules():
         if isinstance(module, AudioBranch):
             module.standardise.fit([dataset[i].spectrogram for i in train])
+            if settings.audio_weights:
+                pretrained.fill(module.encoder, settings.audio_weights)
         elif isinstance(module, VideoBranch):
             module.standardise.fit([dataset[i].faces for i in train])
     return model
+
+
+def vary(model: nn.Module, clips: Sequence[Clip], settings: AugmentSettings, generator: torch.Generator) -> list[Clip]:
+    """Training clips with their sound varied at random, where the model hears at all."""
+    heard = next((m for m in model.modules() if isinstance(m, AudioBranch)), None)
+    if heard is None:
+        return list(clips)
+    mean = heard.standardise.mean.cpu()
+    return [
+        replace(clip, spectrogram=varied(clip.spectrogram, generator, settings=settings, mean=mean)) for clip in clips
+    ]
 
 
 def predict(model: nn.Module, dataset: ClipDataset, positions: Sequence[int], device: torch.device) -> torch.Tensor:
@@ -148,8 +162,8 @@ def fit(
         train: Positions of the clips to learn from.
         choosing: Positions of the clips, of other speakers, whose loss is watched; without any, all epochs are run.
         epochs: Passes over the training clips, at most.
-        settings: Learning rate, weight decay, batch, patience.
-        seed: Decides the batches and the dropout of every epoch.
+        settings: Learning rate, weight decay, batch, patience, augmentation.
+        seed: Decides the batches, the dropout and the augmentation of every epoch.
         device: Where to compute.
         checkpoint: File that is written after every epoch.
         key: What the training depends on; a checkpoint with another key is left behind.
@@ -166,9 +180,11 @@ def fit(
         model.train()
         # Each epoch has its own seed, so that a resumed training draws what an unbroken one would have drawn.
         torch.manual_seed(seed_of(seed, epoch, "dropout"))
+        draw = torch.Generator().manual_seed(seed_of(seed, epoch, "augment"))
         total = 0.0
         for rows in batches(dataset, train, size=settings.batch, seed=seed_of(seed, epoch, "order")):
-            batch = collate([dataset[i] for i in rows]).to(device)
+            clips = vary(model, [dataset[i] for i in rows], settings.augment, draw)
+            batch = collate(clips).to(device)
             loss = F.cross_entropy(model(batch), batch.label)
             optimiser.zero_grad()
             loss.backward()
@@ -193,6 +209,7 @@ class Trained:
     choosing: list[int]  # of those that chose it
     search: list[dict]  # history of the search
     refit: list[dict]  # history of the training on all training clips
+    audio_weights_sha256: str | None  # of the file that the audio encoder began with
 
 
 def train(
@@ -215,14 +232,15 @@ def train(
         choosing: Clips that choose the number; those that are training clips, too, are learned from afterwards.
             Without any, `hold_out` takes some of the training clips.
         settings: Network and training.
-        seed: Decides initial weights, batches, dropout and who chooses.
+        seed: Decides initial weights, batches, dropout, augmentation and who chooses.
         device: Where to compute.
         folder: Where checkpoints are kept until the end.
 
     Raises:
-        UserError: No training clip has sound or a face.
+        UserError: No training clip has sound or a face, or the file of the audio encoder's weights is none.
     """
-    parts = [name, list(positions), list(choosing), settings.model_dump_json(), seed, dataset.key]
+    sha256 = pretrained.sha256(settings.audio_weights) if settings.audio_weights else None
+    parts = [name, list(positions), list(choosing), settings.model_dump_json(), sha256, seed, dataset.key]
     key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
     folder.mkdir(parents=True, exist_ok=True)
     if choosing:
@@ -260,4 +278,4 @@ def train(
     model, refit = run(positions, [], epochs, refitting)
     searching.unlink(missing_ok=True)
     refitting.unlink(missing_ok=True)
-    return Trained(model, epochs, learning, list(choosing), search, refit)
+    return Trained(model, epochs, learning, list(choosing), search, refit, sha256)
