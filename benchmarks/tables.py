@@ -234,6 +234,42 @@ def performance(figures: dict) -> str:
     return "\n".join([*lines, "", f"Machine: {'; '.join(machines)}. Each file names its command, commit and date."])
 
 
+def front_end(figures: dict) -> str:
+    """The near search beside the script that everyone writes, and beside the exact search."""
+    lines = ["| clip, upsample | script, CPU ms a frame | ours | times |", "|---|---|---|---|"]
+    for name, entry in figures["speed"].items():
+        cells = [entry["script_cpu_ms_a_frame"], entry["ours_cpu_ms_a_frame"], entry["ratio_one_core"]]
+        lines.append(f"| {name} | {cells[0]:.1f} | {cells[1]:.1f} | {cells[2]:.1f} |")
+    lines += [
+        "",
+        "| clips, upsample | frames | faces lost | same person | same box | landmarks: median / 99 % / most |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, entry in figures["agreement_with_exact"].items():
+        away = " / ".join(f"{value:.2f}" for value in entry["landmarks_percent_of_eye_distance"].values())
+        shares = [f"{entry[f'{what}_percent']:.2f}" for what in ("lost", "same_person", "same_box")]
+        lines.append(f"| {name} | {entry['frames']:,} | {' | '.join(shares)} | {away} |")
+    cores = figures["all_cores"]
+    lines += [
+        "",
+        "One core against one core. Agreement of the near search with the exact one, per cent; landmarks in per cent "
+        f"of the distance of the eyes. Two workers make {cores['scaling']} times the frames of one.",
+    ]
+    return "\n".join(lines)
+
+
+def existing_tools(figures: dict) -> str:
+    """What existing tools give, by both protocols, and FBP beside them in words."""
+    pieces = []
+    for by, heading in (
+        ("training", "Normalised by the training speakers:"),
+        ("speaker", "By speaker (transductive):"),
+    ):
+        found = figures[by]
+        pieces += [heading, "", markdown(found["models"]), "", *(f"- {words}" for words in found["words"]), ""]
+    return "\n".join(pieces).rstrip()
+
+
 def dag(figures: dict) -> str:
     """What Snakemake costs."""
     lines = ["| clips | shards | jobs | DAG, s | CPU, s | CPU ms a job |", "|---|---|---|---|---|---|"]
@@ -310,6 +346,8 @@ TABLES = {
     "demo-end-to-end": ("demo.json", end_to_end),
     "float16": ("float16.json", float16),
     "performance": ("../performance.json", performance),
+    "front-end": ("front_end.json", front_end),
+    "existing-tools": ("existing_tools.json", existing_tools),
     "dag": ("dag.json", dag),
     "store": ("store.json", store),
     "audio-encoder": ("audio_encoder.json", audio_encoder),

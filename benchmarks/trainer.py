@@ -1,6 +1,6 @@
 """Training speed: the ragged trainer against a padded DataLoader and a loop over clips; heads together or one by one.
 
-python benchmarks/trainer.py results/javsed/features.h5
+python benchmarks/trainer.py [results/javsed/features.h5]
 
 Everything on the same clips and weights, one thread, all ways in turn within each round, medians of the rounds.
 """
@@ -181,7 +181,7 @@ def many_heads(path: Path, rounds: int) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("store", type=Path)
+    parser.add_argument("store", type=Path, nargs="?", default=Path("results/javsed/features.h5"))
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
     torch.set_num_threads(1)
