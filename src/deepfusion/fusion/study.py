@@ -107,6 +107,7 @@ def read_corpus(path: Path, settings: StudySettings) -> Corpus:
         faces = {slot: [clip[slot][clip["valid"]].astype(np.float32) for clip in features] for slot in slots}
         speech = [descriptors(x, spacing=spacing) if len(x := clip["spectrogram"]) else None for clip in features]
         made = {seconds: [_windows(each, round(seconds / shift)) for each in speech] for seconds in settings.windows}
+        starts = [clip["audio_time"][:1].sum() for clip in features]  # s, of the first frame; 0 without sound
         voice = [whole(each)[None] if each else np.zeros((0, WINDOW_SIZE + RHYTHM)) for each in speech]
         return Corpus(
             table=table,
@@ -116,7 +117,10 @@ def read_corpus(path: Path, settings: StudySettings) -> Corpus:
             faces=faces,
             face_time=[clip["time"][clip["valid"]] for clip in features],
             sound={seconds: [values for values, _ in clips] for seconds, clips in made.items()},
-            sound_time={seconds: [middle * shift for _, middle in clips] for seconds, clips in made.items()},
+            sound_time={
+                seconds: [start + middle * shift for start, (_, middle) in zip(starts, clips, strict=True)]
+                for seconds, clips in made.items()
+            },
             voice=voice,
             classical={
                 classical.AUDIO: np.stack([x[0] if len(x) else np.full(x.shape[1], np.nan) for x in voice]),
