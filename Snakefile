@@ -38,9 +38,11 @@ onstart:
     # To keep its limit of 100 jobs a second, Snakemake 9 looks at all jobs anew each second, once for every job that has
     # ended: after some hundred jobs it does nothing else. Only a cluster needs the limit. And of the jobs that could start
     # it need look at no more than there are cores: it looks at all their clips.
-    if not workflow.remote_exec and hasattr(workflow, "scheduler"):
-        workflow.scheduler.job_rate_limiter = None
-        workflow.scheduler.subsample = max(8, workflow.cores)
+    # Neither name is promised by Snakemake: one that has others runs as it likes.
+    scheduler = getattr(workflow, "scheduler", None)
+    if scheduler is not None and not getattr(workflow, "remote_exec", True):
+        scheduler.job_rate_limiter = None
+        scheduler.subsample = max(8, workflow.cores)
 
 
 wildcard_constraints:
