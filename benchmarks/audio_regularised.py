@@ -32,7 +32,8 @@ FOLDS = 5
 
 def variants(weights: Path | None) -> dict[str, FusionSettings]:
     """Name -> settings."""
-    same = FusionSettings(features=("EF-A",))  # sound alone: the fewer faces to carry, the better
+    # Sound alone: the fewer faces to carry, the better. Half the epochs of the configuration, at half the cost.
+    same = FusionSettings(features=("EF-A",), epochs=20)
     found = {"none": same.model_copy(update={"augment": NONE}), "all": same}
     if weights:
         wide = same.model_copy(update={"audio_channels": ALEXNET})
