@@ -74,7 +74,7 @@ def speaker_means(tokens: Tokens, train: Sequence[int], speakers: Sequence[str])
     within-class covariance normalisation (Hatch, Kajarekar and Stolcke 2006). Tokens that are normalised by speaker
     have means of about zero: there it does nothing.
     """
-    means = torch.zeros(len(tokens), tokens.vectors.shape[1])
+    means = tokens.vectors.new_zeros(len(tokens), tokens.vectors.shape[1])
     for speaker in sorted({speakers[i] for i in train}):
         own = [i for i in train if speakers[i] == speaker]
         means[own] = torch.stack([tokens.vectors[tokens.offsets[i] : tokens.offsets[i + 1]].mean(0) for i in own]).mean(
