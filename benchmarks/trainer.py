@@ -166,8 +166,8 @@ def many_heads(path: Path, rounds: int) -> dict:
             for group in groups:
                 train(group, settings.head)
             seconds[name].append(time.perf_counter() - start)
-    # Dropout draws for all heads at once: without it both ways are the same computation. What rounding makes of it grows
-    # over the steps, for Adam divides small gradients by themselves: in float64 there is next to none.
+    # Dropout draws for all heads at once: without it both ways are the same computation. What rounding makes of it
+    # grows over the steps, for Adam divides small gradients by themselves: in float64 there is next to none.
     exact = settings.head.model_copy(update={"dropout": 0.0})
     apart = {}
     for dtype in (torch.float64, torch.float32):
