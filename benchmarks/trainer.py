@@ -84,7 +84,7 @@ class FromStore(torch.utils.data.Dataset):
         if self.store is None:
             self.store = FeatureStore(self.path)
         clip = self.dataset[i]
-        return self.dataset._read(self.store, clip.id, self.dataset.labels[clip.label])
+        return self.dataset._read(self.store, clip.id, clip.label)
 
 
 def one_model(path: Path, rounds: int) -> dict:
