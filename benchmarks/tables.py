@@ -88,8 +88,9 @@ def trainer(figures: dict) -> str:
     lines += [f"| {what} | {s:.2f} | {f'{ratios[ratio]:.1f}' if ratio else ''} |" for what, s, ratio in rows]
     apart = heads["largest_difference_of_a_probability"]
     said = (
-        f"one thread; largest difference of a probability, {heads['compared_heads']} heads without "
-        f"dropout: {apart['float64']:.0e} in float64, {apart['float32']:.0e} in float32, whose rounding grows each step"
+        f"one thread; largest difference of a probability, {heads['compared_heads']} heads without dropout, in float64: "
+        f"{apart['sum']:.0e} with the join `sum`, {apart['fbp']:.0e} with `fbp`, whose signed square root lets any "
+        "rounding grow from step to step"
     )
     return "\n".join([*lines, "", said])
 
