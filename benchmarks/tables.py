@@ -88,7 +88,7 @@ def trainer(figures: dict) -> str:
     lines += [f"| {what} | {s:.2f} | {f'{ratios[ratio]:.1f}' if ratio else ''} |" for what, s, ratio in rows]
     apart = heads["largest_difference_of_a_probability"]
     said = (
-        f"one thread; largest difference of a probability, {heads['compared_heads']} heads without dropout, in float64: "
+        f"one thread; largest difference of a probability, {heads['compared_heads']} heads without dropout, float64: "
         f"{apart['sum']:.0e} with the join `sum`, {apart['fbp']:.0e} with `fbp`, whose signed square root lets any "
         "rounding grow from step to step"
     )

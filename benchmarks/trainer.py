@@ -166,8 +166,8 @@ def many_heads(path: Path, rounds: int) -> dict:
             for group in groups:
                 train(group, settings.head)
             seconds[name].append(time.perf_counter() - start)
-    # Dropout draws for all heads at once: without it both ways are the same computation, and `sum` shows it. FBP's signed
-    # square root is infinitely steep at zero: there a rounding grows tenfold within a few steps, in float64 as well.
+    # Dropout draws for all heads at once: without it both ways are the same computation, and `sum` shows it. FBP's
+    # signed square root is infinitely steep at zero: there any rounding grows from step to step, in float64 as well.
     exact = settings.head.model_copy(update={"dropout": 0.0})
     some = [cast(task, torch.float64) for task in tasks[:COMPARED]]
     apart = {}
