@@ -15,7 +15,6 @@ Agreement: every frame by `search: near` and by `search: exact`. `--all-clips` t
 
 import argparse
 import os
-import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -36,6 +35,7 @@ from deepfusion.faces import follow_near as following
 from deepfusion.faces.detect import predictor_path
 from deepfusion.faces.near import NearDetector
 from deepfusion.faces.track import FaceTrack, collect
+from deepfusion.ledger import peak_memory_mb
 
 JAVSED = ROOT.parent / "shared/data/javsed/clips"
 SUBSET = slice(5, None, 29)  # 9 clips, of different speakers and emotions
@@ -191,7 +191,7 @@ def grown(path: Path) -> dict:
     return {
         "frames": count,
         "cpu_ms_a_frame": round(1000 * (time.process_time() - begun) / count, 2),
-        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        "peak_memory_mb": round(peak_memory_mb(), 1),
     }
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 
+from deepfusion.ledger import processor
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = (
     "av",
@@ -34,11 +36,6 @@ def commit() -> str:
     return _git("rev-parse", "HEAD")
 
 
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
 def publish(out: Path, figures: dict, *, made_by: list[str] | None = None) -> None:
     """Write figures as JSON, with where they come from.
 
@@ -56,7 +53,7 @@ def publish(out: Path, figures: dict, *, made_by: list[str] | None = None) -> No
         "changed_since_commit": bool(changed),
         "date": datetime.now(UTC).date().isoformat(),
         "machine": {
-            "processor": _processor(),
+            "processor": processor(),
             "cores": psutil.cpu_count(),
             "memory_gb": round(psutil.virtual_memory().total / 1e9),
             "system": platform.system(),

@@ -263,18 +263,6 @@ def front_end(figures: dict) -> str:
     return "\n".join(lines)
 
 
-def existing_tools(figures: dict) -> str:
-    """What existing tools give, by both protocols, and FBP beside them in words."""
-    pieces = []
-    for by, heading in (
-        ("training", "Normalised by the training speakers:"),
-        ("speaker", "By speaker (transductive):"),
-    ):
-        found = figures[by]
-        pieces += [heading, "", markdown(found["models"]), "", *(f"- {words}" for words in found["words"]), ""]
-    return "\n".join(pieces).rstrip()
-
-
 def dag(figures: dict) -> str:
     """What Snakemake costs."""
     lines = ["| clips | shards | jobs | DAG, s | CPU, s | CPU ms a job |", "|---|---|---|---|---|---|"]
@@ -352,7 +340,6 @@ TABLES = {
     "float16": ("float16.json", float16),
     "performance": ("../performance.json", performance),
     "front-end": ("front_end.json", front_end),
-    "existing-tools": ("existing_tools.json", existing_tools),
     "dag": ("dag.json", dag),
     "store": ("store.json", store),
     "audio-encoder": ("audio_encoder.json", audio_encoder),

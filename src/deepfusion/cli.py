@@ -26,6 +26,9 @@ SettingsText = Annotated[str, typer.Option("--settings", help="JSON, like the gr
 Out = Annotated[Path, typer.Option(help="File to write.")]
 Dtype = Annotated[Literal["float32", "float16"], typer.Option(help="Type of the stored values.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+EngineName = Annotated[
+    Literal["auto", "eager", "onnxruntime", "half"], typer.Option("--engine", help="What computes the networks.")
+]
 Threads = Annotated[int, typer.Option(help="CPU threads.", min=1)]
 
 
@@ -147,9 +150,7 @@ def networks(
     settings: SettingsText,
     dtype: Dtype = "float32",
     device: Device = "auto",
-    engine: Annotated[
-        Literal["auto", "eager", "onnxruntime", "half"], typer.Option(help="What computes the networks.")
-    ] = "auto",
+    engine: EngineName = "auto",
     threads: Annotated[
         int, typer.Option(help="Of the networks on a CPU; of what decodes and cuts for another device.", min=1)
     ] = 1,
@@ -199,6 +200,7 @@ def preflight(
     manifest: Manifest,
     config: Annotated[str, typer.Option(help="The configuration as JSON; else defaults.")] = "{}",
     device: Device = "auto",
+    engine: EngineName = "auto",
     cores: Annotated[int, typer.Option(help="Workers at a time.", min=1)] = os.cpu_count() or 1,
 ) -> None:
     """Say what an extraction will take, before it starts: frames, disk, time of each stage, by a trial on a few."""
@@ -214,7 +216,9 @@ def preflight(
     cv2.setNumThreads(1)
     torch.set_num_threads(1)  # as the workflow's jobs
     clips, extraction = read_manifest(manifest, labels=None), from_json(Extraction, config)
-    print(costs.expected(stage.preflight(clips, config=extraction, device=inference.device(device), cores=cores)))
+    where = inference.device(device)
+    found = stage.preflight(clips, config=extraction, device=where, cores=cores, engine=engine)
+    print(costs.expected(found))
 
 
 @app.command()

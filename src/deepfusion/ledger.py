@@ -142,12 +142,17 @@ def peak_memory_mb() -> float:
     return max(own, others) / 1e6
 
 
-def machine() -> str:
-    """Cores and processor in short."""
+def processor() -> str:
+    """The processor's name."""
     cpus = Path("/proc/cpuinfo")
     lines = cpus.read_text().splitlines() if cpus.exists() else []
     names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return f"{os.cpu_count()} x {next(names, platform.processor() or platform.machine())}"
+    return next(names, platform.processor() or platform.machine())
+
+
+def machine() -> str:
+    """Cores and processor in short."""
+    return f"{os.cpu_count()} x {processor()}"
 
 
 def empty() -> pd.DataFrame:

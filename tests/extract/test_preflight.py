@@ -81,3 +81,13 @@ def test_real_clips(javsed):
     declared = pd.read_csv(javsed / "manifest.csv").iloc[:6]
     assert found["video_s"] == pytest.approx(declared["dur_video"].sum(), rel=0.02)
     assert found["frames"] == pytest.approx((declared["dur_video"] * 29.97).sum(), rel=0.02)
+
+
+def test_the_trial_is_by_the_engine_that_will_compute(tmp_path, caplog):
+    write(tmp_path / "a.mp4", Video(portrait(25)), voice(1.0))
+    clips = clips_of(tmp_path, "one,a.mp4,a,x,,")
+    caplog.set_level("INFO", logger="deepfusion")
+    preflight(clips, config=CONFIG, device=CPU, cores=1, engine="eager")
+    assert "onnxruntime" not in caplog.text
+    preflight(clips, config=CONFIG, device=CPU, cores=1, engine="onnxruntime")
+    assert "dlib-resnet29 by onnxruntime" in caplog.text

@@ -5,7 +5,7 @@ SLOTS = list(CONFIG.networks)
 rule networks:
     input:
         manifest=ancient(MANIFEST),
-        # A clip that changed makes its face track new first; to name the clips again would cost the DAG a third.
+        # A clip that changed makes its face track new first; to name the clips again would only make the DAG dearer.
         tracks=rules.faces.output,
     output:
         update(expand(f"{OUT}/shards/{{slot}}/{{{{shard}}}}.h5", slot=SLOTS)),

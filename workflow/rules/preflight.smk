@@ -10,8 +10,9 @@ rule preflight:
     resources:
         mem_mb=2000,
         device=CONFIG.device,
+        engine=CONFIG.engine,
     params:
         config=PLAN.extraction_json,
     shell:
         "deepfusion --log {log} preflight --manifest {input.manifest} --config {params.config:q}"
-        " --device {resources.device} --cores {threads}"
+        " --device {resources.device} --engine {resources.engine} --cores {threads}"

@@ -16,6 +16,7 @@ from deepfusion.errors import ClipError, UserError
 from deepfusion.extract.faces import faces_shard
 from deepfusion.extract.networks import network_shards
 from deepfusion.extract.spectrogram import spectrogram_shard
+from deepfusion.networks.engines import Engine
 from deepfusion.store.shard import read_shard
 
 # Clips that are looked at, evenly spread over the manifest; those of a larger corpus are taken to be like them.
@@ -24,7 +25,9 @@ SCANNED = 1000
 TRIED, TRIED_S = 4, 4.0
 
 
-def preflight(clips: pd.DataFrame, *, config: Extraction, device: torch.device, cores: int) -> dict[str, Any]:
+def preflight(
+    clips: pd.DataFrame, *, config: Extraction, device: torch.device, cores: int, engine: Engine = "auto"
+) -> dict[str, Any]:
     """Say what the extraction will take.
 
     Args:
@@ -32,6 +35,7 @@ def preflight(clips: pd.DataFrame, *, config: Extraction, device: torch.device, 
         config: What is to be extracted.
         device: Where the networks will run.
         cores: For how many workers at a time.
+        engine: What will compute the networks.
 
     Returns:
         clips, looked_at; bad: id -> reason, of the clips that were looked at and cannot be read. video_s, audio_s and
@@ -50,7 +54,9 @@ def preflight(clips: pd.DataFrame, *, config: Extraction, device: torch.device, 
     full = good[good["video_s"].ne(0)] if good["video_s"].ne(0).any() else good
     tried = clips.loc[full.index[_spread(len(full), TRIED)]]
     with tempfile.TemporaryDirectory() as folder:
-        costs, frame_bytes, second_bytes = _try(_beginnings(tried), Path(folder), config=config, device=device)
+        costs, frame_bytes, second_bytes = _try(
+            _beginnings(tried), Path(folder), config=config, device=device, engine=engine
+        )
     parts = ledger.totals(costs)
     parts = parts[parts["media_s"] > 0]
     media_s = pd.Series(whole["video_s"], parts.index).where(parts.index != "spectrogram", whole["audio_s"])
@@ -112,13 +118,13 @@ def _beginnings(clips: pd.DataFrame) -> pd.DataFrame:
 
 
 def _try(
-    clips: pd.DataFrame, folder: Path, *, config: Extraction, device: torch.device
+    clips: pd.DataFrame, folder: Path, *, config: Extraction, device: torch.device, engine: Engine
 ) -> tuple[pd.DataFrame, float, float]:
     """Extract a few clips: the ledger, and the bytes that a frame and a second of sound take in the store."""
     dtype, outs = config.store.dtype, {slot: folder / f"{slot}.h5" for slot in config.networks}
     tracks, sounds = folder / "faces.h5", folder / "spectrogram.h5"
     faces_shard(clips, tracks, settings=config.faces)
-    network_shards(clips, tracks, outs, networks=config.networks, dtype=dtype, device=device)
+    network_shards(clips, tracks, outs, networks=config.networks, dtype=dtype, device=device, engine=engine)
     spectrogram_shard(clips, sounds, settings=config.spectrogram, dtype=dtype)
     costs, frame_bytes = [], 0.0
     for path in (tracks, *outs.values(), sounds):

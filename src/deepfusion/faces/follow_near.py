@@ -64,7 +64,7 @@ def follow_near(
     follower = _Follower(detector, max_gap, min_overlap, cut_difference, redetect, pause)
     for frame in frames:
         # The grey of the RGB picture, as `follow` has it, not the file's luma: a grey level more or less, which is all
-        # that they differ by, moves the landmarks by 1 % of the distance of the eyes.
+        # that they differ by, moves the landmarks.
         yield from follower.take(Frame(frame.time, cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY)))
     yield from follower.settle()
 

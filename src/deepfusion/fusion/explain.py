@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from deepfusion.fusion.attention_file import write_attention_file
 from deepfusion.fusion.audio_encoder import centres, output_length
 from deepfusion.fusion.data import ClipDataset, collate
 from deepfusion.fusion.models import AudioBranch, VideoBranch
@@ -57,19 +58,17 @@ def write_attention(
         found: See `attention`.
         attributes: Of the file, such as the model's name.
     """
-    with h5py.File(path, "w") as file:
-        file.attrs.update(attributes)
-        file.create_dataset("clip", data=[dataset[i].id for i in positions], dtype=h5py.string_dtype())
-        for kind, weights in found.items():
-            group = file.create_group(kind)
-            group.create_dataset("offsets", data=np.cumsum([0, *map(len, weights)]))
-            group.create_dataset("weight", data=np.concatenate(weights))
-            if kind == "sound":
-                times = [sound_times(dataset, i, len(w)) for i, w in zip(positions, weights, strict=True)]
-                bands = group["weight"].shape[1]
-                frequency = group.create_dataset("frequency", data=centres(bands).numpy() * dataset.spacing)
-                frequency.attrs["units"] = "Hz"
-            else:
-                times = [dataset[i].face_time for i in positions]
-            seconds = group.create_dataset("time", data=np.concatenate(times))
-            seconds.attrs["units"] = "s"
+    times = {
+        "sound": lambda i, weight: sound_times(dataset, i, len(weight)),
+        "faces": lambda i, _: dataset[i].face_time,
+    }
+    kinds = {
+        kind: [(w, times[kind](i, w)) for i, w in zip(positions, weights, strict=True)]
+        for kind, weights in found.items()
+    }
+    write_attention_file(path, [dataset[i].id for i in positions], kinds, **attributes)
+    if "sound" in found:
+        with h5py.File(path, "a") as file:
+            bands = file["sound/weight"].shape[1]
+            frequency = file["sound"].create_dataset("frequency", data=centres(bands).numpy() * dataset.spacing)
+            frequency.attrs["units"] = "Hz"

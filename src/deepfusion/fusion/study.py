@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
 import torch
@@ -23,6 +22,7 @@ from deepfusion.corpora.folds import Fold
 from deepfusion.errors import UserError
 from deepfusion.files import write_atomically
 from deepfusion.fusion import classical
+from deepfusion.fusion.attention_file import write_attention_file
 from deepfusion.fusion.evaluate import predictions_table
 from deepfusion.fusion.heads import JOINS, Design, Head
 from deepfusion.fusion.late import mean, product_of, weight_of, weighted
@@ -420,20 +420,10 @@ def classical_models(corpus: Corpus, parts: Sequence[Part], *, by: Normalisation
 
 
 def write_attention(path: Path, corpus: Corpus, attention: Mapping[int, Mapping]) -> None:
-    """Where FBP looked and listened in every tested clip: ragged, like the feature store; mean over the seeds."""
-    positions = sorted(attention)
-    with h5py.File(path, "w") as file:
-        file.attrs["model"] = EXPLAINED
-        file.create_dataset("clip", data=[str(corpus.table.index[i]) for i in positions], dtype=h5py.string_dtype())
-        for kind in ("sound", "faces"):
-            weights, times = [], []
-            for i in positions:
-                window = attention[i]["window"]
-                time = corpus.sound_time[window][i] if kind == "sound" else corpus.face_time[i]
-                weights.append(attention[i][kind][: len(time)])  # a clip without the modality has one stand-in token
-                times.append(time)
-            group = file.create_group(kind)
-            group.create_dataset("offsets", data=np.cumsum([0, *map(len, times)]))
-            group.create_dataset("weight", data=np.concatenate(weights).astype(np.float32))
-            seconds = group.create_dataset("time", data=np.concatenate(times).astype(np.float64))
-            seconds.attrs["units"] = "s"
+    """Where FBP looked and listened in every tested clip, mean over the seeds."""
+    kinds: dict[str, list] = {"sound": [], "faces": []}
+    for i, seen in sorted(attention.items()):
+        for kind, time in (("sound", corpus.sound_time[seen["window"]][i]), ("faces", corpus.face_time[i])):
+            kinds[kind].append((seen[kind][: len(time)], time))  # a clip without the modality has one stand-in token
+    clips = [str(corpus.table.index[i]) for i in sorted(attention)]
+    write_attention_file(path, clips, kinds, model=EXPLAINED)

@@ -125,7 +125,7 @@ class TurnedFaceRes(nn.Module):
 class PReLUConvolved(nn.Module):
     """A parametric ReLU made of what graph engines fuse: slope x + (1 - slope) max(x, 0), each factor a filter of 1 px.
 
-    ONNX Runtime's own reads and writes another order in memory than its convolutions: 2.5 times SFace's time.
+    ONNX Runtime's own reads and writes another order in memory than its convolutions; that costs more than the work.
     """
 
     def __init__(self, slope: Tensor):

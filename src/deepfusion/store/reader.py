@@ -100,7 +100,7 @@ class FeatureStore:
         data, (first, last) = self._dataset(key), self._offsets[key][place : place + 2]
         if data.dtype != bool:
             return data[first:last]
-        # h5py takes ten times as long for flags as for numbers, and all of them are a byte a frame.
+        # h5py is much slower with flags than with numbers, and all of them are a byte a frame.
         if key not in self._flags:
             self._flags[key] = data[:]
         return self._flags[key][first:last].copy()

@@ -1,0 +1,30 @@
+"""Attention weights of clips as arrays, in one file: ragged, like the feature store."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+
+def write_attention_file(
+    path: Path, clips: Sequence[str], kinds: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]], **attributes: object
+) -> None:
+    """Write `clip`, and for each kind a group: clip i has the rows offsets[i] to offsets[i + 1] of `weight` and `time`.
+
+    Args:
+        path: HDF5 file.
+        clips: Ids.
+        kinds: "sound", "faces" -> of each clip (L, ...) weights and (L,) s; L = 0 without the modality.
+        attributes: Of the file, such as the model's name.
+    """
+    with h5py.File(path, "w") as file:
+        file.attrs.update(attributes)
+        file.create_dataset("clip", data=list(clips), dtype=h5py.string_dtype())
+        for kind, pieces in kinds.items():
+            weights, times = zip(*pieces, strict=True)
+            group = file.create_group(kind)
+            group.create_dataset("offsets", data=np.cumsum([0, *map(len, times)]))
+            group.create_dataset("weight", data=np.concatenate(weights).astype(np.float32))
+            seconds = group.create_dataset("time", data=np.concatenate(times).astype(np.float64))
+            seconds.attrs["units"] = "s"
