@@ -140,11 +140,11 @@ class StoreSettings(Settings):
 class AugmentSettings(Settings):
     """Random variations of the sound in training."""
 
-    speed: Share = Field(0.1, description="faster or slower by this share at most; 0: none")
-    crop: Share = Field(0.2, description="at most this share of the clip is cut off at its ends; 0: none")
-    noise: tuple[float, float] | None = Field((20, 60), description="white noise, dB below the clip; null: none")
-    time_mask: Share = Field(0.15, description="SpecAugment: longest of two masks, a share of the clip; 0: none")
-    frequency_mask: Share = Field(0.15, description="SpecAugment: widest of two masks, a share of the bins; 0: none")
+    speed: Share = Field(0, description="faster or slower by this share at most; 0: none")
+    crop: Share = Field(0, description="at most this share of the clip is cut off at its ends; 0: none")
+    noise: tuple[float, float] | None = Field(None, description="white noise, dB below the clip; null: none")
+    time_mask: Share = Field(0, description="SpecAugment: longest of two masks, a share of the clip; 0: none")
+    frequency_mask: Share = Field(0, description="SpecAugment: widest of two masks, a share of the bins; 0: none")
 
     @field_validator("noise")
     @classmethod

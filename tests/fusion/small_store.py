@@ -5,14 +5,23 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from deepfusion.config import FusionSettings
+from deepfusion.config import AugmentSettings, FusionSettings
 from deepfusion.fusion.data import ClipDataset
 from deepfusion.store import FeatureStore, ShardWriter, build_store
 
 BINS = 200
 LABELS = ["even", "odd"]
+VARIED = AugmentSettings(speed=0.1, crop=0.2, noise=(20, 60), time_mask=0.15, frequency_mask=0.15)
 SETTINGS = FusionSettings(
-    features=("EF-A", "EF-B"), audio_channels=(4, 4, 4, 4, 4), reduced=6, k=2, o=5, batch=8, epochs=3, patience=2
+    augment=VARIED,
+    features=("EF-A", "EF-B"),
+    audio_channels=(4, 4, 4, 4, 4),
+    reduced=6,
+    k=2,
+    o=5,
+    batch=8,
+    epochs=3,
+    patience=2,
 )
 
 

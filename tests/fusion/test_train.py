@@ -133,7 +133,7 @@ def fit_one(dataset, folder, **settings):
     return entry["train_loss"], entry["validation_loss"]
 
 
-AS_IT_IS = AugmentSettings(speed=0, crop=0, noise=None, time_mask=0, frequency_mask=0)
+AS_IT_IS = AugmentSettings()
 
 
 def test_sound_is_varied_where_it_is_learned_from_and_nowhere_else(dataset, tmp_path):
