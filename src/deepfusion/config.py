@@ -206,7 +206,7 @@ class HeadSettings(Settings):
     weight_decay: float = Field(0.05, ge=0)
     batch: int = Field(24, ge=1, description="clips a step")
     steps: int = Field(300, ge=1)
-    tokens: int = Field(12, ge=1, description="vectors of a clip that a step draws, evenly spread; all are judged by")
+    tokens: int = Field(4, ge=1, description="vectors of a clip that a step draws, evenly spread; all are judged by")
     transposed: float = Field(
         0.8, ge=0, le=1, description="share of drawn clips that are moved to another training speaker's mean"
     )

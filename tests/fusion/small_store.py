@@ -25,6 +25,10 @@ SETTINGS = FusionSettings(
 )
 
 
+# 68 points in px, no face to look at, but the eyes are two different places.
+FACE = 100 + 40 * np.random.default_rng(2).normal(size=(68, 2))
+
+
 @dataclass(frozen=True)
 class Made:
     """What is to stand in the store for one clip."""
@@ -68,19 +72,22 @@ def write_store(folder, clips):
     ):
         track.column("time", dtype=np.float64)
         track.column("reason", dtype=np.uint8)
+        track.column("landmarks", (68, 2))
         first.column("EF-A", (4,))
         second.column("EF-B", (3,))
         spectrogram.column("time", dtype=np.float64)
         spectrogram.column("spectrogram", (BINS,), floor_db=-100.0, rate=16000, dft=800, shift_ms=10.0)
+        rng = np.random.default_rng(1)
         for clip in clips:
             features = np.where(clip.valid[:, None], clip.faces, np.nan)
             rows = {
                 "time": np.arange(len(features)) / 25,
                 "reason": (~clip.valid).astype(np.uint8),
+                "landmarks": np.where(clip.valid[:, None, None], FACE + rng.normal(0, 1, (len(features), 68, 2)), np.nan),
                 "EF-A": features[:, :4],
                 "EF-B": features[:, 4:],
             }
-            for shard, names in ((track, ("time", "reason")), (first, ("EF-A",)), (second, ("EF-B",))):
+            for shard, names in ((track, ("time", "reason", "landmarks")), (first, ("EF-A",)), (second, ("EF-B",))):
                 shard.begin(clip.id)
                 for name in names:
                     shard.append(name, rows[name])

@@ -44,20 +44,21 @@ LABEL = torch.tensor([0, 1, 2] * 4)
 
 
 def test_statistics_are_the_weighted_mean_and_deviation():
-    x, clip = torch.randn(7, 4), torch.tensor([0, 0, 0, 1, 2, 2, 2])
-    alpha = torch.cat([torch.rand(3).softmax(0), torch.ones(1), torch.rand(3).softmax(0)])
-    found = statistics(alpha, x, clip, 3)
+    x, alpha = torch.randn(3, 4, 5), torch.rand(3, 4).softmax(1)
+    alpha[1] = torch.tensor([0.0, 1.0, 0.0, 0.0])  # one token: no deviation
+    found = statistics(alpha, x)
     for i in range(3):
-        weight, rows = alpha[clip == i].double(), x[clip == i].double()
+        weight, rows = alpha[i].double(), x[i].double()
         mean = (weight[:, None] * rows).sum(0)
         deviation = ((weight[:, None] * (rows - mean) ** 2).sum(0) + EPSILON).sqrt()
         torch.testing.assert_close(found[i].double(), torch.cat([mean, deviation]), atol=1e-5, rtol=1e-4)
 
 
 def test_maximum_is_taken_within_each_clip():
-    x, clip = torch.randn(6, 4), torch.tensor([0, 0, 1, 1, 1, 2])
-    want = torch.stack([x[clip == i].amax(0) for i in range(3)])
-    assert torch.equal(maximum(x, clip, 3), want)
+    x, inside = torch.randn(3, 4, 5) - 5, torch.arange(4) < torch.tensor([2, 4, 1])[:, None]
+    x[~inside] = 0  # more than any that counts
+    want = torch.stack([rows[own].amax(0) for rows, own in zip(x, inside, strict=True)])
+    assert torch.equal(maximum(x, inside), want)
 
 
 @pytest.mark.parametrize("name", DESIGNS)
@@ -99,20 +100,20 @@ def test_training_equals_a_plain_loop(tasks):
     head, draws = new_head(design), draw(task, SETTINGS)
     optimiser = torch.optim.AdamW(head.parameters(), lr=0.01, weight_decay=SETTINGS.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, SETTINGS.steps)
-    own = torch.tensor([0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3])
+    inside = torch.ones(4, 3, dtype=torch.bool)
 
     def transposed(tokens, rows, clips, like):
-        values = tokens.vectors[rows].clone()
+        values = tokens.vectors[rows]
         for place, (clip, other) in enumerate(zip(clips.tolist(), like.tolist(), strict=True)):
             for i, sign in ((clip, -1), (other, 1)):
                 same = [j for j in task.train if SPEAKERS[j] == SPEAKERS[i]]
                 means = [tokens.vectors[tokens.offsets[j] : tokens.offsets[j + 1]].mean(0) for j in same]
-                values[3 * place : 3 * place + 3] += sign * sum(means) / len(means)
+                values[place] += sign * sum(means) / len(means)
         return values
 
     for clips, like, sound, faces in zip(draws.clips, draws.like, draws.sound, draws.faces, strict=True):
         seen = [transposed(*pair, clips, like) for pair in ((task.sound, sound), (task.faces, faces))]
-        logits, _ = head(seen[0], own, seen[1], own, 4)
+        logits, _ = head(seen[0], inside, seen[1], inside)
         optimiser.zero_grad()
         torch.nn.functional.cross_entropy(logits, LABEL[clips], label_smoothing=SETTINGS.smoothing).backward()
         torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
@@ -128,7 +129,7 @@ def test_a_step_draws_training_clips_and_their_own_tokens(tasks):
     first = draws.clips.flatten()[: len(task.train)]
     assert sorted(first.tolist()) == list(task.train)  # each once before any comes again
     for tokens, rows in ((task.sound, draws.sound), (task.faces, draws.faces)):
-        rows = rows.view(-1, SETTINGS.tokens)
+        rows = rows.flatten(0, 1)
         clips = draws.clips.flatten()
         assert (rows >= tokens.offsets[clips, None]).all()
         assert (rows < tokens.offsets[clips + 1, None]).all()

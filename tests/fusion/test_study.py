@@ -56,6 +56,7 @@ def test_every_model_judges_every_clip_once_a_seed(finished, store):
         assert not rows.duplicated(["clip", "seed"]).any()
         np.testing.assert_allclose(rows[[f"p({label})" for label in class_names(rows)]].sum(1), 1, atol=1e-6)
     wanted = {"audio", "video", "EF-A", "EF-B", "concat", "sum", "product", "bilinear", "compact", "fbp", "adaptive"}
+    wanted |= {"EF", "landmarks", "fbp_EF", "fbp_landmarks"}
     wanted |= {"late_mean", "late_product", "late_learned", "fbp_ensemble", "video_mean", "video_max", "svm_concat"}
     assert wanted <= set(predictions["model"])
 
@@ -65,7 +66,7 @@ def test_choices_are_kept_with_the_curves_they_rest_on(finished):
     for name, chosen in choices["chosen"].items():
         curve = choices["curves"][name]
         assert len(chosen) == len(choices["folds"]) == 4
-        assert len(curve) == (2 if name in ("video", "EF-A", "EF-B", "video_mean", "video_max") else 4)
+        assert len(curve) == (2 if study.designs(["EF-A", "EF-B"])[name][0].modalities == "faces" else 4)
         for fold, candidate in enumerate(chosen):
             best = min(curve, key=lambda entry: entry["loss"][fold])
             assert candidate == {key: best[key] for key in ("window", "learning_rate")}

@@ -57,10 +57,13 @@ class AudioAttention(nn.Module):
         self.u = nn.Linear(channels, 1, bias=False)
         self.lam = lam
 
+    def score(self, a: Tensor) -> Tensor:
+        """Equation (1): (..., C) encoder vectors -> (...) scores."""
+        return self.u(torch.tanh(self.W(a)))[..., 0]
+
     def forward(self, a: Tensor, clip: Tensor, clips: int) -> tuple[Tensor, Tensor]:
         """(L, C) encoder vectors of all clips -> ((clips, C) attended vectors, (L,) weights)."""
-        e = self.u(torch.tanh(self.W(a)))[:, 0]  # (1)
-        alpha = scaled_softmax(e, clip, clips, lam=self.lam)  # (2)
+        alpha = scaled_softmax(self.score(a), clip, clips, lam=self.lam)  # (2)
         return weighted_sum(alpha, a, clip, clips), alpha  # (3)
 
 
@@ -79,9 +82,12 @@ class VideoAttention(nn.Module):
         self.u = nn.Linear(reduced, 1, bias=False)
         self.lam = lam
 
+    def score(self, v: Tensor) -> Tensor:
+        """Equation (7): (..., reduced) features -> (...) scores."""
+        return self.u(torch.tanh(v))[..., 0]
+
     def forward(self, v: Tensor, clip: Tensor, clips: int) -> tuple[Tensor, Tensor]:
         """(L, C') features of all frames with a face -> ((clips, reduced) attended vectors, (L,) weights)."""
         v = self.W(v)  # (6)
-        e = self.u(torch.tanh(v))[:, 0]  # (7)
-        alpha = scaled_softmax(e, clip, clips, lam=self.lam)  # (8)
+        alpha = scaled_softmax(self.score(v), clip, clips, lam=self.lam)  # (8)
         return weighted_sum(alpha, v, clip, clips), alpha  # (9)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from deepfusion.config import HeadSettings
-from deepfusion.fusion.attention import AudioAttention, VideoAttention, weighted_sum
+from deepfusion.fusion.attention import AudioAttention, VideoAttention
 from deepfusion.fusion.fbp import FBP
 from deepfusion.fusion.joins import AdaptiveFBP, Bilinear, CompactBilinear, Concat, Product, Sum
 
@@ -23,20 +23,27 @@ def _lam(settings: HeadSettings) -> float | nn.Parameter:
     return nn.Parameter(torch.tensor(0.3)) if settings.lam == "learned" else settings.lam
 
 
-def statistics(alpha: Tensor, x: Tensor, clip: Tensor, clips: int) -> Tensor:
-    """Attended mean, equations (3) and (9), and attended standard deviation beside it: (clips, 2 C).
+def statistics(alpha: Tensor, x: Tensor) -> Tensor:
+    """Attended mean, equations (3) and (9), and attended standard deviation beside it.
 
     Source: Okabe et al., "Attentive Statistics Pooling for Deep Speaker Embedding", 2018.
+
+    Args:
+        alpha: (B, T) weights; a clip's sum to 1.
+        x: (B, T, C) vectors, finite where the weight is 0.
+
+    Returns:
+        (B, 2 C).
     """
-    mean = weighted_sum(alpha, x, clip, clips)
-    variance = weighted_sum(alpha, (x - mean[clip]).square(), clip, clips)
-    return torch.cat([mean, (variance + EPSILON).sqrt()], 1)
+    mean = torch.einsum("bt,btc->bc", alpha, x)
+    # As a difference, for then nothing of the size of x has a gradient where x has none.
+    variance = torch.einsum("bt,btc->bc", alpha, x * x) - mean * mean
+    return torch.cat([mean, (variance.clamp_min(0) + EPSILON).sqrt()], 1)
 
 
-def maximum(x: Tensor, clip: Tensor, clips: int) -> Tensor:
-    """(clips, C) largest value of each column within a clip."""
-    lowest = x.new_full((clips, x.shape[1]), -torch.inf)
-    return lowest.scatter_reduce(0, clip[:, None].expand_as(x), x, "amax")
+def maximum(x: Tensor, inside: Tensor) -> Tensor:
+    """(B, T, C) -> (B, C), the largest value of each column within a clip; (B, T) says what is inside."""
+    return x.masked_fill(~inside[..., None], -torch.inf).amax(1)
 
 
 class Modality(nn.Module):
@@ -59,13 +66,12 @@ class Modality(nn.Module):
         self.kind, self.pooling = kind, pooling
         self.size = length if pooling == "max" else 2 * length
 
-    def forward(self, x: Tensor, clip: Tensor, clips: int) -> tuple[Tensor, Tensor]:
-        """(L, size) tokens, (L,) the clip of each -> ((clips, self.size) vectors, (L,) attention weights)."""
-        _, alpha = self.attention(x, clip, clips)
-        values = x if self.kind == "sound" else self.attention.W(x)
-        if self.pooling == "max":
-            return maximum(values, clip, clips), alpha
-        return statistics(alpha, values, clip, clips), alpha
+    def forward(self, x: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T, size) tokens, (B, T) whether each is one -> ((B, self.size) vectors, (B, T) attention weights)."""
+        values = x if self.kind == "sound" else self.attention.W(x)  # (6)
+        e = self.attention.score(values)  # (1), (7)
+        alpha = (self.attention.lam * e).masked_fill(~inside, -torch.inf).softmax(1)  # (2), (8)
+        return maximum(values, inside) if self.pooling == "max" else statistics(alpha, values), alpha
 
 
 JOINS = {
@@ -117,25 +123,27 @@ class Head(nn.Module):
         self.classifier = nn.Linear(size, classes)
 
     def forward(
-        self, sound: Tensor, sound_clip: Tensor, faces: Tensor, face_clip: Tensor, clips: int
+        self, sound: Tensor, sound_inside: Tensor, faces: Tensor, faces_inside: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Judge clips.
 
+        A clip's tokens are few and come in equal numbers in training: they are padded here, which is cheaper than the
+        ragged sums of `attention.py` for as long as there is little to pad.
+
         Args:
-            sound: (L, m) tokens of all clips, at least one each.
-            sound_clip: (L,) int64, the clip of each.
-            faces: (M, n) tokens of all clips, at least one each.
-            face_clip: (M,) int64.
-            clips: Number of clips.
+            sound: (B, T, m) tokens, finite behind a clip's own.
+            sound_inside: (B, T) bool: which are the clip's own, at least one each.
+            faces: (B, T', n) tokens.
+            faces_inside: (B, T') bool.
 
         Returns:
-            (clips, classes) logits, and the attention weights by modality.
+            (B, classes) logits, and by modality the attention weights (B, T), zero behind a clip's own.
         """
         vectors, weights = [], {}
         if self.sound:
-            vector, weights["sound"] = self.sound(sound, sound_clip, clips)
+            vector, weights["sound"] = self.sound(sound, sound_inside)
             vectors.append(vector)
         if self.faces:
-            vector, weights["faces"] = self.faces(faces, face_clip, clips)
+            vector, weights["faces"] = self.faces(faces, faces_inside)
             vectors.append(vector)
         return self.classifier(self.join(*vectors)), weights

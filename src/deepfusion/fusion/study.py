@@ -25,6 +25,7 @@ from deepfusion.fusion import classical
 from deepfusion.fusion.attention_file import write_attention_file
 from deepfusion.fusion.evaluate import predictions_table
 from deepfusion.fusion.heads import JOINS, Design, Head
+from deepfusion.fusion.landmarks import COURSE, MOVEMENT, course, movement, shapes
 from deepfusion.fusion.late import mean, product_of, weight_of, weighted
 from deepfusion.fusion.speech import RHYTHM, WINDOW_SIZE, Speech, descriptors, whole, windows
 from deepfusion.fusion.together import Task, judge, train_together
@@ -33,19 +34,22 @@ from deepfusion.store import FeatureStore
 
 log = logging.getLogger(__name__)
 
-ALL = "all"  # the face features of every slot, joined
+EF = "EF"  # the face features of all networks, joined
+LANDMARKS = "landmarks"  # the face's shape and the head's movement
+ALL = "all"  # both
 EXPLAINED = "fbp"  # the head whose attention is kept
 
 
 def designs(slots: Sequence[str]) -> dict[str, tuple[Design, str]]:
     """Name of each trained head -> what it is made of, and the face features it sees."""
+    kinds = (*slots, EF, LANDMARKS)
     heads = {"audio": (Design("sound"), slots[0])}
-    heads |= {slot: (Design("faces"), slot) for slot in slots}
+    heads |= {kind: (Design("faces"), kind) for kind in kinds}
     heads |= {"video": (Design("faces"), ALL)}
     heads |= {f"video_{pooling}": (Design("faces", pooling=pooling), ALL) for pooling in ("mean", "max")}
     heads |= {join: (Design("both", join), ALL) for join in JOINS}
     heads |= {f"fbp_{pooling}": (Design("both", "fbp", pooling), ALL) for pooling in ("mean", "max")}
-    heads |= {f"fbp_{slot}": (Design("both", "fbp"), slot) for slot in slots}
+    heads |= {f"fbp_{kind}": (Design("both", "fbp"), kind) for kind in kinds}
     return heads
 
 
@@ -81,6 +85,9 @@ class Corpus:
     slots: list[str]
     faces: dict[str, list[np.ndarray]]  # slot -> (L, C') of the frames with a face, a clip each
     face_time: list[np.ndarray]  # (L,) s
+    shape: list[np.ndarray]  # (L, SHAPE) of the landmarks
+    course: list[np.ndarray]  # (1, COURSE) of each whole clip's shapes; (0, ...) without a face
+    movement: list[np.ndarray]  # (1, MOVEMENT) of each whole clip's head; (0, ...) without a face
     sound: dict[float, list[np.ndarray]]  # s of a window -> (L, WINDOW_SIZE) functionals, a clip each
     sound_time: dict[float, list[np.ndarray]]  # s, the middle of each window
     voice: list[np.ndarray]  # (1, WINDOW_SIZE + RHYTHM) functionals of each whole clip; (0, ...) without sound
@@ -105,6 +112,11 @@ def read_corpus(path: Path, settings: StudySettings) -> Corpus:
         spacing, shift = float(sound["rate"]) / float(sound["dft"]), float(sound["shift_ms"]) / 1000
         features = [store[id_] for id_ in table.index]
         faces = {slot: [clip[slot][clip["valid"]].astype(np.float32) for clip in features] for slot in slots}
+        valid = [clip["valid"] for clip in features]
+        seen = [(clip["landmarks"][own], clip["time"][own]) for clip, own in zip(features, valid, strict=True)]
+        shape = [shapes(landmarks) for landmarks, _ in seen]
+        courses = [course(x)[None] if len(x) else np.zeros((0, COURSE)) for x in shape]
+        moved = [movement(*pair)[None] if len(pair[1]) else np.zeros((0, MOVEMENT)) for pair in seen]
         speech = [descriptors(x, spacing=spacing) if len(x := clip["spectrogram"]) else None for clip in features]
         made = {seconds: [_windows(each, round(seconds / shift)) for each in speech] for seconds in settings.windows}
         starts = [clip["audio_time"][:1].sum() for clip in features]  # s, of the first frame; 0 without sound
@@ -115,7 +127,10 @@ def read_corpus(path: Path, settings: StudySettings) -> Corpus:
             key=store.attrs["key"],
             slots=slots,
             faces=faces,
-            face_time=[clip["time"][clip["valid"]] for clip in features],
+            face_time=[time for _, time in seen],
+            shape=shape,
+            course=courses,
+            movement=moved,
             sound={seconds: [values for values, _ in clips] for seconds, clips in made.items()},
             sound_time={
                 seconds: [start + middle * shift for start, (_, middle) in zip(starts, clips, strict=True)]
@@ -123,10 +138,16 @@ def read_corpus(path: Path, settings: StudySettings) -> Corpus:
             },
             voice=voice,
             classical={
-                classical.AUDIO: np.stack([x[0] if len(x) else np.full(x.shape[1], np.nan) for x in voice]),
+                classical.AUDIO: _rows(voice),
                 **{slot: classical.face_features(rows) for slot, rows in faces.items()},
+                LANDMARKS: np.concatenate([_rows(courses), _rows(moved)], axis=1),
             },
         )
+
+
+def _rows(clips: Sequence[np.ndarray]) -> np.ndarray:
+    """(1, n) or (0, n) of each clip -> (clips, n); NaN where there is none."""
+    return np.stack([x[0] if len(x) else np.full(x.shape[1], np.nan) for x in clips])
 
 
 def _windows(speech: Speech | None, length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -169,7 +190,7 @@ class Tables:
     """Tokens of one fold, fitted on its training clips."""
 
     sound: dict[float, Tokens]
-    faces: dict[str, Tokens]  # by slot, and `ALL`
+    faces: dict[str, Tokens]  # by slot, `EF`, `LANDMARKS` and `ALL`
 
 
 def tables(corpus: Corpus, part: Part, settings: StudySettings, *, by: Normalisation) -> Tables:
@@ -178,20 +199,25 @@ def tables(corpus: Corpus, part: Part, settings: StudySettings, *, by: Normalisa
     def reduced(clips: Sequence[np.ndarray]) -> list[np.ndarray]:
         return principal(normalise(clips, corpus.speakers, part.train, by=by), part.train, size=settings.axes)
 
+    # What changes within a clip beside what is said of the whole clip; reduced apart, for the former is more restless.
+    voice, shape, moved = reduced(corpus.voice), reduced(corpus.course), reduced(corpus.movement)
     faces = {slot: reduced(clips) for slot, clips in corpus.faces.items()}
-    together = [np.concatenate(clip, axis=1) for clip in zip(*faces.values(), strict=True)]
-    # Each window beside the whole clip that it is of; reduced apart, for the windows are the more restless of the two.
-    voice = reduced(corpus.voice)
-    sound = {
-        seconds: [
-            np.column_stack([clip, own.repeat(len(clip), 0)]) for clip, own in zip(reduced(clips), voice, strict=True)
-        ]
-        for seconds, clips in corpus.sound.items()
-    }
+    faces[EF] = [np.concatenate(clip, axis=1) for clip in zip(*faces.values(), strict=True)]
+    faces[LANDMARKS] = beside(reduced(corpus.shape), shape, moved)
+    faces[ALL] = [np.concatenate(clip, axis=1) for clip in zip(faces[EF], faces[LANDMARKS], strict=True)]
+    sound = {seconds: beside(reduced(clips), voice) for seconds, clips in corpus.sound.items()}
     return Tables(
         sound={seconds: joined(clips) for seconds, clips in sound.items()},
-        faces={name: joined(clips) for name, clips in {**faces, ALL: together}.items()},
+        faces={name: joined(clips) for name, clips in faces.items()},
     )
+
+
+def beside(clips: Sequence[np.ndarray], *whole: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """(L, n) vectors of each clip, each with the clip's own (1, n') vectors beside it; L may be 0 where these are."""
+    return [
+        np.column_stack([clip, *(own.repeat(len(clip), 0) for own in others)])
+        for clip, *others in zip(clips, *whole, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -348,7 +374,8 @@ def run_study(
         attention |= seen
         log.info("%s: accuracy %.3f", name, _accuracy(found[name], corpus))
     found |= late_fusions(study, found, choices)
-    found["fbp_ensemble"] = np.mean([found[f"fbp_{slot}"] for slot in corpus.slots] + [found["fbp"]], axis=0)
+    several = [*corpus.slots, LANDMARKS]
+    found["fbp_ensemble"] = np.mean([found[f"fbp_{kind}"] for kind in several] + [found["fbp"]], axis=0)
     # Nothing in the classical models is drawn: they say the same with every seed.
     found |= {name: p.repeat(len(seeds), 0) for name, p in classical_models(corpus, parts, by=by).items()}
     folder.mkdir(parents=True, exist_ok=True)

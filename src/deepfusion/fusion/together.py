@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from deepfusion.config import HeadSettings
 from deepfusion.fusion.tokens import Tokens
@@ -38,7 +39,7 @@ class Draws:
 
     clips: Tensor  # (steps, batch) int64
     like: Tensor  # (steps, batch) int64: a clip of the speaker to whom each one is transposed; itself: to nobody
-    sound: Tensor  # (steps, batch * tokens) int64 rows of its tokens
+    sound: Tensor  # (steps, batch, tokens) int64 rows of its tokens
     faces: Tensor
 
 
@@ -57,7 +58,7 @@ def draw(task: Task, settings: HeadSettings) -> Draws:
         at = torch.arange(settings.tokens) + torch.rand(wanted, settings.tokens, generator=generator)
         length = tokens.lengths[order, None]
         inside = (at / settings.tokens * length).long().minimum(length - 1)
-        return (tokens.offsets[order, None] + inside).view(settings.steps, -1)
+        return (tokens.offsets[order, None] + inside).unflatten(0, (settings.steps, settings.batch))
 
     sound, faces = rows(task.sound), rows(task.faces)
     other = train[torch.randint(len(train), (wanted,), generator=generator)]
@@ -91,11 +92,11 @@ class _Stack:
         lengths = [len(table) for table in unique.values()]
         begins = dict(zip(unique, [sum(lengths[:i]) for i in range(len(lengths))], strict=True))
         self.values = torch.cat(list(unique.values())).to(device)
-        self.begin = torch.tensor([begins[id(table)] for table in tables])[:, None]
+        self.begin = torch.tensor([begins[id(table)] for table in tables])
 
     def take(self, rows: Tensor) -> Tensor:
-        """(tasks, n) rows of each task's table -> (tasks, n, p)."""
-        rows = (rows + self.begin).to(self.values.device)
+        """(tasks, ...) rows of each task's table -> (tasks, ..., p)."""
+        rows = (rows + self.begin.view(-1, *[1] * (rows.dim() - 1))).to(self.values.device)
         return self.values.index_select(0, rows.flatten()).unflatten(0, rows.shape)
 
 
@@ -134,10 +135,10 @@ def train_together(
     rows = {kind: torch.stack([getattr(d, kind) for d in draws], 1) for kind in kinds}
     tables = {kind: _Stack([getattr(t, kind).vectors for t in tasks], device) for kind in kinds}
     means = {kind: _Stack(_means(tasks, kind), device) for kind in kinds}
-    own = torch.arange(settings.batch, device=device).repeat_interleave(settings.tokens)
+    inside = torch.ones(settings.batch, settings.tokens, dtype=torch.bool, device=device)
 
     def loss_of(weights, buffers, sound, faces, label):
-        logits, _ = functional_call(skeleton, (weights, buffers), (sound, own, faces, own, settings.batch))
+        logits, _ = functional_call(skeleton, (weights, buffers), (sound, inside, faces, inside))
         return F.cross_entropy(logits, label, label_smoothing=settings.smoothing)
 
     losses = vmap(loss_of, randomness="different")
@@ -150,7 +151,7 @@ def train_together(
         seen = []
         for kind in kinds:
             shift = means[kind].take(like[step]) - means[kind].take(clips[step])
-            seen.append(tables[kind].take(rows[kind][step]) + shift.repeat_interleave(settings.tokens, 1))
+            seen.append(tables[kind].take(rows[kind][step]).add_(shift[:, :, None]))
         # Each head's loss touches its own slice alone: the sum's gradient is every head's own.
         losses(weights, buffers, *seen, label).sum().backward()
         shorten(parameters)
@@ -186,14 +187,17 @@ def shorten(parameters: Sequence[Tensor]) -> None:
         p.grad.mul_(factor.view(-1, *[1] * (p.dim() - 1)))
 
 
+def padded(tokens: Tokens, positions: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """(B, T, p) tokens of these clips, zero behind a clip's own, and (B, T) which are its own."""
+    parts = [tokens.vectors[tokens.offsets[i] : tokens.offsets[i + 1]] for i in positions]
+    values = pad_sequence(parts, batch_first=True)
+    return values, torch.arange(values.shape[1]) < tokens.lengths[positions, None]
+
+
 def judge(head: nn.Module, task: Task, positions: Sequence[int]) -> tuple[Tensor, dict[str, Tensor]]:
     """(len(positions), classes) probabilities, float64, and attention weights of all tokens of these clips in order."""
-
-    def of(tokens: Tokens) -> tuple[Tensor, Tensor]:
-        parts = [tokens.vectors[tokens.offsets[i] : tokens.offsets[i + 1]] for i in positions]
-        own = torch.repeat_interleave(torch.arange(len(parts)), torch.tensor([len(part) for part in parts]))
-        return torch.cat(parts), own
-
+    (sound, heard), (faces, seen) = (padded(tokens, positions) for tokens in (task.sound, task.faces))
     with torch.inference_mode():
-        logits, weights = head(*of(task.sound), *of(task.faces), len(positions))
-    return logits.double().softmax(1), weights
+        logits, weights = head(sound, heard, faces, seen)
+    inside = {"sound": heard, "faces": seen}
+    return logits.double().softmax(1), {kind: alpha[inside[kind]] for kind, alpha in weights.items()}

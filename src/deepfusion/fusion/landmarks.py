@@ -1,0 +1,64 @@
+"""How a face is shaped and how a head moves, from the 68 landmarks: what no network that sees one face at a time says.
+
+Unit of length is the distance between the eyes' centres, so that neither the camera's distance nor the size of the
+picture matters.
+"""
+
+import numpy as np
+
+LEFT_EYE, RIGHT_EYE = slice(36, 42), slice(42, 48)  # of the 68 points (iBUG 300-W), as they stand in the picture
+SHAPE = 2 * 68
+PERCENTILES = (10, 90)
+COURSE = (2 + len(PERCENTILES)) * SHAPE
+HEAD = ("x", "y", "size", "roll")
+MOVEMENT = 4 * len(HEAD)
+LEAST = 1e-3  # added to what a logarithm is taken of: movement that is lost in the landmarks' own trembling
+
+
+def _eyes(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(L, 2) middle between the eyes, (L,) distance of the eyes, both in px, and (L,) roll of the head, rad."""
+    left, right = (landmarks[:, eye].mean(1) for eye in (LEFT_EYE, RIGHT_EYE))
+    x, y = (right - left).T
+    return (left + right) / 2, np.maximum(np.hypot(x, y), 1e-6), np.arctan2(y, x)
+
+
+def shapes(landmarks: np.ndarray) -> np.ndarray:
+    """(L, 68, 2) px -> (L, SHAPE) float32: x of all points, then y, seen from between the eyes, which lie level."""
+    points = landmarks.astype(np.float64)
+    middle, distance, roll = _eyes(points)
+    x, y = ((points - middle[:, None]) / distance[:, None, None]).transpose(2, 0, 1)
+    cos, sin = np.cos(roll)[:, None], np.sin(roll)[:, None]
+    return np.concatenate([x * cos + y * sin, y * cos - x * sin], axis=1).astype(np.float32)
+
+
+def course(shapes: np.ndarray) -> np.ndarray:
+    """(L, SHAPE), L at least 1 -> (COURSE,): mean, standard deviation, 10th and 90th percentile over the clip."""
+    return np.concatenate([shapes.mean(0), shapes.std(0), *np.percentile(shapes, PERCENTILES, axis=0)])
+
+
+def movement(landmarks: np.ndarray, time: np.ndarray) -> np.ndarray:
+    """How the head moves over a clip.
+
+    Args:
+        landmarks: (L, 68, 2) px, L at least 1, of the frames with a face.
+        time: (L,) s.
+
+    Returns:
+        (MOVEMENT,) of x, y, logarithm of the size and roll (rad): log of the standard deviation, range, log of the mean
+        and of the 90th percentile of the speed, a second. Speed is taken between neighbours in time; where a face is
+        missing in between nothing is known of it.
+    """
+    middle, distance, roll = _eyes(landmarks.astype(np.float64))
+    usual = np.median(distance)
+    place = (middle - np.median(middle, axis=0)) / usual
+    head = np.column_stack([place, np.log(distance / usual), np.unwrap(roll)])
+    gap = np.diff(time)
+    near = gap < 2 * np.median(gap) if len(gap) else np.zeros(0, bool)
+    speed = np.abs(np.diff(head, axis=0)[near]) / gap[near, None]
+    speed = speed if len(speed) else np.zeros((1, len(HEAD)))
+    fast = np.percentile(speed, 90, axis=0)
+    return np.concatenate([_log(head.std(0)), np.ptp(head, axis=0), _log(speed.mean(0)), _log(fast)])
+
+
+def _log(x: np.ndarray) -> np.ndarray:
+    return np.log(x + LEAST)
