@@ -83,7 +83,9 @@ def write_store(folder, clips):
             rows = {
                 "time": np.arange(len(features)) / 25,
                 "reason": (~clip.valid).astype(np.uint8),
-                "landmarks": np.where(clip.valid[:, None, None], FACE + rng.normal(0, 1, (len(features), 68, 2)), np.nan),
+                "landmarks": np.where(
+                    clip.valid[:, None, None], FACE + rng.normal(0, 1, (len(features), 68, 2)), np.nan
+                ),
                 "EF-A": features[:, :4],
                 "EF-B": features[:, 4:],
             }

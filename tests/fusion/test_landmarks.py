@@ -7,7 +7,8 @@ from deepfusion.fusion.landmarks import COURSE, HEAD, LEAST, MOVEMENT, SHAPE, co
 
 RNG = np.random.default_rng(0)
 FACE = RNG.normal(size=(68, 2))
-FACE[36:42], FACE[42:48] = FACE[36:42] + [-4, 0], FACE[42:48] + [4, 0]
+FACE[36:42] -= [4, 0]
+FACE[42:48] += [4, 0]
 TIME = np.arange(50) / 25
 
 
