@@ -19,7 +19,7 @@ STEP = 1.2  # from a level to the next smaller one
 # Pictures of dlib's chain that are made before the largest level wanted. What comes before them is left out and that
 # picture sampled from the frame: a part of a doubled frame would cost more than all the rest. The fewer, the more of
 # the boxes are not dlib's own: docs/performance.md has how many are.
-DEPTH = 5
+DEPTH = 6
 
 
 class Size(NamedTuple):
