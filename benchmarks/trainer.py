@@ -105,6 +105,11 @@ def one_model(path: Path, rounds: int) -> dict:
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
 
+    def epoch(way, model):
+        optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate)
+        for forward in way():
+            step(model, optimiser, *forward(model))
+
     def ragged():
         for rows in batches(dataset, everybody, size=settings.batch, seed=0):
             batch = collate([dataset[i] for i in rows])
@@ -134,17 +139,13 @@ def one_model(path: Path, rounds: int) -> dict:
     for _ in range(rounds):
         for name, way in ways.items():
             model = new()
-            optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate)
             start = time.perf_counter()
-            for forward in way():
-                step(model, optimiser, *forward(model))
+            epoch(way, model)
             seconds[name].append(time.perf_counter() - start)
     assert int(output_length(torch.tensor(300))) == 8  # the encoder is the paper's
     model = new()
-    optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate)
     with profile(activities=[ProfilerActivity.CPU]) as seen:
-        for forward in ragged():
-            step(model, optimiser, *forward(model))
+        epoch(ragged, model)
     spent = {event.key: event.self_cpu_time_total for event in seen.key_averages()}
     share = sum(spent.get(name, 0) for name in ARITHMETIC) / sum(spent.values())
     return {**{name: statistics.median(values) for name, values in seconds.items()}, "arithmetic_share": share}

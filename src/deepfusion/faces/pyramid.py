@@ -17,8 +17,8 @@ LEAST = 64  # px: dlib makes no level with a shorter side, but always the first
 SIDE = 73.0  # px: side of dlib's box at its own level; the window is somewhat larger
 STEP = 1.2  # from a level to the next smaller one
 # Pictures of dlib's chain that are made before the largest level wanted. What comes before them is left out and that
-# picture sampled from the frame: a part of a doubled frame would cost more than all the rest. The fewer, the more of
-# the boxes are not dlib's own: docs/performance.md has how many are.
+# picture sampled from the frame: a part of a doubled frame would cost more than all the rest. Six
+# reach back to the doubled frame itself in clips of 360 x 270; how many boxes are dlib's own: docs/performance.md.
 DEPTH = 6
 
 

@@ -4,15 +4,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# Keeps the slope of the square root finite at zero, and small: with a steep one training is chaotic, and two runs that
-# differ by a rounding end with other predictions (benchmarks/trainer.py). Products are of the size of 1.
+# Where the square root turns into a straight line, for values of the size of 1. It bounds the slope at zero: with a
+# steep one a rounding grows from step to step, until two trainings that differ in nothing else judge differently
+# (benchmarks/trainer.py measures how far heads trained together and one by one are apart).
 EPSILON = 0.1
 
 
 def signed_sqrt(z: Tensor) -> Tensor:
-    """sign(z) sqrt(|z|): power normalisation, so that a few large products do not rule the feature.
+    """Signed square root: z / sqrt(|z| + EPSILON), so that a few large products do not rule the feature.
 
-    Written as z / sqrt(|z|), which has no jump at zero: rounding there cannot flip an output.
+    For large |z| it is MFB's sign(z) sqrt(|z|); at zero it has neither jump nor steep slope, see `EPSILON`.
     """
     return z / (z.abs() + EPSILON).sqrt()
 

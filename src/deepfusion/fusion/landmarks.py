@@ -39,14 +39,16 @@ def course(shapes: np.ndarray) -> np.ndarray:
 def movement(landmarks: np.ndarray, time: np.ndarray) -> np.ndarray:
     """How the head moves over a clip.
 
+    A cut, or another person after a gap, counts as a movement of place and size: the rows do not say so here.
+
     Args:
         landmarks: (L, 68, 2) px, L at least 1, of the frames with a face.
         time: (L,) s.
 
     Returns:
         (MOVEMENT,) of x, y, logarithm of the size and roll (rad): log of the standard deviation, range, log of the mean
-        and of the 90th percentile of the speed, a second. Speed is taken between neighbours in time; where a face is
-        missing in between nothing is known of it.
+        and of the 90th percentile of the speed, a second. x and y in distances of the eyes from their median place.
+        Speed is taken between neighbours in time; where a face is missing in between nothing is known of it.
     """
     middle, distance, roll = _eyes(landmarks.astype(np.float64))
     usual = np.median(distance)

@@ -112,8 +112,7 @@ def read_corpus(path: Path, settings: StudySettings) -> Corpus:
         spacing, shift = float(sound["rate"]) / float(sound["dft"]), float(sound["shift_ms"]) / 1000
         features = [store[id_] for id_ in table.index]
         faces = {slot: [clip[slot][clip["valid"]].astype(np.float32) for clip in features] for slot in slots}
-        valid = [clip["valid"] for clip in features]
-        seen = [(clip["landmarks"][own], clip["time"][own]) for clip, own in zip(features, valid, strict=True)]
+        seen = [(clip["landmarks"][clip["valid"]], clip["time"][clip["valid"]]) for clip in features]
         shape = [shapes(landmarks) for landmarks, _ in seen]
         courses = [course(x)[None] if len(x) else np.zeros((0, COURSE)) for x in shape]
         moved = [movement(*pair)[None] if len(pair[1]) else np.zeros((0, MOVEMENT)) for pair in seen]
@@ -199,12 +198,15 @@ def tables(corpus: Corpus, part: Part, settings: StudySettings, *, by: Normalisa
     def reduced(clips: Sequence[np.ndarray]) -> list[np.ndarray]:
         return principal(normalise(clips, corpus.speakers, part.train, by=by), part.train, size=settings.axes)
 
+    def side_by_side(*kinds: Sequence[np.ndarray]) -> list[np.ndarray]:
+        return [np.concatenate(clip, axis=1) for clip in zip(*kinds, strict=True)]
+
     # What changes within a clip beside what is said of the whole clip; reduced apart, for the former is more restless.
-    voice, shape, moved = reduced(corpus.voice), reduced(corpus.course), reduced(corpus.movement)
+    voice, courses, movements = reduced(corpus.voice), reduced(corpus.course), reduced(corpus.movement)
     faces = {slot: reduced(clips) for slot, clips in corpus.faces.items()}
-    faces[EF] = [np.concatenate(clip, axis=1) for clip in zip(*faces.values(), strict=True)]
-    faces[LANDMARKS] = beside(reduced(corpus.shape), shape, moved)
-    faces[ALL] = [np.concatenate(clip, axis=1) for clip in zip(faces[EF], faces[LANDMARKS], strict=True)]
+    faces[EF] = side_by_side(*faces.values())
+    faces[LANDMARKS] = beside(reduced(corpus.shape), courses, movements)
+    faces[ALL] = side_by_side(faces[EF], faces[LANDMARKS])
     sound = {seconds: beside(reduced(clips), voice) for seconds, clips in corpus.sound.items()}
     return Tables(
         sound={seconds: joined(clips) for seconds, clips in sound.items()},
@@ -374,8 +376,8 @@ def run_study(
         attention |= seen
         log.info("%s: accuracy %.3f", name, _accuracy(found[name], corpus))
     found |= late_fusions(study, found, choices)
-    several = [*corpus.slots, LANDMARKS]
-    found["fbp_ensemble"] = np.mean([found[f"fbp_{kind}"] for kind in several] + [found["fbp"]], axis=0)
+    systems = ["fbp", *(f"fbp_{kind}" for kind in (*corpus.slots, LANDMARKS))]
+    found["fbp_ensemble"] = np.mean([found[name] for name in systems], axis=0)
     # Nothing in the classical models is drawn: they say the same with every seed.
     found |= {name: p.repeat(len(seeds), 0) for name, p in classical_models(corpus, parts, by=by).items()}
     folder.mkdir(parents=True, exist_ok=True)
