@@ -2,12 +2,15 @@
 
 python benchmarks/trainer.py [results/javsed/features.h5]
 
-Everything on the same clips and weights, one thread, all ways in turn within each round, medians of the rounds.
+Everything on the same clips and weights, one thread unless said otherwise, all ways in turn within each round, medians
+of the rounds.
 """
 
 import argparse
+import os
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -144,11 +147,16 @@ def one_model(path: Path, rounds: int) -> dict:
             seconds[name].append(time.perf_counter() - start)
     assert int(output_length(torch.tensor(300))) == 8  # the encoder is the paper's
     model = new()
-    with profile(activities=[ProfilerActivity.CPU]) as seen:
-        epoch(ragged, model)
-    spent = {event.key: event.self_cpu_time_total for event in seen.key_averages()}
-    share = sum(spent.get(name, 0) for name in ARITHMETIC) / sum(spent.values())
+    share = arithmetic_share(lambda: epoch(ragged, model))
     return {**{name: statistics.median(values) for name, values in seconds.items()}, "arithmetic_share": share}
+
+
+def arithmetic_share(work: Callable[[], object]) -> float:
+    """Share of the time of all operations that the products take."""
+    with profile(activities=[ProfilerActivity.CPU]) as seen:
+        work()
+    spent = {event.key: event.self_cpu_time_total for event in seen.key_averages()}
+    return sum(spent.get(name, 0) for name in ARITHMETIC) / sum(spent.values())
 
 
 def many_heads(path: Path, rounds: int) -> dict:
@@ -170,15 +178,23 @@ def many_heads(path: Path, rounds: int) -> dict:
 
         return train_together(new_head, some, corpus.label, settings=head, device=torch.device("cpu"))
 
-    seconds = {"together": [], "one_by_one": []}
+    ways = {
+        "together": (1, [tasks]),
+        "together_on_all_cores": (os.cpu_count(), [tasks]),
+        "one_by_one": (1, [[task] for task in tasks]),
+        "one_by_one_on_all_cores": (os.cpu_count(), [[task] for task in tasks]),
+    }
+    seconds = {name: [] for name in ways}
     for _ in range(rounds):
-        for name, groups in (("together", [tasks]), ("one_by_one", [[task] for task in tasks])):
+        for name, (threads, groups) in ways.items():
+            torch.set_num_threads(threads)
             start = time.perf_counter()
             for group in groups:
                 train(group, settings.head)
             seconds[name].append(time.perf_counter() - start)
+    torch.set_num_threads(1)
     # Dropout draws for all heads at once: without it both ways are the same computation. In double precision, for
-    # what rounding makes of three hundred steps is no property of the way.
+    # what rounding makes of so many steps is no property of the way.
     exact = settings.head.model_copy(update={"dropout": 0.0})
     some = [cast(task, torch.float64) for task in tasks[:COMPARED]]
     apart = {}
@@ -190,6 +206,7 @@ def many_heads(path: Path, rounds: int) -> dict:
         )
     return {
         **{name: statistics.median(values) for name, values in seconds.items()},
+        "arithmetic_share": arithmetic_share(lambda: train(tasks, settings.head)),
         "heads": len(tasks),
         "compared_heads": COMPARED,
         "largest_difference_of_a_probability": apart,
@@ -216,6 +233,7 @@ def main() -> None:
     heads = many_heads(args.store, args.rounds)
     print(heads, flush=True)
     epoch = one_model(args.store, args.rounds)
+    one_by_one = min(heads["one_by_one"], heads["one_by_one_on_all_cores"])
     figures = {
         "seconds_of_an_epoch": epoch,
         "seconds_of_heads": heads,
@@ -227,6 +245,9 @@ def main() -> None:
             "trainer_vs_dataloader_at_most": epoch["padded_dataloader"] / epoch["ragged"] / epoch["arithmetic_share"],
             "trainer_vs_loop_at_most": epoch["loop_over_clips"] / epoch["ragged"] / epoch["arithmetic_share"],
             "heads_batched_50": heads["one_by_one"] / heads["together"],
+            # One by one, a head is too small to gain anything by a second core.
+            "heads_batched_50_all_cores": one_by_one / heads["together_on_all_cores"],
+            "heads_batched_50_at_most": heads["one_by_one"] / heads["together"] / heads["arithmetic_share"],
         },
     }
     print(figures)

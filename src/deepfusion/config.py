@@ -198,14 +198,14 @@ class HeadSettings(Settings):
         0.3, alias="lambda", description="unevenness of attention: 1 softmax, 0 mean"
     )
     reduced: int = Field(32, ge=1, description="length of the reduced video feature, equation (6)")
-    k: int = Field(5, ge=1, description="rank of the factorized matrices, equation (11)")
-    o: int = Field(32, ge=1, description="outputs of a join, equation (12)")
+    k: int = Field(10, ge=1, description="rank of the factorized matrices, equation (11)")
+    o: int = Field(64, ge=1, description="outputs of a join, equation (12)")
     dropout: Share = Field(0.3, description="where the join has it: before FBP's sum pooling")
     smoothing: Share = Field(0.1, description="of the labels")
     learning_rate: float = Field(3e-3, gt=0, description="of AdamW at the first step; falls to 0 along a cosine")
     weight_decay: float = Field(0.05, ge=0)
     batch: int = Field(24, ge=1, description="clips a step")
-    steps: int = Field(300, ge=1)
+    steps: int = Field(150, ge=1)
     tokens: int = Field(4, ge=1, description="vectors of a clip that a step draws, evenly spread; all are judged by")
     transposed: float = Field(
         0.8, ge=0, le=1, description="share of drawn clips that are moved to another training speaker's mean"
@@ -232,8 +232,8 @@ class StudySettings(Settings):
     sweeps: dict[Swept, tuple[float | Literal["learned"], ...]] = Field(
         {
             "lambda": (0, 0.3, 1, "learned"),
-            "k": (1, 2, 5, 10),
-            "o": (8, 16, 32, 64),
+            "k": (1, 5, 10, 20),
+            "o": (16, 32, 64, 128),
             "reduced": (8, 16, 32, 64),
             "dropout": (0, 0.1, 0.3, 0.6),
             "transposed": (0, 0.4, 0.8, 1),

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from deepfusion.config import AugmentSettings, FusionSettings
+from deepfusion.faces.track import Choice
 from deepfusion.fusion.data import ClipDataset
 from deepfusion.store import FeatureStore, ShardWriter, build_store
 
@@ -72,6 +73,7 @@ def write_store(folder, clips):
     ):
         track.column("time", dtype=np.float64)
         track.column("reason", dtype=np.uint8)
+        track.column("choice", dtype=np.uint8)
         track.column("landmarks", (68, 2))
         first.column("EF-A", (4,))
         second.column("EF-B", (3,))
@@ -80,19 +82,22 @@ def write_store(folder, clips):
         rng = np.random.default_rng(1)
         for clip in clips:
             features = np.where(clip.valid[:, None], clip.faces, np.nan)
-            rows = {
+            tracked = {
                 "time": np.arange(len(features)) / 25,
                 "reason": (~clip.valid).astype(np.uint8),
+                "choice": np.where(clip.valid, Choice.CONTINUED, Choice.NONE).astype(np.uint8),
                 "landmarks": np.where(
                     clip.valid[:, None, None], FACE + rng.normal(0, 1, (len(features), 68, 2)), np.nan
                 ),
-                "EF-A": features[:, :4],
-                "EF-B": features[:, 4:],
             }
-            for shard, names in ((track, ("time", "reason", "landmarks")), (first, ("EF-A",)), (second, ("EF-B",))):
+            for shard, rows in (
+                (track, tracked),
+                (first, {"EF-A": features[:, :4]}),
+                (second, {"EF-B": features[:, 4:]}),
+            ):
                 shard.begin(clip.id)
-                for name in names:
-                    shard.append(name, rows[name])
+                for name, values in rows.items():
+                    shard.append(name, values)
                 shard.end(**({"sha256": clip.sha256} if shard is track else {}))
             spectrogram.begin(clip.id)
             if len(clip.sound):

@@ -92,6 +92,28 @@ def test_heads_trained_together_equal_heads_trained_one_by_one(name, tasks):
         assert (judge(head, task, range(12))[0] - untrained).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("join", ["sum", "fbp"])
+def test_the_number_of_threads_changes_nothing(join):
+    """Heads of the usual size: smaller ones are not shared out."""
+    settings = HeadSettings(steps=3)
+    rng = np.random.default_rng(0)
+    sound, faces = (joined(rng.normal(size=(12, 5, size)).astype(np.float32)) for size in (128, 400))
+    some = [Task(sound, faces, train=range(8), speakers=SPEAKERS, seed=seed) for seed in range(6)]
+
+    def trained(threads):
+        torch.set_num_threads(threads)
+        new = lambda: Head(128, 400, CLASSES, design=Design("both", join), settings=settings)  # noqa: E731
+        heads = train_together(new, some, LABEL, settings=settings, device=torch.device("cpu"))
+        return [value for head in heads for value in head.state_dict().values()]
+
+    before = torch.get_num_threads()
+    try:
+        one, two = trained(1), trained(2)
+    finally:
+        torch.set_num_threads(before)
+    assert all(map(torch.equal, one, two))
+
+
 def test_training_equals_a_plain_loop(tasks):
     """A loop with torch's own parts: AdamW, gradient clipping, cosine."""
     task, design = tasks[2], DESIGNS["fbp"]

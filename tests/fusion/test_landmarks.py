@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from deepfusion.fusion.landmarks import COURSE, HEAD, LEAST, MOVEMENT, SHAPE, course, movement, shapes
+from deepfusion.faces.track import Choice
+from deepfusion.fusion.landmarks import COURSE, HEAD, LEAST, MOVEMENT, SHAPE, course, longest_shot, movement, shapes
 
 RNG = np.random.default_rng(0)
 FACE = RNG.normal(size=(68, 2))
@@ -77,6 +78,32 @@ def test_nothing_is_said_of_the_movement_while_no_face_was_seen():
     found = movement(face[seen], TIME[seen]).reshape(4, len(HEAD))
     np.testing.assert_allclose(found[2:], np.log(LEAST), atol=1e-6)
     assert found[1, 0] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("choices", "expected"),
+    [
+        ([Choice.FIRST], (0, 1)),
+        ([Choice.FIRST, *[Choice.CONTINUED] * 4], (0, 5)),
+        ([Choice.FIRST, Choice.CONTINUED, Choice.AFTER_CUT, *[Choice.CONTINUED] * 2, Choice.AFTER_GAP], (2, 5)),
+        ([Choice.FIRST, *[Choice.CONTINUED] * 3, Choice.AFTER_GAP, Choice.CONTINUED], (0, 4)),
+        ([Choice.CONTINUED, Choice.CONTINUED, Choice.AFTER_CUT], (0, 2)),
+    ],
+)
+def test_the_longest_shot_ends_where_the_picture_or_the_person_changes(choices, expected):
+    found = longest_shot(np.array(choices, np.uint8))
+    assert (found.start, found.stop) == expected
+
+
+def test_a_cut_is_no_movement():
+    """Somebody sits still on the left, then, after a cut, on the right."""
+    face = np.stack([moved(FACE, place=(0 if t < 0.8 else 50, 0)) for t in TIME])
+    choice = np.full(len(TIME), Choice.CONTINUED)
+    choice[0], choice[np.argmax(TIME >= 0.8)] = Choice.FIRST, Choice.AFTER_CUT
+    shot = longest_shot(choice)
+    found = movement(face[shot], TIME[shot]).reshape(4, len(HEAD))
+    np.testing.assert_allclose(found[1], 0, atol=1e-6)
+    np.testing.assert_allclose(found[[0, 2, 3]], np.log(LEAST), atol=1e-6)
 
 
 @pytest.mark.parametrize("count", [1, 2])

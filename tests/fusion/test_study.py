@@ -54,7 +54,7 @@ def test_every_model_judges_every_clip_once_a_seed(finished, store):
         assert len(rows) == 2 * len(clips), name
         assert set(rows["clip"]) == clips
         assert not rows.duplicated(["clip", "seed"]).any()
-        np.testing.assert_allclose(rows[[f"p({label})" for label in class_names(rows)]].sum(1), 1, atol=1e-6)
+        np.testing.assert_allclose(rows[[f"p({label})" for label in class_names(rows)]].sum(axis=1), 1, atol=1e-6)
     wanted = {"audio", "video", "EF-A", "EF-B", "concat", "sum", "product", "bilinear", "compact", "fbp", "adaptive"}
     wanted |= {"EF", "landmarks", "fbp_EF", "fbp_landmarks"}
     wanted |= {"late_mean", "late_product", "late_learned", "fbp_ensemble", "video_mean", "video_max", "svm_concat"}

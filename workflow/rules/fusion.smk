@@ -104,7 +104,8 @@ rule study:
         normalisation="training|speaker",
     conda:
         "../../envs/deepfusion.yaml"
-    threads: 1
+    # Its heads are shared out among the threads; their number changes no figure.
+    threads: max(1, (workflow.cores or 1) // len(CONFIG.study.normalisation))
     resources:
         mem_mb=6000,
         device=CONFIG.device,

@@ -6,6 +6,8 @@ picture matters.
 
 import numpy as np
 
+from deepfusion.faces.track import Choice
+
 LEFT_EYE, RIGHT_EYE = slice(36, 42), slice(42, 48)  # of the 68 points (iBUG 300-W), as they stand in the picture
 SHAPE = 2 * 68
 PERCENTILES = (10, 90)
@@ -36,13 +38,24 @@ def course(shapes: np.ndarray) -> np.ndarray:
     return np.concatenate([shapes.mean(0), shapes.std(0), *np.percentile(shapes, PERCENTILES, axis=0)])
 
 
-def movement(landmarks: np.ndarray, time: np.ndarray) -> np.ndarray:
-    """How the head moves over a clip.
-
-    A cut, or another person after a gap, counts as a movement of place and size: the rows do not say so here.
+def longest_shot(choice: np.ndarray) -> slice:
+    """Where one face was followed for the most frames without a cut or a long gap.
 
     Args:
-        landmarks: (L, 68, 2) px, L at least 1, of the frames with a face.
+        choice: (L,) `Choice` of the frames with a face.
+    """
+    begins = np.union1d(0, np.flatnonzero(choice != Choice.CONTINUED))
+    lengths = np.diff([*begins, len(choice)])
+    longest = lengths.argmax()
+    return slice(begins[longest], begins[longest] + lengths[longest])
+
+
+def movement(landmarks: np.ndarray, time: np.ndarray) -> np.ndarray:
+    """How a head moves.
+
+    Args:
+        landmarks: (L, 68, 2) px, L at least 1, of frames with one and the same face: a cut is no movement, so give the
+            `longest_shot` of a clip.
         time: (L,) s.
 
     Returns:

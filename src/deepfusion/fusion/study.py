@@ -25,7 +25,7 @@ from deepfusion.fusion import classical
 from deepfusion.fusion.attention_file import write_attention_file
 from deepfusion.fusion.evaluate import predictions_table
 from deepfusion.fusion.heads import JOINS, Design, Head
-from deepfusion.fusion.landmarks import COURSE, MOVEMENT, course, movement, shapes
+from deepfusion.fusion.landmarks import COURSE, MOVEMENT, course, longest_shot, movement, shapes
 from deepfusion.fusion.late import mean, product_of, weight_of, weighted
 from deepfusion.fusion.speech import RHYTHM, WINDOW_SIZE, Speech, descriptors, whole, windows
 from deepfusion.fusion.together import Task, judge, train_together
@@ -87,7 +87,7 @@ class Corpus:
     face_time: list[np.ndarray]  # (L,) s
     shape: list[np.ndarray]  # (L, SHAPE) of the landmarks
     course: list[np.ndarray]  # (1, COURSE) of each whole clip's shapes; (0, ...) without a face
-    movement: list[np.ndarray]  # (1, MOVEMENT) of each whole clip's head; (0, ...) without a face
+    movement: list[np.ndarray]  # (1, MOVEMENT) of the head in each clip's longest shot; (0, ...) without a face
     sound: dict[float, list[np.ndarray]]  # s of a window -> (L, WINDOW_SIZE) functionals, a clip each
     sound_time: dict[float, list[np.ndarray]]  # s, the middle of each window
     voice: list[np.ndarray]  # (1, WINDOW_SIZE + RHYTHM) functionals of each whole clip; (0, ...) without sound
@@ -112,10 +112,12 @@ def read_corpus(path: Path, settings: StudySettings) -> Corpus:
         spacing, shift = float(sound["rate"]) / float(sound["dft"]), float(sound["shift_ms"]) / 1000
         features = [store[id_] for id_ in table.index]
         faces = {slot: [clip[slot][clip["valid"]].astype(np.float32) for clip in features] for slot in slots}
-        seen = [(clip["landmarks"][clip["valid"]], clip["time"][clip["valid"]]) for clip in features]
-        shape = [shapes(landmarks) for landmarks, _ in seen]
+        landmarks, face_time, choice = (
+            [clip[name][clip["valid"]] for clip in features] for name in ("landmarks", "time", "choice")
+        )
+        shape = [shapes(x) for x in landmarks]
         courses = [course(x)[None] if len(x) else np.zeros((0, COURSE)) for x in shape]
-        moved = [movement(*pair)[None] if len(pair[1]) else np.zeros((0, MOVEMENT)) for pair in seen]
+        moved = [_movement(*clip) for clip in zip(landmarks, face_time, choice, strict=True)]
         speech = [descriptors(x, spacing=spacing) if len(x := clip["spectrogram"]) else None for clip in features]
         made = {seconds: [_windows(each, round(seconds / shift)) for each in speech] for seconds in settings.windows}
         starts = [clip["audio_time"][:1].sum() for clip in features]  # s, of the first frame; 0 without sound
@@ -126,7 +128,7 @@ def read_corpus(path: Path, settings: StudySettings) -> Corpus:
             key=store.attrs["key"],
             slots=slots,
             faces=faces,
-            face_time=[time for _, time in seen],
+            face_time=face_time,
             shape=shape,
             course=courses,
             movement=moved,
@@ -142,6 +144,13 @@ def read_corpus(path: Path, settings: StudySettings) -> Corpus:
                 LANDMARKS: np.concatenate([_rows(courses), _rows(moved)], axis=1),
             },
         )
+
+
+def _movement(landmarks: np.ndarray, time: np.ndarray, choice: np.ndarray) -> np.ndarray:
+    if not len(time):
+        return np.zeros((0, MOVEMENT))
+    shot = longest_shot(choice)
+    return movement(landmarks[shot], time[shot])[None]
 
 
 def _rows(clips: Sequence[np.ndarray]) -> np.ndarray:

@@ -156,7 +156,7 @@ def train_together(
         losses(weights, buffers, *seen, label).sum().backward()
         shorten(parameters)
         optimiser.step()
-        optimiser.zero_grad(set_to_none=False)
+        optimiser.zero_grad()
     for i, head in enumerate(heads):
         with torch.no_grad():
             for name, value in head.named_parameters():
@@ -181,8 +181,8 @@ def _means(tasks: Sequence[Task], kind: str) -> list[Tensor]:
 def shorten(parameters: Sequence[Tensor]) -> None:
     """Limit the length of each head's gradient to `LARGEST_GRADIENT`; the heads are the first axis."""
     used = [p for p in parameters if p.grad is not None]  # attention has no part in pooling by maximum
-    squares = sum(p.grad.reshape(len(p), -1).square().sum(1) for p in used)
-    factor = (LARGEST_GRADIENT / (squares.sqrt() + 1e-6)).clamp_max(1)
+    lengths = torch.stack([torch.linalg.vector_norm(p.grad.reshape(len(p), -1), dim=1) for p in used])
+    factor = (LARGEST_GRADIENT / (torch.linalg.vector_norm(lengths, dim=0) + 1e-6)).clamp_max(1)
     for p in used:
         p.grad.mul_(factor.view(-1, *[1] * (p.dim() - 1)))
 
