@@ -202,7 +202,9 @@ class HeadSettings(Settings):
     o: int = Field(64, ge=1, description="outputs of a join, equation (12)")
     dropout: Share = Field(0.3, description="where the join has it: before FBP's sum pooling")
     smoothing: Share = Field(0.1, description="of the labels")
-    learning_rate: float = Field(3e-3, gt=0, description="of AdamW at the first step; falls to 0 along a cosine")
+    learning_rate: float = Field(
+        1e-2, gt=0, description="of AdamW at the first step of the sweeps' heads; falls to 0 along a cosine"
+    )
     weight_decay: float = Field(0.05, ge=0)
     batch: int = Field(24, ge=1, description="clips a step")
     steps: int = Field(150, ge=1)
