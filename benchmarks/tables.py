@@ -83,15 +83,19 @@ def trainer(figures: dict) -> str:
         ("the same: a loop over clips", epoch["loop_over_clips"], "trainer_vs_loop"),
         (f"{heads['heads']} FBP heads together", heads["together"], None),
         ("the same heads one by one", heads["one_by_one"], "heads_batched_50"),
+        (f"{heads['heads']} FBP heads together, all cores", heads["together_on_all_cores"], None),
+        ("the same heads one by one, all cores", heads["one_by_one_on_all_cores"], None),
     ]
     lines = ["| training | seconds | times ours |", "|---|---|---|"]
     lines += [f"| {what} | {s:.2f} | {f'{ratios[ratio]:.1f}' if ratio else ''} |" for what, s, ratio in rows]
     apart = heads["largest_difference_of_a_probability"]
     said = (
-        f"one thread; largest difference of a probability, {heads['compared_heads']} heads without dropout, float64: "
+        "one thread where nothing else is said; largest difference of a probability, "
+        f"{heads['compared_heads']} heads without dropout, float64: "
         f"{apart['sum']:.0e} with the join `sum`, {apart['fbp']:.0e} with `fbp`; the arithmetic alone takes "
         f"{100 * epoch['arithmetic_share']:.0f} % of our epoch, so that no way could be ahead of a loop over clips by "
-        f"more than {ratios['trainer_vs_loop_at_most']:.1f} times"
+        f"more than {ratios['trainer_vs_loop_at_most']:.1f} times; of heads together it takes "
+        f"{100 * heads['arithmetic_share']:.0f} %, at most {ratios['heads_batched_50_at_most']:.1f} times"
     )
     return "\n".join([*lines, "", said])
 

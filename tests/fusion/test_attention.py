@@ -56,7 +56,7 @@ def test_audio_attention_is_equations_1_to_3(lam):
 def test_video_attention_is_equations_6_to_9(lam):
     attention = VideoAttention(8, 3, lam=lam).double()
     v = torch.randn(len(CLIP), 8, dtype=torch.float64)
-    pooled, alpha = attention(v, CLIP, len(LENGTHS))
+    pooled, alpha = attention(attention.W(v), CLIP, len(LENGTHS))
     W, b, u = attention.W.weight, attention.W.bias, attention.u.weight[0]
     for clip in range(len(LENGTHS)):
         reduced = [W @ v_i + b for v_i in v[clip == CLIP]]  # (6)

@@ -87,7 +87,6 @@ class VideoAttention(nn.Module):
         return self.u(torch.tanh(v))[..., 0]
 
     def forward(self, v: Tensor, clip: Tensor, clips: int) -> tuple[Tensor, Tensor]:
-        """(L, C') features of all frames with a face -> ((clips, reduced) attended vectors, (L,) weights)."""
-        v = self.W(v)  # (6)
+        """(L, reduced) of all frames with a face, what `W` made of them -> ((clips, reduced) vectors, (L,) weights)."""
         alpha = scaled_softmax(self.score(v), clip, clips, lam=self.lam)  # (8)
         return weighted_sum(alpha, v, clip, clips), alpha  # (9)

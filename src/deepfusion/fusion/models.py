@@ -57,7 +57,7 @@ class VideoBranch(nn.Module):
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """A batch -> (clips, reduced) vectors, (L,) attention weights, (L,) the clip of each weight."""
-        v, clip = self.standardise(batch.faces), batch.face_clip
+        v, clip = self.standardise.then(self.attention.W, batch.faces), batch.face_clip  # (6)
         pooled, alpha = self.attention(v, clip, batch.clips)
         return self.impute(pooled, clip), alpha, clip
 

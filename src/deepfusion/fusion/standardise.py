@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 # A column that never changes among the training clips (a silent band, say) stays as it is instead of exploding.
 SMALLEST_DEVIATION = 1e-6
@@ -33,4 +34,13 @@ class Standardise(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., size) -> (..., size)."""
-        return (x - self.mean).div_(self.deviation)  # in place: a batch of faces is large, and memory is what it costs
+        return (x - self.mean) / self.deviation
+
+    def then(self, layer: nn.Linear, x: Tensor) -> Tensor:
+        """`layer(self(x))`, up to rounding: (..., size) -> (..., outputs of the layer).
+
+        The figures go into the layer's weights, which are few. A standardised copy of x, thousands of values a frame,
+        would cost more than the layer.
+        """
+        weight = layer.weight / self.deviation
+        return F.linear(x, weight, layer.bias - weight @ self.mean)
