@@ -248,8 +248,10 @@ def train(
 
     from deepfusion.config import FusionSettings, from_json
     from deepfusion.fusion.fold import train_fold
+    from deepfusion.heap import keep_freed_memory
     from deepfusion.networks import inference
 
+    keep_freed_memory()
     torch.set_num_threads(threads)
     train_fold(
         store,
@@ -282,8 +284,10 @@ def study(
     from deepfusion.config import StudySettings, from_json
     from deepfusion.corpora.folds import Fold
     from deepfusion.fusion.study import run_study
+    from deepfusion.heap import keep_freed_memory
     from deepfusion.networks import inference
 
+    keep_freed_memory()
     torch.set_num_threads(threads)
     run_study(
         store,

@@ -1,0 +1,25 @@
+"""Memory that is freed stays with the process.
+
+glibc gives a large block back to the system when it is freed; the next one of that size is then paged in anew. A
+training makes and frees the same large blocks in every step: what that costs, benchmarks/trainer.py measures.
+"""
+
+import ctypes
+import platform
+
+# mallopt's parameters, malloc.h
+M_TRIM_THRESHOLD = -1
+M_MMAP_MAX = -4
+
+
+def keep_freed_memory() -> bool:
+    """Tell this process's allocator to keep what is freed for what comes next.
+
+    Returns:
+        Whether it has been told; False where it is not glibc's.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    # No block is mapped by itself, and the heap is not shortened while less than this, in bytes, is free at its end.
+    return bool(mallopt(M_MMAP_MAX, 0) and mallopt(M_TRIM_THRESHOLD, 2**31 - 1))

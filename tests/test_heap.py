@@ -1,0 +1,34 @@
+"""What is freed comes back without being paged in anew."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+# Page faults of making and freeing 64 MB, again and again.
+PROGRAM = """
+import resource, sys, torch
+from deepfusion.heap import keep_freed_memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(16_000_000)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+if "keep" in sys.argv:
+    assert keep_freed_memory()
+print(faults(), faults(), faults())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator is not glibc's")
+def test_a_freed_block_is_kept():
+    def counted(*arguments):
+        ran = subprocess.run([sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, check=True)
+        return [int(count) for count in ran.stdout.split()]
+
+    first, *later = counted("keep")
+    assert first > 100
+    assert max(later) < first / 100
+    assert min(counted()) > first / 2  # as it is without
