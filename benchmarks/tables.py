@@ -260,7 +260,15 @@ def front_end(figures: dict) -> str:
         shares = [f"{entry[f'{what}_percent']:.2f}" for what in ("lost", "same_person", "same_box")]
         lines.append(f"| {name} | {entry['frames']:,} | {' | '.join(shares)} | {away} |")
     cores = figures["all_cores"]
+    least = {
+        name: figures["speed"][name]["script_cpu_ms_a_frame"]
+        / sum(parts[part] for part in ("decode", "landmarks", "search_whole_frame"))
+        for name, parts in figures["cpu_ms_a_frame_by_part"].items()
+    }
     lines += [
+        "",
+        "If the search near the face and all the rest took no time, decoding, landmarks and searches of whole frames "
+        f"would leave at most {', '.join(f'{times:.1f} ({name})' for name, times in least.items())} times.",
         "",
         "One core against one core. Agreement of the near search with the exact one, per cent; landmarks in per cent "
         f"of the distance of the eyes. Two workers make {cores['scaling']} times the frames of one.",
