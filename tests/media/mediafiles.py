@@ -57,6 +57,7 @@ def _video_stream(container, video):
     stream.codec_context.time_base = MILLISECOND if video.times else Fraction(1, 25)
     stream.codec_context.max_b_frames = video.reordered
     stream.codec_context.gop_size = video.gop
+    stream.codec_context.thread_count = 1  # the same pictures, however busy the cores are
     stream.codec_context.sample_aspect_ratio = video.aspect
     return stream
 
