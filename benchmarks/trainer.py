@@ -101,43 +101,38 @@ WAYS = ("ragged", "padded_dataloader", "padded_dataloader_workers", "loop_over_c
 
 
 def epochs(path: Path) -> dict[str, Callable[[], None]]:
-    """Each of `WAYS` to train FBP end to end for an epoch, audio encoder included."""
+    """Each of `WAYS` to train one FBP model end to end for a further epoch, audio encoder included."""
     settings = FusionSettings()
     with FeatureStore(path) as store:
         dataset = ClipDataset(store, features=list(store.networks))
     everybody = range(len(dataset))
+    model = new_model("fbp", dataset, everybody, settings, 0).train()
+    optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate)
 
-    def step(model, optimiser, logits, label):
-        loss = F.cross_entropy(logits, label)
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-
-    def epoch(batches_of):
-        model = new_model("fbp", dataset, everybody, settings, 0).train()
-        optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate)
-        for forward in batches_of():
-            step(model, optimiser, *forward(model))
+    def epoch(judged):
+        for logits, label in judged():
+            loss = F.cross_entropy(logits, label)
+            optimiser.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimiser.step()
 
     def ragged():
         for rows in batches(dataset, everybody, size=settings.batch, seed=0):
             batch = collate([dataset[i] for i in rows])
-            yield lambda model, batch=batch: (model(batch), batch.label)
+            yield model(batch), batch.label
 
     def loader(source, **options):
         def run():
             for *inputs, label in DataLoader(source, settings.batch, shuffle=True, collate_fn=pad, **options):
-                yield lambda model, inputs=inputs, label=label: (Padded(model)(*inputs), label)
+                yield Padded(model)(*inputs), label
 
         return run
 
     def per_clip():
         for rows in batches(dataset, everybody, size=settings.batch, seed=0):
-            yield lambda model, rows=rows: (
-                torch.cat([model(collate([dataset[i]])) for i in rows]),
-                torch.tensor([dataset[i].label for i in rows]),
-            )
+            logits = torch.cat([model(collate([dataset[i]])) for i in rows])
+            yield logits, torch.tensor([dataset[i].label for i in rows])
 
     ways = (ragged, loader(dataset), loader(FromStore(path, dataset), num_workers=1), per_clip)
     return {name: partial(epoch, way) for name, way in zip(WAYS, ways, strict=True)}

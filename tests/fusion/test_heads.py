@@ -92,7 +92,7 @@ def test_heads_trained_together_equal_heads_trained_one_by_one(name, tasks):
         assert (judge(head, task, range(12))[0] - untrained).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("join", ["sum", "fbp"])
+@pytest.mark.parametrize("join", JOINS)
 def test_the_number_of_threads_changes_nothing(join):
     """Heads of the usual size: smaller ones are not shared out."""
     settings = HeadSettings(steps=3)

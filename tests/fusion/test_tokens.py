@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_limits
 
 from deepfusion.fusion.tokens import joined, normalise, principal
 
@@ -69,3 +70,14 @@ def test_a_clip_without_the_modality_has_one_zero(clips):
     assert len(tokens) == 3
     assert torch.equal(tokens.vectors[5], torch.zeros(6))
     np.testing.assert_array_equal(tokens.vectors[6:].numpy(), clips[2])
+
+
+def test_the_axes_do_not_hang_on_the_number_of_cores():
+    """Of the usual size: what is smaller is computed by one thread anyway."""
+    rng = np.random.default_rng(0)
+    clips = [rng.normal(size=(500, 600)).astype(np.float32) for _ in range(8)]
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads, user_api="blas"):
+            found.append(principal(clips, range(8), size=64))
+    np.testing.assert_array_equal(*found)

@@ -22,6 +22,7 @@ rule train:
     params:
         folder=subpath(output.model, parent=True),
         settings=CONFIG.fusion.model_dump_json(by_alias=True),
+        version=VERSIONS["fusion"],
         fold=lambda wildcards: wildcards.fold,
         division=lambda wildcards: division(PLAN.fold(wildcards.fold)),
     shell:
@@ -42,6 +43,7 @@ use rule train as train_everyone with:
     params:
         folder=subpath(output.model, parent=True),
         settings=CONFIG.fusion.model_dump_json(by_alias=True),
+        version=VERSIONS["fusion"],
         fold="everyone",
         division=lambda wildcards: division(PLAN.everyone),
 
@@ -104,7 +106,7 @@ rule study:
         normalisation="training|speaker",
     conda:
         "../../envs/deepfusion.yaml"
-    # Its heads are shared out among the threads; their number changes no figure.
+    # Its heads are shared out among the threads; their number changes none of them.
     threads: max(1, (workflow.cores or 1) // len(CONFIG.study.normalisation))
     resources:
         mem_mb=6000,
@@ -114,6 +116,7 @@ rule study:
         settings=CONFIG.study.model_dump_json(
             by_alias=True, exclude={"normalisation", "seeds"}
         ),
+        version=VERSIONS["fusion"],
         seeds=[f"--seed {seed}" for seed in CONFIG.study.seeds],
         # A function: extraction must not fail where the folds do not fit the speakers.
         folds=lambda wildcards: PLAN.folds_json,

@@ -68,7 +68,9 @@ class AudioAttention(nn.Module):
 
 
 class VideoAttention(nn.Module):
-    """Equations (6)-(9): the frames' features are reduced, then the frames that show the emotion are picked.
+    """Equations (6)-(9): the frames' features are reduced by `W`, then the frames that show the emotion are picked.
+
+    The caller applies `W`, equation (6), for it may have the features standardised on the way: `Standardise.then`.
 
     Args:
         features: C', the length of a frame's feature (4096 for EF-VGG; a sum where several networks are joined).
@@ -87,6 +89,6 @@ class VideoAttention(nn.Module):
         return self.u(torch.tanh(v))[..., 0]
 
     def forward(self, v: Tensor, clip: Tensor, clips: int) -> tuple[Tensor, Tensor]:
-        """(L, reduced) of all frames with a face, what `W` made of them -> ((clips, reduced) vectors, (L,) weights)."""
+        """(L, reduced) features of all frames with a face -> ((clips, reduced) attended vectors, (L,) weights)."""
         alpha = scaled_softmax(self.score(v), clip, clips, lam=self.lam)  # (8)
         return weighted_sum(alpha, v, clip, clips), alpha  # (9)

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# Where the square root turns into a straight line; most |z| of a trained head are 2 to 40. It bounds the slope at zero:
-# with a steep one a rounding grows from step to step, until two trainings that differ in nothing else judge differently
-# (benchmarks/trainer.py measures how far heads trained together and one by one are apart).
+# Where the square root turns into a straight line. It bounds the slope at zero: with a steep one a rounding grows from
+# step to step, until two trainings that differ in nothing else judge differently (benchmarks/trainer.py measures how
+# far heads trained together and one by one are apart).
 EPSILON = 1.0
 
 

@@ -34,7 +34,7 @@ class Standardise(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., size) -> (..., size)."""
-        return (x - self.mean) / self.deviation
+        return (x - self.mean).div_(self.deviation)  # in place: a batch is large, and memory is what it costs
 
     def then(self, layer: nn.Linear, x: Tensor) -> Tensor:
         """`layer(self(x))`, up to rounding: (..., size) -> (..., outputs of the layer).

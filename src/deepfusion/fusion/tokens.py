@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 import torch
 from sklearn.decomposition import PCA
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 Normalisation = Literal["training", "speaker"]
@@ -65,6 +66,8 @@ def normalise(
     return done
 
 
+# The axes must not hang on the number of cores.
+@threadpool_limits.wrap(limits=1, user_api="blas")
 def principal(clips: Sequence[np.ndarray], train: Sequence[int], *, size: int) -> list[np.ndarray]:
     """The `size` principal axes of the training clips' vectors, scaled by one factor to a mean variance of 1.
 

@@ -1,7 +1,6 @@
 """Training one model on some clips; every choice is made without the others."""
 
 import hashlib
-import json
 import logging
 import random
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from deepfusion.fusion.augment import varied
 from deepfusion.fusion.checkpoint import read_progress, restore, save_progress
 from deepfusion.fusion.data import Clip, ClipDataset, collate
 from deepfusion.fusion.models import MODELS, AudioBranch, Sizes, VideoBranch
+from deepfusion.stages import VERSIONS, digest
 
 # Batches whose clips are sorted by length together: little padding, and the order stays random.
 BUCKET = 8
@@ -240,8 +240,8 @@ def train(
         UserError: No training clip has sound or a face, or the file of the audio encoder's weights is none.
     """
     sha256 = pretrained.sha256(settings.audio_weights) if settings.audio_weights else None
-    parts = [name, list(positions), list(choosing), settings.model_dump_json(), sha256, seed, dataset.key]
-    key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    learned_from = [list(positions), list(choosing), dataset.key]
+    key = digest(VERSIONS["fusion"], name, learned_from, settings.model_dump_json(), sha256, seed)
     folder.mkdir(parents=True, exist_ok=True)
     if choosing:
         learning = sorted({*positions} - {*choosing})
