@@ -18,7 +18,7 @@ def faults():
 
 if "keep" in sys.argv:
     assert keep_freed_memory()
-print(*(faults() for _ in range(9)))
+print(*(faults() for _ in range(16)))
 """
 
 
@@ -30,5 +30,5 @@ def test_a_freed_block_is_kept():
 
     first, *later = counted("keep")
     assert first > 100
-    assert sum(later) < 2 * first  # the heap may have to grow once more
+    assert max(later[-8:]) < first / 100  # before, the heap may have to grow again: what is small lies in the gaps
     assert min(counted()) > first / 2  # as it is without
