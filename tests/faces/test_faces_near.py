@@ -64,8 +64,7 @@ def both(images, detector, near_detector, **settings):
 def assert_same_faces(exact, near):
     for name in ("reason", "choice", "box", "landmarks"):
         np.testing.assert_array_equal(getattr(near, name), getattr(exact, name), err_msg=name)
-    # Interpolated by OpenCV, with 5 bits of the place between two pixels, not by dlib.
-    np.testing.assert_allclose(near.score, exact.score, atol=0.05)
+    np.testing.assert_allclose(near.score, exact.score, atol=0.01)
 
 
 @pytest.mark.parametrize("scale", [0.85, 1.0, 1.3, 1.9])
@@ -82,7 +81,7 @@ def test_boxes_are_those_of_the_whole_frame(detector, near_detector, head, scale
     (exact,) = detector(image)
     near = near_detector.near(grey(image), exact.box, reach=3, levels=1)[0]
     np.testing.assert_array_equal(near.box, exact.box)
-    assert near.score == pytest.approx(exact.score, abs=0.05)
+    assert near.score == pytest.approx(exact.score, abs=1e-3)
     np.testing.assert_array_equal(near_detector.detection(grey(image), near).landmarks, exact.landmarks)
 
 
@@ -104,8 +103,7 @@ def test_levels_have_the_sizes_and_pixels_of_dlibs(scene):
         pixels, first = pyramid.parts(image, np.array([40.0, 50, 120, 130]), range(i, i + 1), 2)[i]
         left, top = first
         assert left % 8 == top % 8 == 0
-        expected = level[top : top + pixels.shape[0], left : left + pixels.shape[1]].astype(int)
-        assert np.abs(pixels - expected).max() <= i + 1  # dlib cuts fractions off at each level
+        np.testing.assert_array_equal(pixels, level[top : top + pixels.shape[0], left : left + pixels.shape[1]])
         level = dlib.resize_image(level, level.shape[0] * 5 // 6, level.shape[1] * 5 // 6)
 
 
@@ -259,9 +257,5 @@ def test_real_clips(javsed, detector, near_detector, doubling, upsample, name):
     exact = collect(follow(frames(path, end=1.5), exact_detector))
     near = collect(follow_near(frames(path, end=1.5), detector_near))
     np.testing.assert_array_equal(near.valid, exact.valid)
-    found = exact.valid
-    assert found.sum() >= 20
-    assert (near.box[found] == exact.box[found]).all(1).mean() > 0.95
-    eyes = np.linalg.norm(exact.landmarks[:, 36:42].mean(1) - exact.landmarks[:, 42:48].mean(1), axis=1)
-    away = np.linalg.norm(near.landmarks - exact.landmarks, axis=2).mean(1) / eyes
-    assert np.median(away[found]) <= 0.01 and np.percentile(away[found], 99) <= 0.02
+    assert exact.valid.sum() >= 20
+    assert_same_faces(exact, near)

@@ -1,6 +1,6 @@
-"""Find faces round a known place: dlib's boxes and landmarks, at a small part of the cost of the whole frame.
+"""Find faces round a known place: dlib's own boxes and landmarks, at a small part of the cost of the whole frame.
 
-Nearly always its very own: how often not, and by how much, is measured in docs/performance.md.
+How often they are not, and by how much, is measured in docs/performance.md.
 """
 
 import tempfile

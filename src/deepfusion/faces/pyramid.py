@@ -3,7 +3,7 @@
 dlib searches a face at many scales: it shrinks the frame by 5/6 again and again, and moves one window of 80 px over
 each of these levels in steps of 8 px. The window's score depends on which pixels of the frame its own are mixed
 from, so much that the same face scores 1.0 or 1.2 on frames that differ by one pixel in width. So a part of the frame
-gives dlib's own boxes only if its levels are sampled where dlib samples those of the whole frame. Here they are.
+gives dlib's own boxes only if its levels have the pixels of those of the whole frame. Here they have.
 """
 
 import math
@@ -12,14 +12,12 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from deepfusion.faces import resample
+
 CELL = 8  # px: step of the window
 LEAST = 64  # px: dlib makes no level with a shorter side, but always the first
 SIDE = 73.0  # px: side of dlib's box at its own level; the window is somewhat larger
 STEP = 1.2  # from a level to the next smaller one
-# Pictures of dlib's chain that are made before the largest level wanted. What comes before them is left out and that
-# picture sampled from the frame: a part of a doubled frame would cost more than all the rest. Six
-# reach back to the doubled frame itself in clips of 360 x 270; how many boxes are dlib's own: docs/performance.md.
-DEPTH = 6
 
 
 class Size(NamedTuple):
@@ -63,6 +61,7 @@ class Pyramid:
         while min(height, width) * 5 // 6 >= LEAST:
             height, width = height * 5 // 6, width * 5 // 6
             self._chain.append(Size(height, width))
+        self._known: dict[int, tuple[resample.Axis, resample.Axis]] = {}
 
     @property
     def levels(self) -> int:
@@ -105,16 +104,21 @@ class Pyramid:
         if not wanted:
             return {}
         needed = self._needed(wanted)
-        picture, found = None, {}
-        for i, part in needed.items():
-            if picture is None:
-                picture = self._from_frame(frame, i, part)
-            else:
-                picture = self._sample(picture, needed[i - 1], self._ratio(i - 1, i), part)
+        there = needed[0]
+        picture = np.ascontiguousarray(frame[there.top : there.bottom, there.left : there.right])
+        upright = True
+        found = {}
+        for i, here in needed.items():
+            if i > 0:
+                down, across = self._axes(i)
+                axes = down.part(here.top, here.bottom, there.top), across.part(here.left, here.right, there.left)
+                picture = resample.transposed(picture, *(axes if upright else reversed(axes)))
+                there, upright = here, not upright
             if i in wanted:
                 own = wanted[i]
-                x, y = own.left - part.left, own.top - part.top
-                pixels = picture[y : y + own.bottom - own.top, x : x + own.right - own.left]
+                pixels = (picture if upright else cv2.transpose(picture))[
+                    own.top - here.top : own.bottom - here.top, own.left - here.left : own.right - here.left
+                ]
                 found[i - self._upsample] = np.ascontiguousarray(pixels), np.array([own.left, own.top])
         return found
 
@@ -139,58 +143,26 @@ class Pyramid:
         """The part of each picture of the chain from which the next one's and the wanted ones are made."""
         last = max(wanted)
         needed = {last: wanted[last]}
-        for i in range(last - 1, max(min(wanted) - DEPTH, 0) - 1, -1):
-            part = self._before(needed[i + 1], self._ratio(i, i + 1), self._chain[i])
-            needed[i] = part.around(wanted[i]) if i in wanted else part
+        for i in range(last, 0, -1):
+            down, across = self._axes(i)
+            part = needed[i]
+            before = Part(
+                int(across.first[part.left]),
+                int(down.first[part.top]),
+                int(across.first[part.right - 1]) + 2,
+                int(down.first[part.bottom - 1]) + 2,
+            )
+            needed[i - 1] = before.around(wanted[i - 1]) if i - 1 in wanted else before
         return dict(sorted(needed.items()))
 
-    def _from_frame(self, frame: np.ndarray, i: int, here: Part) -> np.ndarray:
-        """Part `here` of picture i of the chain, bilinear from the frame, or from the frame halved."""
-        x, y = self._ratio(0, i)
-        there = self._before(here, (x, y), self._chain[0])
-        if i == 0:
-            return frame[here.top : here.bottom, here.left : here.right]
-        halvings = max(0, round(math.log2(x)))
-        step = 2**halvings
-        # Whole blocks, so that each pixel of the halved part is the mean of step x step.
-        height, width = (math.ceil(n / step) * step for n in (there.bottom - there.top, there.right - there.left))
-        picture = frame[there.top : there.top + height, there.left : there.left + width]
-        if step > 1:
-            size = (picture.shape[1] // step, picture.shape[0] // step)
-            picture = picture[: size[1] * step, : size[0] * step]
-            picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-        matrix = np.array(
-            [
-                [x / step, 0, (here.left * x - there.left - (step - 1) / 2) / step],
-                [0, y / step, (here.top * y - there.top - (step - 1) / 2) / step],
-            ]
-        )
-        return _warp(picture, matrix, here)
-
-    @staticmethod
-    def _before(part: Part, ratio: tuple[float, float], size: Size) -> Part:
-        """The part of a picture of this size from which a part of a smaller one is sampled, bilinear."""
-        x, y = ratio
-        return Part(
-            math.floor(part.left * x),
-            math.floor(part.top * y),
-            min(size.width, math.floor((part.right - 1) * x) + 2),
-            min(size.height, math.floor((part.bottom - 1) * y) + 2),
-        )
-
-    @staticmethod
-    def _sample(picture: np.ndarray, there: Part, ratio: tuple[float, float], here: Part) -> np.ndarray:
-        """Part `here` of a picture of the chain, bilinear from part `there` of the one before it."""
-        x, y = ratio
-        return _warp(picture, np.array([[x, 0, here.left * x - there.left], [0, y, here.top * y - there.top]]), here)
+    def _axes(self, i: int) -> tuple[resample.Axis, resample.Axis]:
+        """Where the rows and the columns of picture i of the chain lie in the one before it."""
+        if i not in self._known:
+            a, b = self._chain[i - 1], self._chain[i]
+            self._known[i] = resample.rows(a.height, b.height), resample.columns(a.width, b.width)
+        return self._known[i]
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:
     """To whole numbers, halves away from 0."""
     return np.sign(values) * np.floor(np.abs(values) + 0.5)
-
-
-def _warp(picture: np.ndarray, matrix: np.ndarray, here: Part) -> np.ndarray:
-    size = (here.right - here.left, here.bottom - here.top)
-    flags = cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR
-    return cv2.warpAffine(picture, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
