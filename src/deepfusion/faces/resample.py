@@ -65,21 +65,22 @@ def transposed(picture: np.ndarray, down: Axis, across: Axis) -> np.ndarray:
     gathering pixels along the rows, which takes twice the time.
     """
     height, width = len(down.first), picture.shape[1]
+    strip, turned = np.empty((STRIP, width), np.float32), np.empty((width, STRIP), np.float32)
     found = np.empty((len(across.first), height), np.uint8)
     for start in range(0, height, STRIP):
-        strip = down.part(start, start + STRIP, 0)
-        mixed = np.empty((len(strip.first), width), np.float32)
-        _mix(picture, *strip, mixed, 0)
-        _mix(cv2.transpose(mixed), *across, found, start)
+        _mix(picture, *down, start, min(start + STRIP, height), strip, 0)
+        cv2.transpose(strip, turned)
+        _mix(turned, *across, 0, len(found), found, start)
     return found
 
 
 @numba.njit(cache=True, error_model="numpy")
-def _mix(picture, first, fraction, half, found, start):
-    """Rows `first` of a picture and the rows after them, in these shares, into columns `start` and on of `found`."""
-    for j in range(len(first)):
+def _mix(picture, first, fraction, half, start, end, found, offset):
+    """Rows start to end - 1 of those at `first`, mixed with the next, into the rows of `found` from a column on."""
+    columns = min(picture.shape[1], found.shape[1] - offset)
+    for j in range(start, end):
         above, below, share, more = picture[first[j]], picture[first[j] + 1], fraction[j], half[j]
-        row = found[j, start : start + picture.shape[1]]
-        for i in range(picture.shape[1]):
+        row = found[j - start, offset : offset + columns]
+        for i in range(columns):
             value = np.float32(above[i])
             row[i] = value + share * (np.float32(below[i]) - value) + more
