@@ -1,5 +1,9 @@
 """Pictures resampled as dlib does it, against dlib."""
 
+import os
+import subprocess
+import sys
+
 import dlib
 import numpy as np
 import pytest
@@ -38,3 +42,10 @@ def test_twice_is_upright_and_a_part_is_cut_from_the_whole(noise):
     part = np.ascontiguousarray(picture[top:bottom, left:right])
     found = transposed(part, down.part(40, 200, top), across.part(51, 321, left))
     np.testing.assert_array_equal(found, whole[51:321, 40:200])
+
+
+def test_where_what_is_compiled_cannot_be_kept():
+    program = "from deepfusion.faces.resample import _mix; print(type(_mix._cache).__name__)"
+    nowhere = os.environ | {"NUMBA_CACHE_LOCATOR_CLASSES": "IPythonCacheLocator"}
+    ran = subprocess.run([sys.executable, "-c", program], env=nowhere, capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "NullCache"
