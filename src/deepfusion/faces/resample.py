@@ -4,12 +4,12 @@ The arithmetic is that of `resize_image` in dlib's image_transforms/interpolatio
 pixels in a million come out a grey level higher or lower.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import cv2
-import numba
 import numpy as np
+
+from deepfusion.compiled import compiled
 
 STRIP = 128  # rows at a time, so that what lies between the two directions stays in the core's cache
 
@@ -75,14 +75,7 @@ def transposed(picture: np.ndarray, down: Axis, across: Axis) -> np.ndarray:
     return found
 
 
-def _compiled(function: Callable) -> Callable:
-    try:
-        return numba.njit(cache=True, error_model="numpy")(function)
-    except RuntimeError:  # no folder to keep it in, as in a container without a home: compiled anew by each process
-        return numba.njit(error_model="numpy")(function)
-
-
-@_compiled
+@compiled
 def _mix(picture, first, fraction, half, start, end, found, offset):
     """Rows start to end - 1 of those at `first`, mixed with the next, into the rows of `found` from a column on."""
     columns = min(picture.shape[1], found.shape[1] - offset)
