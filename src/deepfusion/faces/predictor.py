@@ -15,6 +15,8 @@ from deepfusion.compiled import compiled
 
 ROUNDS, TREES, DEPTH, PIXELS, POINTS = 15, 500, 4, 500, 68
 SPLITS, LEAVES = 2**DEPTH - 1, 2**DEPTH
+SHAPE = 2 + 2 * 2 * POINTS  # integers of a shape in the file: rows, columns, floats
+TREE = 1 + 4 * SPLITS + 1 + LEAVES * SHAPE
 
 
 class Predictor(NamedTuple):
@@ -40,29 +42,27 @@ def read(path: Path) -> Predictor:
     It is a row of integers, each a control byte (low nibble: how many bytes follow; 0x80: negative) and its bytes,
     lowest first; a float is two of them, mantissa and exponent; each list begins with its length.
     """
-    content = np.fromfile(path, np.uint8)
-    numbers = np.empty(len(content) // 2, np.int32)
-    numbers = numbers[: _integers(content, numbers)]
-    del content
-    shape = 2 + 2 * 2 * POINTS  # rows, columns, floats
-    tree = 1 + 4 * SPLITS + 1 + LEAVES * shape
-    start, end = 1, 1 + shape
-    mean = _floats(numbers[start + 2 : end])
-    start, end = end + 1, end + 1 + ROUNDS * (1 + TREES * tree)
-    trees = numbers[start:end].reshape(ROUNDS, -1)[:, 1:].reshape(ROUNDS, TREES, tree)
-    splits = trees[..., 1 : 1 + 4 * SPLITS].reshape(ROUNDS, TREES, SPLITS, 4)
-    leaves = trees[..., 2 + 4 * SPLITS :].reshape(ROUNDS, TREES, LEAVES, shape)[..., 2:]
-    start, end = end + 1, end + 1 + ROUNDS * (1 + PIXELS)
-    anchors = numbers[start:end].reshape(ROUNDS, -1)[:, 1:]
-    away = numbers[end + 1 :].reshape(ROUNDS, -1)[:, 1:].reshape(ROUNDS, PIXELS, 4)
-    return Predictor(
-        mean,
-        splits[..., :2].astype(np.uint16),
-        _floats(splits[..., 2:])[..., 0],
-        _floats(leaves),
-        anchors.copy(),
-        _floats(away),
-    )
+    content, position = np.fromfile(path, np.uint8), 0
+
+    def take(count: int) -> np.ndarray:
+        nonlocal position
+        numbers, position = _integers(content, position, count)
+        return numbers
+
+    take(1)  # the form's version
+    mean = _floats(take(SHAPE)[2:])
+    pairs = np.empty((ROUNDS, TREES, SPLITS, 2), np.uint16)
+    least = np.empty((ROUNDS, TREES, SPLITS), np.float32)
+    leaves = np.empty((ROUNDS, TREES, LEAVES, 2 * POINTS), np.float32)
+    take(1)
+    for i in range(ROUNDS):
+        trees = take(1 + TREES * TREE)[1:].reshape(TREES, TREE)
+        splits = trees[:, 1 : 1 + 4 * SPLITS].reshape(TREES, SPLITS, 4)
+        pairs[i], least[i] = splits[..., :2], _floats(splits[..., 2:])[..., 0]
+        leaves[i] = _floats(trees[:, 2 + 4 * SPLITS :].reshape(TREES, LEAVES, SHAPE)[..., 2:])
+    anchors = take(1 + ROUNDS * (1 + PIXELS))[1:].reshape(ROUNDS, 1 + PIXELS)[:, 1:]
+    away = take(1 + ROUNDS * (1 + 4 * PIXELS))[1:].reshape(ROUNDS, 1 + 4 * PIXELS)[:, 1:]
+    return Predictor(mean, pairs, least, leaves, anchors.copy(), _floats(away.reshape(ROUNDS, PIXELS, 4)))
 
 
 def landmarks(predictor: Predictor, grey: np.ndarray, box: np.ndarray) -> np.ndarray:
@@ -79,22 +79,20 @@ def landmarks(predictor: Predictor, grey: np.ndarray, box: np.ndarray) -> np.nda
 
 def _floats(numbers: np.ndarray) -> np.ndarray:
     """(..., 2 n) mantissas and exponents as (..., n) float32."""
-    found = numbers[..., 0::2].astype(np.float32)
-    return np.ldexp(found, numbers[..., 1::2], out=found)
+    return np.ldexp(numbers[..., 0::2].astype(np.float32), numbers[..., 1::2])
 
 
 @compiled
-def _integers(content, numbers):
-    """Write the integers of a file's bytes into `numbers`, and return how many there are."""
-    position = count = 0
-    while position < len(content):
+def _integers(content, position, count):
+    """So many integers of a file's bytes from a position on, (count,) int32, and the position behind them."""
+    found = np.empty(count, np.int32)
+    for i in range(count):
         control, value = content[position], np.int64(0)
         for k in range(control & 0x0F):
             value |= np.int64(content[position + 1 + k]) << (8 * k)
-        numbers[count] = -value if control & 0x80 else value
+        found[i] = -value if control & 0x80 else value
         position += 1 + (control & 0x0F)
-        count += 1
-    return count
+    return found, position
 
 
 @compiled
