@@ -3,7 +3,7 @@
 dlib searches a face at many scales: it shrinks the frame by 5/6 again and again, and moves one window of 80 px over
 each of these levels in steps of 8 px. The window's score depends on which pixels of the frame its own are mixed
 from, so much that the same face scores 1.0 or 1.2 on frames that differ by one pixel in width. So a part of the frame
-gives dlib's own boxes only if its levels have the pixels of those of the whole frame. Here they have.
+gives dlib's own boxes only if its levels hold the very pixels of those of the whole frame, as they do here.
 """
 
 import math
