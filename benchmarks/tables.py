@@ -276,6 +276,15 @@ def front_end(figures: dict) -> str:
     return "\n".join(lines)
 
 
+def face_parts(figures: dict) -> str:
+    """Our parts of dlib beside its own."""
+    lines = ["| part | by | CPU ms | other than dlib's |", "|---|---|---|---|"]
+    for part, ways in figures["parts"].items():
+        for way, entry in ways.items():
+            lines.append(f"| {part} | {way} | {entry['cpu_ms']:.2f} | {entry['other_than_dlibs']:.2g} |")
+    return "\n".join(lines)
+
+
 def dag(figures: dict) -> str:
     """What Snakemake costs."""
     lines = ["| clips | shards | jobs | DAG, s | CPU, s | CPU ms a job |", "|---|---|---|---|---|---|"]
@@ -353,6 +362,7 @@ TABLES = {
     "float16": ("float16.json", float16),
     "performance": ("../performance.json", performance),
     "front-end": ("front_end.json", front_end),
+    "face-parts": ("face_parts.json", face_parts),
     "dag": ("dag.json", dag),
     "store": ("store.json", store),
     "audio-encoder": ("audio_encoder.json", audio_encoder),

@@ -1,4 +1,4 @@
-"""The 68 landmarks of a face: those of dlib's predictor, point for point, in less than half its time.
+"""The 68 landmarks of a face: those of dlib's predictor, point for point, sooner (benchmarks/face_parts.py).
 
 Kazemi and Sullivan, "One millisecond face alignment with an ensemble of regression trees" (2014): 15 times, each of 500
 trees adds to the face's shape the one of its 16 leaves that it comes to by comparing grey levels of pixels, whose
@@ -97,6 +97,7 @@ def _integers(content, position, count):
 
 @compiled
 def _landmarks(grey, left, top, width, height, mean, pairs, least, leaves, anchors, away):
+    """`landmarks`, on the fields of a `Predictor`: equation (1) of the paper, as in dlib's shape_predictor.h."""
     shape = mean.copy()
     centred, spread = _centred(mean)
     pixels = np.empty(away.shape[1], np.float32)

@@ -125,7 +125,7 @@ class Pyramid:
     def _part(self, box: np.ndarray, level: int, margin: int) -> Part:
         """The cells of a level round a box of the frame, whole cells so that the window moves in dlib's steps."""
         size = self._chain[self._upsample + level]
-        x, y = self._ratio(0, self._upsample + level)
+        x, y = self._pixel(self._upsample + level)
         left, top, right, bottom = box / [x, y, x, y] / CELL
         return Part(
             max(0, math.floor(left) - margin) * CELL,
@@ -134,9 +134,9 @@ class Pyramid:
             min(size.height, (math.ceil(bottom) + margin) * CELL),
         )
 
-    def _ratio(self, larger: int, smaller: int) -> tuple[float, float]:
-        """Width and height of a pixel of one picture in another's: dlib lays corner pixels on corner pixels."""
-        a, b = self._chain[larger], self._chain[smaller]
+    def _pixel(self, i: int) -> tuple[float, float]:
+        """Width and height in the frame of a pixel of picture i; dlib lays corner pixels on corner pixels."""
+        a, b = self._chain[0], self._chain[i]
         return (a.width - 1) / max(b.width - 1, 1), (a.height - 1) / max(b.height - 1, 1)
 
     def _needed(self, wanted: dict[int, Part]) -> dict[int, Part]:
