@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from deepfusion.errors import UserError
+from deepfusion.errors import MachineError, UserError
 
 # Heavy packages are imported inside the commands: `deepfusion --help` and the light stages stay quick.
 
@@ -39,8 +39,11 @@ def main() -> None:
     except UserError as error:
         log.error("%s", error)
         sys.exit(2)
+    except MachineError as error:
+        log.error("%s", error)
+        sys.exit(1)
     except Exception:
-        log.exception("a defect of this program, or of the machine")
+        log.exception("internal error (please report)")
         sys.exit(1)
 
 

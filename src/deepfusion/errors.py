@@ -1,10 +1,17 @@
-"""The two ways in which input can be bad."""
+"""The three ways in which a command can fail that are no defect of it."""
 
 
 class UserError(Exception):
     """A usage error: one line that says what is wrong, where, and how to mend it.
 
     The command line prints the line without a traceback and exits with status 2.
+    """
+
+
+class MachineError(Exception):
+    """The machine refuses: the disk is full, a folder is read-only, a file is in use or damaged; one line, as above.
+
+    The command line prints the line without a traceback and exits with status 1.
     """
 
 
