@@ -235,7 +235,7 @@ def train(
     store: Annotated[Path, typer.Option(help="A feature store.")],
     model: Annotated[str, typer.Option(help="audio, video, additive or fbp.")],
     out: Annotated[Path, typer.Option(help="Folder for the model, its card and the predictions.")],
-    by: Annotated[Literal["speaker", "split"], typer.Option(help="What --test and --choose name.")] = "speaker",
+    by: Annotated[Literal["speaker", "split", "fold"], typer.Option(help="What --test and --choose name.")] = "speaker",
     test: Annotated[list[str] | None, typer.Option(help="Who is left out and tested on; may be repeated.")] = None,
     choose: Annotated[
         list[str] | None, typer.Option(help="Who chooses the epoch, else some training speakers; may be repeated.")

@@ -34,15 +34,27 @@ class CorpusSettings(Settings):
     """Which clips."""
 
     name: str = Field("demo", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names the folder under results/")
-    source: str = Field("demo", description="demo (generated), manifest (a csv of your own) or an adapter")
-    path: str | None = Field(None, description="the manifest's csv, or the folder of the adapter's corpus")
-    labels: tuple[str, ...] | None = Field(None, description="class names in order; else those of the corpus")
+    source: str = Field(
+        "demo", description="demo (generated), manifest (a csv of your own), folder (of clips) or an adapter"
+    )
+    path: str | None = Field(None, description="the manifest's csv, or the folder of clips")
+    labels: Literal["folders"] | tuple[str, ...] | None = Field(
+        None, description="class names in order, else those of the corpus; folders: the subfolders of source folder"
+    )
     demo: DemoSettings = DemoSettings()
 
     @model_validator(mode="after")
     def _path_where_needed(self):
         if self.source != "demo" and self.path is None:
             raise ValueError(f"source {self.source!r} needs corpus.path: a manifest csv or a folder")
+        return self
+
+    @model_validator(mode="after")
+    def _labels_of_a_folder(self):
+        if self.source == "folder" and self.labels not in ("folders", None):
+            raise ValueError("labels of source 'folder' are null (none) or folders (its subfolders are the classes)")
+        if self.source != "folder" and self.labels == "folders":
+            raise ValueError(f"labels: folders needs source: folder, not {self.source}")
         return self
 
 
@@ -247,8 +259,9 @@ class StudySettings(Settings):
 class ProtocolSettings(Settings):
     """How training and test speakers are parted, and what is compared."""
 
-    folds: Literal["loso", "kfold", "split"] = Field(
-        "kfold", description="k folds by speaker, leave one speaker out, or the corpus' own train, val and test"
+    folds: Literal["loso", "kfold", "split", "published"] = Field(
+        "kfold",
+        description="k folds by speaker, leave one speaker out, the corpus' own train, val and test, or its own folds",
     )
     k: int = Field(4, ge=2, description="number of folds of kfold")
     seeds: tuple[int, ...] = Field((0,), min_length=1)

@@ -11,10 +11,14 @@ import pandas as pd
 from deepfusion import stages
 from deepfusion.config import Config, CorpusSettings
 from deepfusion.corpora import Corpus, load
-from deepfusion.corpora.folds import Fold, by_split, folds
+from deepfusion.corpora.folds import Fold
+from deepfusion.corpora.needs import divide, need_classes
 from deepfusion.networks.catalogue import find, fingerprint
 
 RESULTS = Path("results")
+
+# What needs labels and speakers, as messages name it.
+TRAINING = "training (train_fbp, fusion_study)"
 
 # Columns of the manifest that features depend on.
 DEPENDS_ON = ["id", "path", "start", "end"]
@@ -124,11 +128,8 @@ class Plan:
 
     @cached_property
     def _folds(self) -> dict[str, Fold]:
-        protocol, clips = self.config.protocol, self.corpus.clips
-        if protocol.folds == "split":
-            made = [by_split(clips)]
-        else:
-            made = folds(clips["speaker"], protocol=protocol.folds, k=protocol.k)
+        protocol, corpus = self.config.protocol, self.corpus
+        made = divide(corpus.clips, protocol=protocol.folds, k=protocol.k, purpose=TRAINING, origin=corpus.origin)
         return {fold.name: fold for fold in made}
 
     @property
@@ -148,6 +149,7 @@ class Plan:
     @property
     def everyone(self) -> Fold:
         """The fold in which nobody is tested; the corpus' own held-out clips choose the epoch, if it is split."""
+        need_classes(self.corpus.clips, purpose=TRAINING, origin=self.corpus.origin)
         if self.config.protocol.folds != "split":
             return Fold("everyone", test=())
         (fold,) = self._folds.values()
@@ -160,6 +162,6 @@ def load_corpus(settings: CorpusSettings, folder: Path) -> Corpus:
         kind=settings.source,
         name=settings.name,
         path=(Path(settings.path) if settings.path else folder / "corpus").absolute(),
-        labels=list(settings.labels) if settings.labels else None,
+        labels=settings.labels,
         settings=settings.demo.model_dump(),
     )

@@ -63,7 +63,7 @@ def test_javsed_from_names_alone(tmp_path):
         (
             ["01-01-03_01.mp4"],
             {"kind": "javset"},
-            "unknown kind of corpus 'javset': known are manifest, demo, afew, javsed",
+            "unknown kind of corpus 'javset': known are manifest, folder, demo, afew, javsed",
         ),
     ],
 )

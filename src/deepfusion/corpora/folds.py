@@ -1,4 +1,4 @@
-"""Who is trained on and who is tested on: folds by speaker or by the corpus' own split, and the guard."""
+"""Who is trained on and who is tested on: folds by speaker, the corpus' own split or folds, and the guard."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ class Fold:
     name: str  # "fold01", ...: fit for a file name, whatever the speakers are called
     test: tuple[str, ...]  # values of the column `by`
     choose: tuple[str, ...] = ()  # the same; () leaves it to some of the training clips
-    by: str = "speaker"  # or "split"
+    by: str = "speaker"  # or "split", "fold"
 
 
 def folds(speakers: Iterable[str], *, protocol: str, k: int = 5, seed: int = 0) -> list[Fold]:
@@ -85,8 +85,26 @@ def by_split(clips: pd.DataFrame) -> Fold:
     return Fold("fold01", test=(there[-1],), choose=tuple(there[1:-1]), by="split")
 
 
-def _named(tests: list[list[str]]) -> list[Fold]:
-    return [Fold(f"fold{i:02d}", tuple(sorted(test))) for i, test in enumerate(tests, start=1)]
+def by_published(clips: pd.DataFrame) -> list[Fold]:
+    """Keep to the corpus' published folds: each value of the column `fold` is tested once, the others are trained on.
+
+    Args:
+        clips: Columns speaker and fold.
+
+    Raises:
+        UserError: Fewer than two folds, or a speaker in two of them.
+    """
+    values = sorted(set(clips["fold"]), key=lambda value: (len(value), value) if value.isdecimal() else (0, value))
+    if len(values) < 2:
+        raise UserError(f"protocol published: it takes two folds or more, and the column fold has {', '.join(values)}")
+    of = clips.groupby("speaker")["fold"].unique()
+    if shared := [f"{speaker} ({' and '.join(sorted(where)[:2])})" for speaker, where in of.items() if len(where) > 1]:
+        raise UserError(f"leakage: the published folds share speakers: {_some(shared)}")
+    return _named([[value] for value in values], by="fold")
+
+
+def _named(tests: list[list[str]], by: str = "speaker") -> list[Fold]:
+    return [Fold(f"fold{i:02d}", tuple(sorted(test)), by=by) for i, test in enumerate(tests, start=1)]
 
 
 def guard(clips: pd.DataFrame, *, train: Iterable[str], test: Iterable[str]) -> None:
@@ -99,19 +117,21 @@ def guard(clips: pd.DataFrame, *, train: Iterable[str], test: Iterable[str]) -> 
 
     Raises:
         UserError: A clip, a speaker, or the same stretch of byte-identical files is on both sides; or a clip has no
-            hash, so that this cannot be told.
+            speaker or no hash, so that this cannot be known.
     """
     table = clips.set_index("id")
     train, test = table.loc[list(train)], table.loc[list(test)]
     if both := sorted(set(train.index) & set(test.index)):
         raise UserError(f"leakage: clips both trained and tested on: {_some(both)}")
+    used = pd.concat([train, test])
+    if len(test) and (nobody := used["speaker"].eq("")).any():
+        raise UserError(f"no speaker, so leakage cannot be ruled out: {_some(used.index[nobody])}")
     if both := sorted(set(train["speaker"]) & set(test["speaker"])):
         pairs = [
             f"{speaker} ({train.index[train['speaker'] == speaker][0]} and {test.index[test['speaker'] == speaker][0]})"
             for speaker in both
         ]
         raise UserError(f"leakage: speakers both trained and tested on: {_some(pairs)}")
-    used = pd.concat([train, test])
     if (unknown := used["sha256"].isna() | used["sha256"].eq("")).any():
         raise UserError(f"no sha256, so copies cannot be told: {_some(used.index[unknown])}")
     pairs = train.reset_index().merge(test.reset_index(), on="sha256", suffixes=("_train", "_test"))

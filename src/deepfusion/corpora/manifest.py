@@ -1,45 +1,57 @@
 """The manifest: which clips there are, as a csv file or as a table.
 
-path,label,speaker            needed
-id,split,start,end            optional
-anything else                 kept as text, and carried to the store's table of clips
+path                                                needed
+id,label,speaker,split,fold,start,end,audio,person  optional
+anything else                                       kept as text, and carried to the store's table of clips
 """
 
+import csv
 import difflib
 import hashlib
 import itertools
 import math
 import os
+import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from deepfusion import csvfile
+from deepfusion.corpora.columns import (
+    COLUMNS,
+    INDEX,
+    file_of,
+    file_problem,
+    header_problems,
+    known_names,
+    person_problem,
+    unfit,
+)
 from deepfusion.errors import UserError
 from deepfusion.files import write_atomically
 
-NEEDED = ("path", "label", "speaker")
-COLUMNS = ("id", "path", "label", "speaker", "split", "start", "end")
 SHOWN = 20  # problems printed; all are counted
 
 
 def read_manifest(
     path: str | os.PathLike, *, labels: list[str] | None, rows: tuple[int, int] | None = None
 ) -> pd.DataFrame:
-    """Read and check a manifest, row by row.
+    """Read and check a manifest, row by row. Whether the media files exist is not checked: see `missing_files`.
 
-    Text stays text (a speaker "01" is not 1), with blanks around it removed. Rows that are blank are passed over.
+    Text stays text (a speaker "01" is not 1), with blanks around it removed. Blank rows are skipped.
 
     Args:
-        path: UTF-8 csv file with a header. Relative clip paths start at its folder.
+        path: UTF-8 csv file with a header. Relative paths of clips start at its folder.
         labels: The classes; any label goes if None.
         rows: First clip and the one after the last, from 0: only these are checked, and the file is read no further. A
             job needs its own block alone, of a manifest that was checked when it was resolved. All if None.
 
     Returns:
-        A row a clip, index 0..n-1, in the order of the file. `COLUMNS` first: id (default: path without extension),
-        path (absolute), label, speaker, split ("" if none), start and end (seconds, NaN if the file's); then others.
+        A row per clip, index 0..n-1, in the order of the file. `COLUMNS` first: id (default: path without extension),
+        path (absolute), label, speaker, split, fold ("" if none), start and end (seconds, NaN if the file's), audio
+        (absolute path of the file with the audio, "" if it is `path`), person ("", or see `columns.person`); then
+        the manifest's own columns.
 
     Raises:
         UserError: All problems at once, each with the number of its line as an editor shows it.
@@ -47,19 +59,27 @@ def read_manifest(
     path = Path(path)
     lines = csvfile.rows(path)
     header_line, header = next(lines, (1, []))
-    problems = [(header_line, problem) for problem in _header_problems(header)]
+    header = known_names(header)
+    problems = [(header_line, problem) for problem in header_problems(header)]
     if problems:
-        raise UserError(_report(path, problems))
+        raise UserError(report(path, problems))
     clips, line_of = [], {}
     first, last = rows or (0, None)
     passed = sum(1 for _ in itertools.islice(lines, first))
-    for line, cells in itertools.islice(lines, last and last - first):
+    indexed = header[0] in INDEX
+    for place, (line, cells) in enumerate(itertools.islice(lines, last and last - first), start=first):
         if len(cells) != len(header):
             problems.append((line, f"{len(cells)} cells where the header has {len(header)}: quote a cell with commas"))
             continue
+        if indexed and cells[0] != str(place):
+            problems.append(
+                (line, f"the first column has no name, and {cells[0]!r} is no index (0, 1, 2, ...): name it")
+            )
+            indexed = False  # one line for the whole column
         row = dict(zip(header, cells, strict=True))
-        row["id"] = row.get("id") or _default_id(Path(row["path"]))
-        found = _row_problems(row, folder=path.parent, labels=labels)
+        row["person"] = " ".join(row.get("person", "").lower().split())
+        found = _row_problems(row, labels=labels)
+        row["id"] = row.get("id") or _default_id(file_of(row["path"]))
         if row["path"] and row["id"] in line_of:
             found.append(
                 f"id {row['id']!r} is in line {line_of[row['id']]} already: "
@@ -73,7 +93,7 @@ def read_manifest(
     if not clips and not problems:
         problems.append((header_line, "no clips below the header"))
     if problems:
-        raise UserError(_report(path, problems))
+        raise UserError(report(path, problems))
     return _table(clips, header, folder=path.parent)
 
 
@@ -84,15 +104,71 @@ def write_manifest(path: str | os.PathLike, clips: pd.DataFrame) -> None:
     others absolute.
     """
     path = Path(absolute(path))
-    files = [absolute(file) for file in clips["path"]]
-    near = [any(Path(file).is_relative_to(folder) for folder in (path.parent, Path.cwd())) for file in files]
-    files = [os.path.relpath(file, path.parent) if with_it else file for file, with_it in zip(files, near, strict=True)]
-    table = clips.assign(path=[Path(file).as_posix() for file in files])
-    write_atomically(path, lambda part: table.to_csv(part, index=False, encoding="utf-8"))
+    table = clips.assign(path=_written(clips["path"], path.parent))
+    if "audio" in table:
+        table["audio"] = _written(clips["audio"], path.parent)
+    text = table.select_dtypes(exclude="number")
+    # csv leaves a carriage return unquoted, and the reader would end the row there.
+    returns = any(column.astype(str).str.contains("\r", regex=False).any() for _, column in text.items())
+    quoting = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
+    write_atomically(path, lambda part: table.to_csv(part, index=False, encoding="utf-8", quoting=quoting))
 
 
-def _default_id(path: Path) -> str:
+def missing_files(clips: pd.DataFrame, *, manifest: Path | None) -> list[str]:
+    """The files (columns path and audio) that are not there, a line of text each.
+
+    Args:
+        clips: As `read_manifest` returns them.
+        manifest: Where they were read from, for the numbers of the lines; None: a line names the clip.
+    """
+    there: dict[str, bool] = {}
+    for file in itertools.chain(clips["path"], clips["audio"]):
+        if file and file not in there:
+            there[file] = os.path.isfile(file)  # noqa: PTH113  not pathlib, which is slower: there may be 100,000
+    if all(there.values()):
+        return []
+    # Only now: a second reading costs nothing where all is well.
+    places = [f"line {line}" for line, _ in itertools.islice(csvfile.rows(manifest), 1, None)] if manifest else None
+    return [
+        f"{places[i] if places else f'clip {clip.id!r}'}: {_no_file(file, manifest)}"
+        for i, clip in enumerate(clips[["id", "path", "audio"]].itertuples(index=False))
+        for file in (clip.path, clip.audio)
+        if file and not there[file]
+    ]
+
+
+def _no_file(file: str, manifest: Path | None) -> str:
+    if manifest is None:
+        return f"no file {file!r}"
+    folder = Path(absolute(manifest)).parent
+    shown = Path(file).relative_to(folder).as_posix() if Path(file).is_relative_to(folder) else file
+    hint = "relative paths start at the manifest's folder"
+    if "/" in shown and (folder / (literal := shown.replace("/", "\\"))).is_file():
+        hint = f"a file of the name {literal!r} is written './{literal}' in a manifest"
+    elif "\\" in shown:
+        hint = "write '/' between folders"
+    return f"no file {shown!r}; {hint}"
+
+
+def _written(files: pd.Series, folder: Path) -> list[str]:
+    """Paths as they stand in a manifest in this folder; "" stays."""
+    return [_relative(absolute(file), folder) if file else "" for file in files]
+
+
+def _relative(file: str, folder: Path) -> str:
+    if not any(Path(file).is_relative_to(near) for near in (folder, Path.cwd())):
+        return Path(file).as_posix()
+    text = Path(os.path.relpath(file, folder)).as_posix()
+    # What would be read as something else: a Windows path, a drive, or without the blanks at its beginning.
+    strange = text != text.lstrip() or file_of(text) != text or re.match(r"[A-Za-z]:/", text)
+    return f"./{text}" if strange else text
+
+
+def _default_id(file: str) -> str:
     """The path without extension; of an absolute path the name alone: folders of a machine do not belong in a store."""
+    path = Path(file)
+    if not path.name:
+        return file
     return path.stem if path.is_absolute() else path.with_suffix("").as_posix()
 
 
@@ -107,40 +183,26 @@ def sha256(path: str | os.PathLike) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _header_problems(header: list[str]) -> list[str]:
-    if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
-        return ["the cells are not parted by commas: save the file as csv with commas"]
-    problems = [f"column {name!r} is there twice" for name in dict.fromkeys(header) if header.count(name) > 1]
-    missing = [name for name in COLUMNS if name not in header]
-    for name in header:
-        if name in COLUMNS:
-            continue
-        if not name:
-            problems.append("a column has no name")
-        elif near := difflib.get_close_matches(name.lower(), missing, n=1, cutoff=0.75):
-            # It could be a column of the user's own, but a mistyped 'start' that is passed over would go unseen.
-            problems.append(f"column {name!r}: did you mean {near[0]!r}? Rename it")
-            missing.remove(near[0])
-    problems += [f"column {name!r} is missing; there are {', '.join(header)}" for name in missing if name in NEEDED]
-    return problems
-
-
-def _row_problems(row: dict[str, str], *, folder: Path, labels: list[str] | None) -> list[str]:
-    problems = [f"{name} is empty" for name in NEEDED if not row[name]]
-    # Not pathlib, which is slower: there may be 100,000 clips.
-    if row["path"] and not os.path.isfile(os.path.join(folder, row["path"])):  # noqa: PTH113, PTH118
-        problems.append(f"no file {row['path']!r}; relative paths start at the manifest's folder")
-    if row["label"] and labels is not None and row["label"] not in labels:
-        near = difflib.get_close_matches(row["label"], labels, n=1)
+def _row_problems(row: dict[str, str], *, labels: list[str] | None) -> list[str]:
+    problems = [] if row["path"] else ["path is empty"]
+    problems += [f"{name} {text!r} {fault}" for name, text in row.items() if (fault := unfit(text))]
+    for column in ("path", "audio"):
+        if (text := row.get(column, "")) and (problem := file_problem(column, text, windows=os.name == "nt")):
+            problems.append(problem)
+    if (label := row.get("label", "")) and labels is not None and label not in labels:
+        near = difflib.get_close_matches(label, labels, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"the classes are {', '.join(labels)}"
-        problems.append(f"unknown label {row['label']!r}; {hint}")
-    times = {}
+        problems.append(f"unknown label {label!r}; {hint}")
+    if problem := person_problem(row["person"]):
+        problems.append(problem)
+    return problems + _segment_problems(row)
+
+
+def _segment_problems(row: dict[str, str]) -> list[str]:
+    problems, times = [], {}
     for name in ("start", "end"):
         text = row.get(name, "")
-        try:
-            times[name] = float(text or "nan")
-        except ValueError:
-            times[name] = math.inf
+        times[name] = _seconds(text)
         if text and not 0 <= times[name] < math.inf:
             problems.append(f"{name} {text!r} is not a number of seconds: write it like 12.5, or leave it empty")
             times[name] = math.nan
@@ -150,17 +212,32 @@ def _row_problems(row: dict[str, str], *, folder: Path, labels: list[str] | None
     return problems
 
 
+def _seconds(text: str) -> float:
+    """NaN if empty, infinity if it is no number; 1_000 is one for Python alone."""
+    try:
+        return math.inf if "_" in text else float(text or "nan")
+    except ValueError:
+        return math.inf
+
+
 def _table(clips: list[dict[str, str]], header: list[str], *, folder: Path) -> pd.DataFrame:
-    others = [name for name in header if name not in COLUMNS]
+    others = [name for name in header if name not in COLUMNS and not (name == header[0] and name in INDEX)]
     table = pd.DataFrame({name: [row.get(name, "") for row in clips] for name in (*COLUMNS, *others)})
-    table["path"] = [absolute(os.path.join(folder, file)) for file in table["path"]]  # noqa: PTH118
+    for name in ("path", "audio"):
+        table[name] = [absolute(os.path.join(folder, file_of(file))) if file else "" for file in table[name]]  # noqa: PTH118
     for name in ("start", "end"):
-        table[name] = np.array([float(text or "nan") for text in table[name]])
+        table[name] = np.array([_seconds(text) for text in table[name]])
     return table
 
 
-def _report(path: Path, problems: list[tuple[int, str]]) -> str:
-    lines = [f"  line {line}: {problem}" for line, problem in problems[:SHOWN]]
+def report(path: Path, problems: list[tuple[int, str]]) -> str:
+    """All problems of a manifest as text, each with the number of its line."""
+    return listed(f"{path} has", [f"line {line}: {problem}" for line, problem in problems])
+
+
+def listed(head: str, problems: list[str]) -> str:
+    """The number of problems after `head`, then a line for each, `SHOWN` at most."""
+    lines = [f"  {problem}" for problem in problems[:SHOWN]]
     if len(problems) > SHOWN:
         lines.append(f"  ... and {len(problems) - SHOWN} more")
-    return "\n".join([f"{path} has {len(problems)} problem{'s' * (len(problems) > 1)}:", *lines])
+    return "\n".join([f"{head} {len(problems)} problem{'s' * (len(problems) > 1)}:", *lines])

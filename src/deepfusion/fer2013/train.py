@@ -142,8 +142,13 @@ def _save(
 def _read(path: Path, key: str, epochs: int) -> dict | None:
     if not path.is_file():
         return None
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    if state["key"] == key and len(state["curve"]) <= epochs:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        fits = state["key"] == key and len(state["curve"]) <= epochs
+    except Exception as error:  # from damaged bytes the reader raises nearly anything
+        log.warning("%s is damaged (%s): training starts from the beginning", path, type(error).__name__)
+        return None
+    if fits:
         return state
-    log.warning("%s is of another recipe or other data: beginning anew", path)
+    log.warning("%s is of another recipe or other data: training starts from the beginning", path)
     return None

@@ -16,11 +16,22 @@ from sklearn.svm import LinearSVC
 from deepfusion.errors import UserError
 
 AUDIO = "audio"  # the key of the features of sound; every other key is a slot of faces
-MODELS = ("svm_audio", "svm_video", "svm_concat", "svm_late_mean", "svm_late_product")
+# Name of each model -> which modalities it needs.
+MODELS = {
+    "svm_audio": "sound",
+    "svm_video": "faces",
+    "svm_concat": "both",
+    "svm_late_mean": "both",
+    "svm_late_product": "both",
+}
 INNER_FOLDS = 5
 # Of rows of length about 1 (see `decision_values`): from nearly the class means' direction to nearly a hard margin.
 GRID = (0.01, 0.1, 1.0, 10.0, 100.0)
 LONGEST_FIT = 10_000  # passes at most
+
+
+class TooFewClipsError(UserError):
+    """The training clips with the modality do not suffice for an SVM: this model is left out, others go on."""
 
 
 def statistics(rows: np.ndarray) -> np.ndarray:
@@ -173,17 +184,19 @@ def svm_probabilities(
         (others, classes); for a row that is NaN throughout the shares of the classes in `y`.
 
     Raises:
-        UserError: The clips with the modality are not of two speakers and two classes at least, or the inner folds
-            leave a single class to learn from.
+        TooFewClipsError: The clips with the modality are not of two speakers and two classes at least, or the inner
+            folds leave a single class to learn from.
     """
     probabilities = np.tile(class_shares(y, classes), (len(other), 1))
     has, asked = ~np.isnan(x).all(axis=1), ~np.isnan(other).all(axis=1)
     x, y, speakers = x[has], y[has], speakers[has]
     if len(np.unique(speakers)) < 2:
-        raise UserError("an SVM needs training clips with sound or a face of two speakers at least")
+        raise TooFewClipsError("an SVM needs training clips with audio or a face of two speakers at least")
     parts = inner_folds(speakers)
     if any(len(np.unique(y[learning])) < 2 for learning, _ in parts):
-        raise UserError("an SVM needs two classes at least among the training clips, whichever speakers are left out")
+        raise TooFewClipsError(
+            "an SVM needs two classes at least among the training clips, whichever speakers are left out"
+        )
     if not asked.any():
         return probabilities
     held_out = np.empty((len(GRID), len(x), classes))

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from deepfusion.corpora.needs import need_classes
 from deepfusion.errors import UserError
 from deepfusion.fusion.audio_encoder import SHORTEST
+from deepfusion.fusion.finite import check_clip
 from deepfusion.store import FeatureStore
 
 
@@ -53,7 +55,8 @@ class ClipDataset(Dataset):
         features: Face features to join, in this order, for example ["EF-A", "EF-B"].
 
     Raises:
-        UserError: The store does not hold one of the features.
+        UserError: The store does not hold one of the features, or no classes.
+        MachineError: A feature that is used is NaN or infinite.
     """
 
     def __init__(self, store: FeatureStore, *, features: Sequence[str]):
@@ -63,6 +66,7 @@ class ClipDataset(Dataset):
                     f"{store.path} holds no face feature {name!r}; it holds {', '.join(store.networks)} "
                     "(fusion.features in the configuration)"
                 )
+        need_classes(store.clips.reset_index(), purpose="training", origin=f"the store {store.path}")
         self.labels = list(store.labels)
         self.features = list(features)
         self.table = store.clips
@@ -75,16 +79,17 @@ class ClipDataset(Dataset):
         self.clips = [self._read(store, id_, index[label]) for id_, label in store.clips["label"].items()]
 
     def _read(self, store: FeatureStore, id_: str, label: int) -> Clip:
-        features = store[id_]
-        valid = features["valid"]
-        faces = np.concatenate([features[name][valid] for name in self.features], axis=1, dtype=np.float32)
-        spectrogram = features["spectrogram"].astype(np.float32)
+        clip = store[id_]
+        read = {name: clip[name] for name in (*self.features, "time", "spectrogram", "audio_time")}
+        check_clip(store.path, clip, read)
+        valid = clip["valid"]
+        faces = np.concatenate([read[name][valid] for name in self.features], axis=1, dtype=np.float32)
+        spectrogram = read["spectrogram"].astype(np.float32)
         if 0 < len(spectrogram) < SHORTEST:
             short = SHORTEST - len(spectrogram)
             spectrogram = np.pad(spectrogram, ((0, short), (0, 0)), constant_values=self.silence)
-        start = float(features["audio_time"][0]) if len(spectrogram) else float("nan")
-        time = features["time"][valid]
-        return Clip(id_, label, torch.from_numpy(spectrogram), torch.from_numpy(faces), start, time)
+        start = float(read["audio_time"][0]) if len(spectrogram) else float("nan")
+        return Clip(id_, label, torch.from_numpy(spectrogram), torch.from_numpy(faces), start, read["time"][valid])
 
     @property
     def bins(self) -> int:

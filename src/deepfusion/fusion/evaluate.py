@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix, f1_score, recall_score
 
+from deepfusion.errors import UserError
 from deepfusion.files import write_atomically
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,13 @@ def predictions_table(clips: pd.DataFrame, probabilities: np.ndarray, labels: Se
 
     Returns:
         `COLUMNS`, then p(<label>) for every class. `sound` and `face` say whether the clip has any.
+
+    Raises:
+        UserError: A probability is NaN or infinite.
     """
+    if not np.isfinite(probabilities).all():
+        clip = clips.index[~np.isfinite(probabilities).all(axis=1)][0]
+        raise UserError(f"{columns['model']} predicts no number for clip {clip!r}: nothing was written; report this")
     table = pd.DataFrame({"clip": clips.index, "speaker": clips["speaker"].to_numpy(), **columns})
     table["label"] = clips["label"].to_numpy()
     table["sound"] = clips["audio_status"].eq("ok").to_numpy()

@@ -8,7 +8,8 @@ import torch
 
 from deepfusion import __version__
 from deepfusion.config import FusionSettings
-from deepfusion.corpora import guard
+from deepfusion.corpora import Fold, guard
+from deepfusion.corpora.needs import doubts, need
 from deepfusion.errors import UserError
 from deepfusion.files import write_atomically
 from deepfusion.fusion.checkpoint import save_model
@@ -49,16 +50,20 @@ def train_fold(
         settings: Network and training.
         device: Where to compute.
         choose: Speakers to choose the epoch on; without any, some training speakers choose it.
-        by: Column whose values `test` and `choose` are: "speaker", or "split".
+        by: Column whose values `test` and `choose` are: "speaker", "split" or "fold".
 
     Raises:
-        UserError: An unknown model, speaker or split, nobody left to train on, or leakage between both sides.
+        UserError: An unknown model, speaker or split, clips without a class or speaker, nobody left to train on, a
+            modality that no training clip has, a training that diverged, or leakage between both sides.
+        MachineError: A feature in the store is NaN or infinite.
     """
     if name not in MODELS:
         raise UserError(f"no model {name!r}: there are {', '.join(MODELS)}")
     with FeatureStore(store) as opened:
         dataset = ClipDataset(opened, features=settings.features or list(opened.networks))
     clips = dataset.table
+    if test:
+        need(clips.reset_index(), "speaker", purpose="training", origin=f"the store {store}")
     if unknown := sorted({*test, *choose} - set(clips[by])):
         raise UserError(f"{store} has no {by} {', '.join(unknown)}; it has {', '.join(sorted(set(clips[by])))}")
     tested, choosing = dataset.positions(test, by=by), dataset.positions(choose, by=by)
@@ -74,6 +79,9 @@ def train_fold(
         train=clips.index[[i for i in sorted({*learned, *choosing}) if readable[i]]],
         test=clips.index[[i for i in tested if readable[i]]],
     )
+
+    for warning in doubts(clips, [Fold(fold, tuple(test), tuple(choose), by)]) if test else []:
+        log.warning("%s", warning)
 
     def speakers(positions: Sequence[int]) -> list[str]:
         return sorted(set(clips["speaker"].iloc[positions]))

@@ -119,3 +119,5 @@ class FBPModel(nn.Module):
 
 
 MODELS = {"audio": AudioModel, "video": VideoModel, "additive": AdditiveModel, "fbp": FBPModel}
+# What each model takes in; trained on clips that all lack it, it would predict from nothing.
+NEEDED = {"audio": ("audio",), "video": ("a face",), "additive": ("audio", "a face"), "fbp": ("audio", "a face")}

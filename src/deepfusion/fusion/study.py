@@ -6,7 +6,7 @@ training speakers; its test speakers are judged once.
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -14,30 +14,29 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from deepfusion.config import HeadSettings, StudySettings
 from deepfusion.corpora import guard
 from deepfusion.corpora.folds import Fold
+from deepfusion.corpora.needs import doubts
 from deepfusion.errors import UserError
 from deepfusion.files import write_atomically
 from deepfusion.fusion import classical
+from deepfusion.fusion.absent import EXPLAINED, absence, absent_rows, missing_modalities
 from deepfusion.fusion.attention_file import write_attention_file
 from deepfusion.fusion.evaluate import predictions_table
 from deepfusion.fusion.heads import JOINS, Design, Head
-from deepfusion.fusion.landmarks import COURSE, MOVEMENT, course, longest_shot, movement, shapes
 from deepfusion.fusion.late import mean, product_of, weight_of, weighted
-from deepfusion.fusion.speech import RHYTHM, WINDOW_SIZE, Speech, descriptors, whole, windows
+from deepfusion.fusion.study_corpus import LANDMARKS, Corpus, read_corpus
 from deepfusion.fusion.together import Task, judge, train_together
 from deepfusion.fusion.tokens import Normalisation, Tokens, joined, normalise, principal
-from deepfusion.store import FeatureStore
 
 log = logging.getLogger(__name__)
 
 EF = "EF"  # the face features of all networks, joined
-LANDMARKS = "landmarks"  # the face's shape and the head's movement
 ALL = "all"  # both
-EXPLAINED = "fbp"  # the head whose attention is kept
+LATE = ("late_mean", "late_product", "late_learned")
+ENSEMBLE = "fbp_ensemble"
 
 
 def designs(slots: Sequence[str]) -> dict[str, tuple[Design, str]]:
@@ -75,93 +74,6 @@ class Part:
     inner: list[tuple[list[int], list[int]]]  # (learning, choosing), both of training clips
 
 
-@dataclass
-class Corpus:
-    """The features of a store as the study needs them."""
-
-    table: pd.DataFrame
-    labels: list[str]
-    key: str
-    slots: list[str]
-    faces: dict[str, list[np.ndarray]]  # slot -> (L, C') of the frames with a face, a clip each
-    face_time: list[np.ndarray]  # (L,) s
-    shape: list[np.ndarray]  # (L, SHAPE) of the landmarks
-    course: list[np.ndarray]  # (1, COURSE) of each whole clip's shapes; (0, ...) without a face
-    movement: list[np.ndarray]  # (1, MOVEMENT) of the head in each clip's longest shot; (0, ...) without a face
-    sound: dict[float, list[np.ndarray]]  # s of a window -> (L, WINDOW_SIZE) functionals, a clip each
-    sound_time: dict[float, list[np.ndarray]]  # s, the middle of each window
-    voice: list[np.ndarray]  # (1, WINDOW_SIZE + RHYTHM) functionals of each whole clip; (0, ...) without sound
-    classical: dict[str, np.ndarray]  # statistics over time, for the SVMs
-
-    @property
-    def speakers(self) -> list[str]:
-        """Speaker of each clip."""
-        return self.table["speaker"].tolist()
-
-    @property
-    def label(self) -> Tensor:
-        """(clips,) int64."""
-        return torch.tensor([self.labels.index(name) for name in self.table["label"]])
-
-
-def read_corpus(path: Path, settings: StudySettings) -> Corpus:
-    """Read a feature store."""
-    with FeatureStore(path) as store:
-        slots, table = list(store.networks), store.clips
-        sound = store.attributes("spectrogram")
-        spacing, shift = float(sound["rate"]) / float(sound["dft"]), float(sound["shift_ms"]) / 1000
-        features = [store[id_] for id_ in table.index]
-        faces = {slot: [clip[slot][clip["valid"]].astype(np.float32) for clip in features] for slot in slots}
-        landmarks, face_time, choice = (
-            [clip[name][clip["valid"]] for clip in features] for name in ("landmarks", "time", "choice")
-        )
-        shape = [shapes(x) for x in landmarks]
-        courses = [course(x)[None] if len(x) else np.zeros((0, COURSE)) for x in shape]
-        moved = [_movement(*clip) for clip in zip(landmarks, face_time, choice, strict=True)]
-        speech = [descriptors(x, spacing=spacing) if len(x := clip["spectrogram"]) else None for clip in features]
-        made = {seconds: [_windows(each, round(seconds / shift)) for each in speech] for seconds in settings.windows}
-        starts = [clip["audio_time"][:1].sum() for clip in features]  # s, of the first frame; 0 without sound
-        voice = [whole(each)[None] if each else np.zeros((0, WINDOW_SIZE + RHYTHM)) for each in speech]
-        return Corpus(
-            table=table,
-            labels=list(store.labels),
-            key=store.attrs["key"],
-            slots=slots,
-            faces=faces,
-            face_time=face_time,
-            shape=shape,
-            course=courses,
-            movement=moved,
-            sound={seconds: [values for values, _ in clips] for seconds, clips in made.items()},
-            sound_time={
-                seconds: [start + middle * shift for start, (_, middle) in zip(starts, clips, strict=True)]
-                for seconds, clips in made.items()
-            },
-            voice=voice,
-            classical={
-                classical.AUDIO: _rows(voice),
-                **{slot: classical.face_features(rows) for slot, rows in faces.items()},
-                LANDMARKS: np.concatenate([_rows(courses), _rows(moved)], axis=1),
-            },
-        )
-
-
-def _movement(landmarks: np.ndarray, time: np.ndarray, choice: np.ndarray) -> np.ndarray:
-    if not len(time):
-        return np.zeros((0, MOVEMENT))
-    shot = longest_shot(choice)
-    return movement(landmarks[shot], time[shot])[None]
-
-
-def _rows(clips: Sequence[np.ndarray]) -> np.ndarray:
-    """(1, n) or (0, n) of each clip -> (clips, n); NaN where there is none."""
-    return np.stack([x[0] if len(x) else np.full(x.shape[1], np.nan) for x in clips])
-
-
-def _windows(speech: Speech | None, length: int) -> tuple[np.ndarray, np.ndarray]:
-    return windows(speech, length=max(1, length)) if speech else (np.zeros((0, WINDOW_SIZE)), np.zeros(0))
-
-
 def part(corpus: Corpus, fold: Fold, *, inner_folds: int) -> Part:
     """Positions of a fold's clips, and its inner folds.
 
@@ -172,10 +84,14 @@ def part(corpus: Corpus, fold: Fold, *, inner_folds: int) -> Part:
     if unknown := sorted({*fold.test, *fold.choose} - set(clips[fold.by])):
         raise UserError(f"the store has no {fold.by} {', '.join(unknown)}")
     tested, choosing = (np.flatnonzero(clips[fold.by].isin(who)).tolist() for who in (fold.test, fold.choose))
-    # A clip without sound and without any face teaches nothing; it is judged all the same where it is tested.
+    # A clip without audio and without any face teaches nothing; it is predicted all the same where it is tested.
     empty = np.flatnonzero(clips["audio_status"].ne("ok") & clips["faces"].eq(0)).tolist()
     train = sorted({*range(len(clips))} - {*tested, *choosing, *empty})
     speakers = np.array(corpus.speakers)[train]
+    if len(empty) == len(clips):
+        raise UserError(
+            "no clip has audio or a face, so there is nothing to study: `deepfusion info` lists the reasons"
+        )
     if not train or (not choosing and len(set(speakers)) < 2):
         raise UserError(f"fold {fold.name}: a study needs two training speakers or more, one of them to choose on")
     known = clips["sha256"].ne("").to_numpy()
@@ -205,6 +121,8 @@ def tables(corpus: Corpus, part: Part, settings: StudySettings, *, by: Normalisa
     """Normalise and reduce all clips by what a fold's training clips (or each speaker's own) are like."""
 
     def reduced(clips: Sequence[np.ndarray]) -> list[np.ndarray]:
+        if sum(len(clips[i]) for i in part.train) < 2:  # neither a deviation nor an axis: the modality is absent
+            return [np.zeros((len(clip), 1), np.float32) for clip in clips]
         return principal(normalise(clips, corpus.speakers, part.train, by=by), part.train, size=settings.axes)
 
     def side_by_side(*kinds: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -250,10 +168,25 @@ class Study:
     settings: StudySettings
     seeds: Sequence[int]
     device: torch.device
-    designs: dict[str, tuple[Design, str]] = field(init=False)
+    absent: dict[str, str] = field(init=False)  # as of `absent_rows`
+    designs: dict[str, tuple[Design, str]] = field(init=False)  # without the absent ones
 
     def __post_init__(self):
-        self.designs = designs(self.corpus.slots)
+        made = designs(self.corpus.slots)
+        needed = {name: design.modalities for name, (design, _) in made.items()}
+        needed |= {**dict.fromkeys([*LATE, ENSEMBLE], "both"), **classical.MODELS}
+        reasons = missing_modalities(
+            {"sound": self.corpus.voice, "faces": self.corpus.face_time},
+            {part.name: part.train for part in self.parts},
+            {"sound": "audio", "faces": "a face"},
+        )
+        self.absent = absent_rows(needed, reasons)
+        self.designs = {name: of for name, of in made.items() if name not in self.absent}
+
+    @property
+    def explained(self) -> str:
+        """The head whose attention is kept."""
+        return next(name for name in EXPLAINED if name in self.designs)
 
     def _heads(self, name: str, head: HeadSettings, tasks: Sequence[Task]) -> list[Head]:
         design, _ = self.designs[name]
@@ -262,7 +195,10 @@ class Study:
         def new_head() -> Head:
             return Head(m, n, len(self.corpus.labels), design=design, settings=head)
 
-        return train_together(new_head, tasks, self.corpus.label, settings=head, device=self.device)
+        try:
+            return train_together(new_head, tasks, self.corpus.label, settings=head, device=self.device)
+        except UserError as error:
+            raise UserError(f"{name}: {error}") from error
 
     def _task(self, name: str, fold: int, window: float, train: Sequence[int], seed: int) -> Task:
         tables, (_, faces) = self.tables[fold], self.designs[name]
@@ -325,7 +261,7 @@ class Study:
                 positions = self.parts[i].test
                 said, weights = judge(trained, task, positions)
                 p[s, positions] = said.numpy()
-                if name == EXPLAINED:
+                if name == self.explained:
                     _add_attention(attention, weights, task, positions, candidate.window, 1 / len(self.seeds))
         return p, attention
 
@@ -341,8 +277,9 @@ class Study:
 
 
 def _add_attention(attention: dict, weights: Mapping, task: Task, positions: list[int], window: float, share: float):
-    for kind, tokens in (("sound", task.sound), ("faces", task.faces)):
-        pieces = torch.split(weights[kind], tokens.lengths[positions].tolist())
+    for kind, alpha in weights.items():
+        tokens: Tokens = getattr(task, kind)
+        pieces = torch.split(alpha, tokens.lengths[positions].tolist())
         for position, piece in zip(positions, pieces, strict=True):
             entry = attention.setdefault(position, {"window": window})
             entry[kind] = entry.get(kind, 0) + share * piece.numpy()
@@ -370,12 +307,17 @@ def run_study(
         device: Where to compute.
 
     Raises:
-        UserError: See `part`.
+        UserError: See `part`; clips lack a class or a speaker; a training diverged.
+        MachineError: A feature in the store is NaN or infinite.
     """
     corpus = read_corpus(store, settings)
+    for doubt in doubts(corpus.table, folds):
+        log.warning("%s", doubt)
     parts = [part(corpus, fold, inner_folds=settings.inner_folds) for fold in folds]
     log.info("%d clips, %d folds, %d seeds, normalised by %s", len(corpus.table), len(parts), len(seeds), by)
     study = Study(corpus, parts, [tables(corpus, p, settings, by=by) for p in parts], settings, seeds, device)
+    for sentence in absence(study.absent):
+        log.warning("%s", sentence)
     found: dict[str, np.ndarray] = {}
     choices: dict[str, Choice] = {}
     attention: dict[int, dict] = {}
@@ -384,11 +326,13 @@ def run_study(
         found[name], seen = study.test(name, choices[name])
         attention |= seen
         log.info("%s: accuracy %.3f", name, _accuracy(found[name], corpus))
-    found |= late_fusions(study, found, choices)
-    systems = ["fbp", *(f"fbp_{kind}" for kind in (*corpus.slots, LANDMARKS))]
-    found["fbp_ensemble"] = np.mean([found[name] for name in systems], axis=0)
-    # Nothing in the classical models is drawn: they say the same with every seed.
-    found |= {name: p.repeat(len(seeds), 0) for name, p in classical_models(corpus, parts, by=by).items()}
+    if ENSEMBLE not in study.absent:
+        found |= late_fusions(study, found, choices)
+        systems = ["fbp", *(f"fbp_{kind}" for kind in (*corpus.slots, LANDMARKS))]
+        found[ENSEMBLE] = np.mean([found[name] for name in systems], axis=0)
+    # Nothing in the classical models is drawn: they predict the same with every seed.
+    classically, impossible = classical_models(corpus, parts, by=by, leave_out=set(study.absent))
+    found |= {name: p.repeat(len(seeds), 0) for name, p in classically.items()}
     folder.mkdir(parents=True, exist_ok=True)
     rows = [
         predictions_table(
@@ -408,11 +352,14 @@ def run_study(
         "settings": settings.model_dump(mode="json", by_alias=True),
         "chosen": {name: [vars(c) for c in choice.candidates] for name, choice in choices.items()},
         "curves": {name: choice.curve for name, choice in choices.items()},
-        "sweeps": {what: study.sweep(what, values) for what, values in settings.sweeps.items()},
+        "sweeps": {
+            what: study.sweep(what, values) for what, values in settings.sweeps.items() if "fbp" in study.designs
+        },
+        "absent": study.absent | impossible,
     }
     text = json.dumps(report, indent=1) + "\n"
     write_atomically(folder / "choices.json", lambda part: part.write_text(text))
-    write_atomically(folder / "attention.h5", lambda part: write_attention(part, corpus, attention))
+    write_atomically(folder / "attention.h5", lambda part: write_attention(part, corpus, study.explained, attention))
 
 
 def _accuracy(probabilities: np.ndarray, corpus: Corpus) -> float:
@@ -433,35 +380,42 @@ def late_fusions(study: Study, found: Mapping[str, np.ndarray], choices: Mapping
     return {"late_mean": mean(audio, video), "late_product": product_of(audio, video), "late_learned": learned}
 
 
-def classical_models(corpus: Corpus, parts: Sequence[Part], *, by: Normalisation) -> dict[str, np.ndarray]:
-    """The classical reference: (1, clips, classes) probabilities of each model."""
+def classical_models(
+    corpus: Corpus, parts: Sequence[Part], *, by: Normalisation, leave_out: Collection[str] = ()
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The classical reference.
+
+    Returns:
+        (1, clips, classes) probabilities of each model; and why a model is missing, by name.
+    """
     speakers, label = np.array(corpus.speakers), corpus.label.numpy()
     features = corpus.classical
     if by == "speaker":
         features = {name: classical.per_speaker(x, speakers) for name, x in features.items()}
-    found = {}
-    for name in classical.MODELS:
+    found, impossible = {}, {}
+    for name in (name for name in classical.MODELS if name not in leave_out):
         p = np.full((1, len(label), len(corpus.labels)), np.nan)
-        for fold in parts:
-            p[0, fold.test] = classical.predict_fold(
-                name,
-                features,
-                label,
-                speakers,
-                np.array(fold.train),
-                np.array(fold.test),
-                classes=len(corpus.labels),
-            )
+        try:
+            for fold in parts:
+                train, test = np.array(fold.train), np.array(fold.test)
+                p[0, test] = classical.predict_fold(
+                    name, features, label, speakers, train, test, classes=len(corpus.labels)
+                )
+        except classical.TooFewClipsError as error:
+            impossible[name] = str(error)
+            log.warning("%s is left out: %s", name, error)
+            continue
         found[name] = p
         log.info("%s: accuracy %.3f", name, _accuracy(p, corpus))
-    return found
+    return found, impossible
 
 
-def write_attention(path: Path, corpus: Corpus, attention: Mapping[int, Mapping]) -> None:
-    """Where FBP looked and listened in every tested clip, mean over the seeds."""
-    kinds: dict[str, list] = {"sound": [], "faces": []}
+def write_attention(path: Path, corpus: Corpus, model: str, attention: Mapping[int, Mapping]) -> None:
+    """Where a model looked and listened in every tested clip, mean over the seeds."""
+    kinds: dict[str, list] = {}
     for i, seen in sorted(attention.items()):
         for kind, time in (("sound", corpus.sound_time[seen["window"]][i]), ("faces", corpus.face_time[i])):
-            kinds[kind].append((seen[kind][: len(time)], time))  # a clip without the modality has one stand-in token
+            if kind in seen:  # a clip without the modality has one stand-in token
+                kinds.setdefault(kind, []).append((seen[kind][: len(time)], time))
     clips = [str(corpus.table.index[i]) for i in sorted(attention)]
-    write_attention_file(path, clips, kinds, model=EXPLAINED)
+    write_attention_file(path, clips, kinds, model=model)

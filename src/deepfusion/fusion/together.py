@@ -16,10 +16,12 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from deepfusion.config import HeadSettings
+from deepfusion.fusion.finite import check_training
 from deepfusion.fusion.tokens import Tokens
 
 # The signed square root is steep near zero: a single step must not throw the weights away.
 LARGEST_GRADIENT = 1.0
+CHECKED = 50  # steps between two looks at whether training has diverged
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,9 @@ def train_together(
 
     Returns:
         The heads, on the CPU, in evaluation mode.
+
+    Raises:
+        UserError: The loss or a weight of a head became NaN or infinite.
     """
     heads = []
     for task in tasks:
@@ -153,10 +158,14 @@ def train_together(
             shift = means[kind].take(like[step]) - means[kind].take(clips[step])
             seen.append(tables[kind].take(rows[kind][step]).add_(shift[:, :, None]))
         # Each head's loss touches its own slice alone: the sum's gradient is every head's own.
-        losses(weights, buffers, *seen, label).sum().backward()
+        loss = losses(weights, buffers, *seen, label).sum()
+        loss.backward()
         shorten(parameters)
         optimiser.step()
         optimiser.zero_grad()
+        if (step + 1) % CHECKED == 0 or step + 1 == settings.steps:
+            mend = f"lower study.learning_rates (here {settings.learning_rate:g})"
+            check_training(parameters, loss=loss.item() / len(tasks), when=f"step {step + 1}", mend=mend)
     for i, head in enumerate(heads):
         with torch.no_grad():
             for name, value in head.named_parameters():

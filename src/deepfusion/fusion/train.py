@@ -15,9 +15,10 @@ from deepfusion.config import AugmentSettings, FusionSettings
 from deepfusion.errors import UserError
 from deepfusion.fusion import pretrained
 from deepfusion.fusion.augment import varied
-from deepfusion.fusion.checkpoint import read_progress, restore, save_progress
+from deepfusion.fusion.checkpoint import resume, save_progress
 from deepfusion.fusion.data import Clip, ClipDataset, collate
-from deepfusion.fusion.models import MODELS, AudioBranch, Sizes, VideoBranch
+from deepfusion.fusion.finite import check_training
+from deepfusion.fusion.models import MODELS, NEEDED, AudioBranch, Sizes, VideoBranch
 from deepfusion.stages import VERSIONS, digest
 
 # Batches whose clips are sorted by length together: little padding, and the order stays random.
@@ -103,6 +104,26 @@ def new_model(name: str, dataset: ClipDataset, train: Sequence[int], settings: F
     return model
 
 
+def check_modalities(name: str, dataset: ClipDataset, train: Sequence[int]) -> None:
+    """Refuse to train a model on clips that all lack what it sees or hears.
+
+    Raises:
+        UserError: One sentence, with the models that can be trained on these clips.
+    """
+    there = {
+        "audio": any(len(dataset[i].spectrogram) for i in train),
+        "a face": any(len(dataset[i].faces) for i in train),
+    }
+    lacking = [what for what in NEEDED[name] if not there[what]]
+    if lacking:
+        possible = [model for model, needed in NEEDED.items() if all(there[what] for what in needed)]
+        hint = f"set protocol.models: [{', '.join(possible)}]" if possible else "none can be trained"
+        raise UserError(
+            f"the model {name!r} needs {' and '.join(NEEDED[name])}, and no training clip has {' or '.join(lacking)} "
+            f"(`deepfusion info` lists the reasons): {hint}"
+        )
+
+
 def vary(model: nn.Module, clips: Sequence[Clip], settings: AugmentSettings, generator: torch.Generator) -> list[Clip]:
     """Training clips with their sound varied at random, where the model hears at all."""
     heard = next((m for m in model.modules() if isinstance(m, AudioBranch)), None)
@@ -166,15 +187,17 @@ def fit(
         seed: Decides the batches, the dropout and the augmentation of every epoch.
         device: Where to compute.
         checkpoint: File that is written after every epoch.
-        key: What the training depends on; a checkpoint with another key is left behind.
+        key: What the training depends on; a checkpoint with another key is ignored.
 
     Returns:
         One entry an epoch: epoch (from 1), train_loss and validation_loss (nats; None where nobody chooses).
+
+    Raises:
+        UserError: The loss or a weight became NaN or infinite.
     """
     optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    history: list[dict] = []
-    if checkpoint.exists() and read_progress(checkpoint)["key"] == key:
-        history = restore(checkpoint, model, optimiser)["history"]
+    progress = resume(checkpoint, model, optimiser, key=key)
+    history: list[dict] = progress["history"] if progress else []
     while len(history) < epochs and not exhausted(history, settings.patience):
         epoch = len(history) + 1
         model.train()
@@ -191,6 +214,8 @@ def fit(
             nn.utils.clip_grad_norm_(model.parameters(), LARGEST_GRADIENT)
             optimiser.step()
             total += loss.item() * len(rows)
+        mend = f"lower fusion.learning_rate ({settings.learning_rate:g})"
+        check_training(model.state_dict().values(), loss=total / len(train), when=f"epoch {epoch}", mend=mend)
         validation_loss = mean_loss(model, dataset, choosing, device) if choosing else None
         history.append({"epoch": epoch, "train_loss": total / len(train), "validation_loss": validation_loss})
         save_progress(checkpoint, model, optimiser, {"key": key, "history": history})
@@ -237,8 +262,10 @@ def train(
         folder: Where checkpoints are kept until the end.
 
     Raises:
-        UserError: No training clip has sound or a face, or the file of the audio encoder's weights is none.
+        UserError: No training clip has what the model needs, the training diverged, or the file of the audio
+            encoder's weights is none.
     """
+    check_modalities(name, dataset, positions)
     sha256 = pretrained.sha256(settings.audio_weights) if settings.audio_weights else None
     learned_from = [list(positions), list(choosing), dataset.key]
     key = digest(VERSIONS["fusion"], name, learned_from, settings.model_dump_json(), sha256, seed)
@@ -253,7 +280,7 @@ def train(
     ) -> tuple[nn.Module, list[dict]]:
         full = [i for i in clips if len(dataset[i].spectrogram) or len(dataset[i].faces)]
         if not full:
-            raise UserError(f"none of {len(clips)} training clips has sound or a face to learn from: `deepfusion info`")
+            raise UserError(f"none of {len(clips)} training clips has audio or a face to learn from: `deepfusion info`")
         model = new_model(name, dataset, full, settings, seed_of(seed, "weights")).to(device)
         history = fit(
             model,

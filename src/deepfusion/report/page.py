@@ -9,6 +9,7 @@ from jinja2 import Environment
 from matplotlib.figure import Figure
 
 from deepfusion.files import write_atomically
+from deepfusion.fusion.absent import EXPLAINED
 from deepfusion.ledger import totals
 from deepfusion.report.costs import HEAD, cells, words
 from deepfusion.report.study import HEADINGS
@@ -38,24 +39,25 @@ PAGE = """<!doctype html>
 {% endif %}{% for study in studies %}
 <h2>{{ study.heading }}</h2>
 <h3>What is supported</h3>
-<ul>{% for sentence in study.words %}<li>{{ sentence }}</li>{% endfor %}</ul>
-<h3>Models</h3>
+<ul>{% for sentence in study.words %}<li>{{ sentence }}</li>{% else %}<li>no claim could be tested</li>{% endfor %}</ul>
+{% for sentence in study.absent %}<p>{{ sentence }}</p>
+{% endfor %}<h3>Models</h3>
 <table>
 <tr><th>model<th>accuracy<th>UAR<th>macro-F1<th>accuracy, clips with a face</tr>
 {% for name, cells in study.rows %}<tr><td>{{ name }}{% for cell in cells %}<td>{{ cell }}{% endfor %}</tr>
 {% endfor %}</table>
 <p>Per cent, mean ± standard deviation over the speakers; chance {{ study.chance }}. {{ study.seeds }} seeds,
 {{ study.folds }} folds.</p>
-<h3>FBP: who is taken for whom</h3>
+<h3>{{ study.explained }}: confusion matrix</h3>
 <table><tr><th>label{% for label in study.labels %}<th>{{ label }}{% endfor %}</tr>
 {% for label, row in study.confusion %}<tr><td>{{ label }}{% for n in row %}<td>{{ n }}{% endfor %}</tr>
 {% endfor %}</table>
 <p>Per cent of the label's clips, all seeds.</p>
-<h3>FBP over one setting</h3>
+{% if study.curves %}<h3>FBP over one setting</h3>
 <p>Inner folds of the training speakers; no test speaker has a part in these curves, and they choose nothing. Bars:
 standard deviation over the outer folds, whose training speakers overlap.</p>
 {% for curve in study.curves %}<figure>{{ curve | safe }}</figure>{% endfor %}
-<h3>What the inner folds chose</h3>
+{% endif %}<h3>What the inner folds chose</h3>
 <table><tr><th>model<th>window of speech, s<th>learning rate</tr>
 {% for name, windows, rates in study.chosen %}<tr><td>{{ name }}<td>{{ windows }}<td>{{ rates }}</tr>
 {% endfor %}</table>
@@ -101,9 +103,12 @@ def _percent(figures: dict | None, name: str) -> str:
 
 def _study(found: dict, normalisation: str, labels: list[str]) -> dict:
     models, choices = found["models"], found["choices"]
+    explained = next(name for name in EXPLAINED if name in models)
     return {
         "heading": HEADINGS[normalisation],
         "words": found["words"],
+        "absent": found["absent"],
+        "explained": explained,
         "rows": [
             (
                 name,
@@ -120,7 +125,7 @@ def _study(found: dict, normalisation: str, labels: list[str]) -> dict:
         "labels": labels,
         "confusion": [
             (label, [f"{100 * n / max(1, sum(row)):.0f}" for n in row])
-            for label, row in zip(labels, models["fbp"]["confusion"], strict=True)
+            for label, row in zip(labels, models[explained]["confusion"], strict=True)
         ],
         "curves": [curve(what, points) for what, points in choices["sweeps"].items()],
         "chosen": [

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from deepfusion.files import write_atomically
+from deepfusion.fusion.absent import absence
 from deepfusion.fusion.evaluate import evaluate, read_predictions
 from deepfusion.report.statistics import compare, in_words
 from deepfusion.report.table import markdown
@@ -36,14 +37,16 @@ def figures(predictions: pd.DataFrame, choices: dict) -> dict:
         choices: As `deepfusion study` writes them.
 
     Returns:
-        models (name -> figures), comparisons (of `CLAIMS`), words (a sentence each), and the choices.
+        models (name -> figures), comparisons (of the `CLAIMS` whose models are there), words (a sentence each), absent
+        (a sentence for each reason why rows are missing), and the choices.
     """
     by_model = dict(tuple(predictions.groupby("model", sort=False)))
-    comparisons = compare(by_model, CLAIMS)
+    comparisons = compare(by_model, [pair for pair in CLAIMS if set(pair) <= by_model.keys()])
     return {
         "models": {name: evaluate(rows) for name, rows in by_model.items()},
         "comparisons": comparisons,
         "words": [in_words(comparison) for comparison in comparisons],
+        "absent": absence(choices.get("absent", {})),
         "choices": choices,
     }
 
@@ -71,5 +74,6 @@ def study_markdown(result: dict) -> str:
     for normalisation, heading in HEADINGS.items():
         if normalisation in result:
             found = result[normalisation]
-            pieces += [f"{heading}:", markdown(found["models"]), "\n".join(f"- {words}" for words in found["words"])]
+            sentences = [*found["words"], *found["absent"]]
+            pieces += [f"{heading}:", markdown(found["models"]), "\n".join(f"- {words}" for words in sentences)]
     return "\n\n".join(pieces)

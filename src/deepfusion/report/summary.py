@@ -1,28 +1,87 @@
-"""What a feature store holds, in a page of text."""
+"""What a feature store holds, in a page of text: what an extraction ends with and `deepfusion info` begins with."""
+
+import numpy as np
+import pandas as pd
 
 from deepfusion.store import FeatureStore
 
-# Clips that are listed one by one; a longer list stands in the store's own table.
-LISTED = 20
+LISTED = 20  # clips that the end of an extraction lists one by one; `deepfusion info` lists all
+HALF = 0.5  # coverage below which a clip is listed
+DONE = {"ok": "done", "failed": "failed", "absent": "absent"}
 
 
-def store_summary(store: FeatureStore) -> str:
-    """Clips done, those without a modality or failed, each with its reason, and the share of frames with a face."""
+def coverage(clips: pd.DataFrame) -> pd.Series:
+    """Share of the frames with the followed person's face, of each clip of a store; NaN without frames."""
+    return clips["faces"] / clips["frames"].where(clips["frames"] > 0)
+
+
+def store_summary(store: FeatureStore, *, listed: int | None = LISTED) -> str:
+    """Clips done, failed and absent for each modality; coverage; each clip that lacks something, with the reason.
+
+    Args:
+        store: An open feature store.
+        listed: Clips listed one by one in each table, at most; None: all.
+
+    Returns:
+        Lines of text, the last of which says where to look.
+    """
     clips = store.clips
+    share = coverage(clips)
     frames, faces = int(clips["frames"].sum()), int(clips["faces"].sum())
-    share = f"{faces / frames:.2%}" if frames else "none"
-    lines = [
-        f"{len(clips)} clips, {clips['speaker'].nunique()} speakers, {len(store.labels)} classes; "
-        f"face features {', '.join(store.networks)}",
-        f"frames: {frames}, with the followed person's face: {faces} ({share})",
-    ]
-    notes = []
+    lines = [f"{len(clips)} clips, {_people(clips)}; face features {', '.join(store.networks)}"]
     for what in ("video", "audio"):
         counts = clips[f"{what}_status"].value_counts()
-        lines.append(f"{what}: " + ", ".join(f"{n} {status}" for status, n in counts.items()))
-        for id_, clip in clips[clips[f"{what}_status"] != "ok"].iterrows():
-            notes.append(f"{id_}: {what} {clip[f'{what}_status']}: {clip[f'{what}_reason']}")
-    faceless = clips[(clips["video_status"] == "ok") & (clips["faces"] == 0)]
-    notes += [f"{id_}: no face in any of {clip['frames']} frames" for id_, clip in faceless.iterrows()]
-    more = [f"... and {len(notes) - LISTED} more, see the table clips of the store"] if len(notes) > LISTED else []
-    return "\n".join([*lines, *notes[:LISTED], *more])
+        lines.append(f"{what}: " + ", ".join(f"{counts.get(status, 0)} {word}" for status, word in DONE.items()))
+    mean = f"; mean of the clips {share.mean():.1%}" if share.notna().any() else ""
+    total = f" ({faces / frames:.1%})" if frames else ""
+    lines.append(f"frames: {frames}, with the followed person's face: {faces}{total}{mean}")
+    seen = clips["video_status"].eq("ok")
+    none, few = seen & clips["faces"].eq(0), seen & clips["faces"].gt(0) & share.lt(HALF)
+    lines.append(f"clips without a face: {none.sum()}; with a face in fewer than half of their frames: {few.sum()}")
+    lines += _lacking(clips, share, listed)
+    lines += _notes(clips, listed)
+    logs = store.path.parent / "logs"
+    where = f"; logs: {logs}" if logs.is_dir() else ""
+    return "\n".join([*lines, f"store: {store.path} (`deepfusion info {store.path}` lists all){where}"])
+
+
+def _people(clips: pd.DataFrame) -> str:
+    """Numbers of speakers and classes, where they are known."""
+    numbers = [(set(clips[name]) - {""}, word) for name, word in (("speaker", "speakers"), ("label", "classes"))]
+    return ", ".join(f"{len(names)} {word}" if names else f"no {word} given" for names, word in numbers)
+
+
+def _lacking(clips: pd.DataFrame, share: pd.Series, listed: int | None) -> list[str]:
+    """A table of the clips that failed, lack a modality, or have a face in fewer than half of their frames."""
+    rows = []
+    for (id_, clip), covered in zip(clips.iterrows(), share, strict=True):
+        why = [
+            f"{what} {DONE[clip[f'{what}_status']]}: {clip[f'{what}_reason']}"
+            for what in ("video", "audio")
+            if clip[f"{what}_status"] != "ok"
+        ]
+        if clip["video_status"] == "ok" and not clip["faces"]:
+            why.insert(0, f"no face in any of {clip['frames']} frames")
+        elif covered < HALF:
+            why.insert(0, f"a face in {clip['faces']} of {clip['frames']} frames")
+        if why:
+            rows.append((id_, "" if np.isnan(covered) else f"{covered:.1%}", "; ".join(why)))
+    return _table(("clip", "coverage", "what it lacks"), rows, listed)
+
+
+def _notes(clips: pd.DataFrame, listed: int | None) -> list[str]:
+    """A table of what the extraction noted of a clip's audio; older stores have no such column."""
+    if "audio_note" not in clips:
+        return []
+    noted = clips["audio_note"].fillna("")
+    return _table(("clip", "", "note on the audio"), [(id_, "", note) for id_, note in noted.items() if note], listed)
+
+
+def _table(head: tuple[str, str, str], rows: list[tuple[str, str, str]], listed: int | None) -> list[str]:
+    shown = rows if listed is None else rows[:listed]
+    if not shown:
+        return [f"... {len(rows)} clips: {head[2]}"] if rows else []
+    wide, middle = (max(len(row[i]) for row in (head, *shown)) for i in (0, 1))
+    lines = [f"  {a.ljust(wide)}  {b.rjust(middle)}  {c}".rstrip() for a, b, c in (head, *shown)]
+    more = len(rows) - len(shown)
+    return [*lines, f"  ... and {more} more"] if more else lines

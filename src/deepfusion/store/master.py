@@ -27,12 +27,15 @@ BLOCK_BYTES = 1 << 22  # copied at once, so that memory does not grow with a cli
 # What the columns of clips/ mean: unit, description. Others are the corpus' or a stage's own.
 CLIPS = {
     "id": ("", "name of the clip, unique"),
-    "label": ("", "class, one of the root attribute labels"),
-    "speaker": ("", "who speaks; no speaker may be in training and test at once"),
+    "label": ("", "class, one of the root attribute labels; empty if unknown"),
+    "speaker": ("", "who speaks, empty if unknown; no speaker may be in training and test at once"),
     "split": ("", "the corpus' own partition, empty if it has none"),
+    "fold": ("", "the corpus' published fold, empty if it has none"),
     "path": ("", "media file, relative to the folder that all clips of the corpus share"),
     "start": ("s", "start of the clip in its file, NaN if the file's"),
     "end": ("s", "end of the clip in its file, NaN if the file's"),
+    "audio": ("", "file with the audio, relative like path; empty if it is path"),
+    "person": ("", "whom to follow: largest, left, right or a box in px; empty: the default rule"),
     "sha256": ("", "SHA-256 of the media file"),
     "video_status": ("", "ok, absent (no picture in the file) or failed; no rows in video/ unless ok"),
     "video_reason": ("", "why video_status is not ok"),
@@ -76,7 +79,7 @@ def build_store(
     """
     path, labels = Path(path), list(labels)
     ids = manifest["id"].tolist()
-    if unknown := sorted(set(manifest["label"]) - set(labels)):
+    if unknown := sorted(set(manifest["label"]) - {*labels, ""}):
         raise UserError(f"{path}: the manifest has labels that are not in the list {labels}: {unknown}")
     costs: list[pd.DataFrame] = []
     stages = {name: _survey(name, shards, ids, costs) for name, shards in video.items()}
@@ -246,9 +249,11 @@ def _table(manifest: pd.DataFrame, facts: pd.DataFrame, fields: pd.DataFrame) ->
     """The table clips/: the manifest's columns, then what the stages found."""
     table = manifest.reset_index(drop=True)
     # Not the folders of this machine: those that all clips share say nothing about the corpus.
-    paths = [Path(path).absolute() for path in table["path"]]
-    folder = os.path.commonpath([path.parent for path in paths])
-    table["path"] = [path.relative_to(folder).as_posix() for path in paths]
+    media = [name for name in ("path", "audio") if name in table]
+    paths = {file: Path(file).absolute() for name in media for file in table[name] if file}
+    folder = os.path.commonpath([path.parent for path in paths.values()])
+    for name in media:
+        table[name] = [paths[file].relative_to(folder).as_posix() if file else "" for file in table[name]]
     facts = facts.join(fields).reset_index(drop=True)
     for name in facts.columns.intersection(table.columns):
         found = facts[name].dropna()

@@ -1,0 +1,54 @@
+"""NaN and infinity end with one line where they come in: a training on them would end in NaN predictions."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deepfusion.errors import MachineError, UserError
+from deepfusion.store.reader import Clip
+
+SEEN = ("time", "landmarks")  # of frames with a face, next to the features of the networks
+HEARD = ("spectrogram", "audio_time")
+
+
+def check_clip(store: Path, clip: Clip, values: dict[str, np.ndarray]) -> None:
+    """Refuse a clip of a store with a number that is none where there should be one.
+
+    Args:
+        store: The store, for the message.
+        clip: The clip; its `valid` says which frames have a face.
+        values: What was read of it: name of the dataset -> (L, ...) rows of all frames, or of all windows for `HEARD`.
+
+    Raises:
+        MachineError: A row that is used holds NaN or infinity: names clip, dataset and row.
+    """
+    for name, rows in values.items():
+        bad = ~np.isfinite(rows).all(axis=tuple(range(1, rows.ndim)))
+        if name not in HEARD:
+            bad &= clip["valid"]
+        if bad.any():
+            first = int(bad.argmax())
+            what = "NaN" if np.isnan(rows[first]).any() else "infinity"
+            raise MachineError(
+                f"{store}: clip {clip.id!r}, {name}, {'window' if name in HEARD else 'frame'} {first}: {what} where "
+                f"there is a number in a sound store ({bad.sum()} such rows of this clip): make the store again"
+            )
+
+
+def check_training(tensors: Iterable[Tensor], *, loss: float, when: str, mend: str) -> None:
+    """End a training that has diverged.
+
+    Args:
+        tensors: The weights.
+        loss: Mean over the steps since the last check.
+        when: "epoch 3", for the message.
+        mend: What to change, for the message.
+
+    Raises:
+        UserError: The loss or a weight is NaN or infinite.
+    """
+    if not np.isfinite(loss) or not all(torch.isfinite(tensor).all() for tensor in tensors):
+        raise UserError(f"training diverged in {when}: the loss is {loss:g} or a weight is no number; {mend}")
