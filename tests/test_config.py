@@ -65,6 +65,18 @@ def test_the_shipped_file_names_every_key(pytestconfig):
         ("corpus:\n  demo:\n    speakers: 1\n", r"config.yaml:3: corpus.demo.speakers: Input should be greater than"),
         ("corpus:\n  source: javsed\n", r"config.yaml:1: corpus: source 'javsed' needs corpus.path"),
         (
+            "corpus:\n  source: manifest\n  path: m.csv\n  labels: folders\n",
+            r"config.yaml:1: corpus: labels: folders needs source: folder, not manifest",
+        ),
+        (
+            "corpus:\n  source: folder\n  path: clips\n  labels: [a, b]\n",
+            r"config.yaml:1: corpus: labels of source 'folder' are null",
+        ),
+        (
+            "corpus:\n  source: folder\n  path: clips\n  labels: folder\n",
+            r"config.yaml:4: corpus.labels: 'folder' is neither a list of classes, nor folders, nor null$",
+        ),
+        (
             "finetune:\n  seed: 0\n  vote: a.csv\n",
             r"config.yaml:3: finetune.vote: unknown key; did you mean 'votes'\?",
         ),
@@ -77,7 +89,7 @@ def test_the_shipped_file_names_every_key(pytestconfig):
             r"config.yaml:3: finetune.recipes.sface-fer2013.learning_rate: Field required",
         ),
         ("finetune:\n  precision: float16\n", r"config.yaml:2: finetune.precision: Input should be 'auto', 'float32'"),
-        ("protocol:\n  folds: splits\n", r"config.yaml:2: protocol.folds: Input should be 'loso', 'kfold' or 'split'"),
+        ("protocol:\n  folds: splits\n", r"config.yaml:2: protocol.folds: Input should be 'loso', 'kfold', 'split' or 'published'"),
         ("preset: papers\n", r"config.yaml:1: preset: Input should be 'compact' or 'paper'"),
         ("networks: {}\n", r"config.yaml:1: networks: .* at least 1 item"),
         (

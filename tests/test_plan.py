@@ -76,9 +76,7 @@ def test_finetuning_makes_no_store_stale():
 
 
 def split_plan(folder, *splits, folds="split"):
-    rows = "".join(f"{i}.mp4,calm,s{i},{split}\n" for i, split in enumerate(splits))
-    for i in range(len(splits)):
-        (folder / f"{i}.mp4").touch()
+    rows = "".join(f"{i}.mp4,{('calm', 'sad')[i % 2]},s{i},{split}\n" for i, split in enumerate(splits))
     (folder / "m.csv").write_text(f"path,label,speaker,split\n{rows}")
     corpus = {"name": "m", "source": "manifest", "path": str(folder / "m.csv")}
     return Plan(check({"corpus": corpus, "protocol": {"folds": folds, "k": 2}}))
@@ -101,5 +99,50 @@ def test_folds_by_speaker_pass_over_the_split(tmp_path):
 
 
 def test_a_corpus_without_a_split(tmp_path):
-    with pytest.raises(UserError, match=r"these differ: 0 \(none\), 1 \(dev\)"):
+    with pytest.raises(UserError, match=r"these differ: 1 \(dev\)"):
+        _ = split_plan(tmp_path, "train", "dev").folds
+    with pytest.raises(UserError, match=r"needs the split train, val or test .* has 1 clips without one, first 0"):
         _ = split_plan(tmp_path, "", "dev").folds
+    with pytest.raises(UserError, match=r"the manifest .*m\.csv has no column 'split', or nothing in it"):
+        _ = split_plan(tmp_path, "", "").folds
+
+
+def test_published_folds_are_kept_to(tmp_path):
+    rows = [(f"{i}.mp4", ("calm", "sad")[i % 2], f"s{i // 2}", ("10", "9")[i // 2 % 2]) for i in range(8)]
+
+    def plan(rows):
+        text = "\n".join(map(",".join, [("path", "label", "speaker", "fold"), *rows]))
+        (tmp_path / "m.csv").write_text(text + "\n")
+        corpus = {"name": "m", "source": "manifest", "path": str(tmp_path / "m.csv")}
+        return Plan(check({"corpus": corpus, "protocol": {"folds": "published"}}))
+
+    made = plan(rows)
+    assert [made.fold(name) for name in made.folds] == [
+        Fold("fold01", ("9",), by="fold"),
+        Fold("fold02", ("10",), by="fold"),
+    ]
+    assert made.everyone == Fold("everyone", test=())
+    shared = [*rows[:-1], (*rows[-1][:3], "10")]
+    with pytest.raises(UserError, match=r"leakage: the published folds share speakers: s3 \(10 and 9\)"):
+        _ = plan(shared).folds
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("path,speaker\na.mp4,x\nb.mp4,y\n", r"needs a class for every clip: .*m\.csv has no column 'label'"),
+        ("path,label,speaker\na.mp4,sad,x\nb.mp4,,y\n", r"has 1 clips without one, first b \(column 'label'\)"),
+        ("path,label\na.mp4,sad\nb.mp4,calm\n", r"needs a speaker for every clip.* has no column 'speaker'"),
+        ("path,label,speaker\na.mp4,sad,x\nb.mp4,sad,y\n", r"two classes or more: all clips of .* are 'sad'"),
+        ("path,label,speaker\na.mp4,sad,x\nb.mp4,calm,x\n", "two speakers or more, and the corpus has 1: x"),
+        ("path,label,speaker\na.mp4,sad,x\nb.mp4,calm,y\n", "k = 4 folds do not fit 2 speakers"),
+        ("path,label,speaker\n" + "".join(f"{i}.mp4,-0.{i},s{i}\n" for i in range(1, 6)), "measured numbers"),
+    ],
+)
+def test_what_training_misses_is_one_sentence_and_features_need_none_of_it(tmp_path, text, said):
+    (tmp_path / "m.csv").write_text(text)
+    plan = Plan(check({"corpus": {"name": "m", "source": "manifest", "path": str(tmp_path / "m.csv")}}))
+    assert plan.shards == ["00000"]
+    with pytest.raises(UserError, match=said) as error:
+        _ = plan.folds
+    assert "\n" not in str(error.value)

@@ -49,6 +49,13 @@ class CorpusSettings(Settings):
             raise ValueError(f"source {self.source!r} needs corpus.path: a manifest csv or a folder")
         return self
 
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _one_word(cls, labels):
+        if isinstance(labels, str) and labels != "folders":
+            raise ValueError(f"{labels!r} is neither a list of classes, nor folders, nor null")
+        return labels
+
     @model_validator(mode="after")
     def _labels_of_a_folder(self):
         if self.source == "folder" and self.labels not in ("folders", None):

@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepfusion.corpora import read_manifest, sha256, write_manifest
+from deepfusion.corpora import load, read_manifest, sha256, write_manifest
+from deepfusion.corpora.columns import COLUMNS, RESERVED, person
 from deepfusion.errors import UserError
+from deepfusion.store.master import CLIPS
 
 LABELS = ["happy", "sad", "surprise"]
 
@@ -41,7 +43,7 @@ def problems(path, labels=LABELS):
 
 def test_short_form(write, tmp_path):
     clips = read_manifest(write("path,label,speaker\na.mp4,sad,01\nsub/é.mkv,happy,1\n"), labels=LABELS)
-    assert clips.columns.tolist() == ["id", "path", "label", "speaker", "split", "start", "end"]
+    assert tuple(clips.columns) == COLUMNS
     assert clips.index.tolist() == [0, 1] and clips["id"].tolist() == ["a", "sub/é"]
     assert clips["path"].tolist() == [str(tmp_path / "a.mp4"), str(tmp_path / "sub" / "é.mkv")]
     assert clips["speaker"].tolist() == ["01", "1"]  # text, not numbers
@@ -80,7 +82,7 @@ def test_all_problems_at_once_with_their_lines(write):
     text = (
         "path,label,speaker,id,start,end\n"
         "a.mp4,sad,x,one,,\n"
-        "gone.mp4,sad,x,two,,\n"
+        ".,sad,x,two,,\n"
         "b.mp4,hapy,x,three,,\n"
         "\n"
         '"c d.mp4",sad,"multi\nline",one,,\n'
@@ -95,10 +97,9 @@ def test_all_problems_at_once_with_their_lines(write):
         "b.mp4,zzz,x,eleven,inf,\n"
     )
     found = problems(write(text))
-    assert list(found) == [3, 4, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16]
-    assert "no file 'gone.mp4'" in found[3] and "did you mean 'happy'" in found[4]
+    assert list(found) == [3, 4, 6, 9, 10, 11, 12, 13, 14, 15, 16]
+    assert "path '.' names a folder" in found[3] and "did you mean 'happy'" in found[4]
     assert "id 'one' is in line 2 already" in found[6]
-    assert "label is empty" in found[8] and "speaker is empty" in found[8]
     assert "start 2 s is not before end 1 s" in found[9] and "start 'a' is not a number" in found[10]
     assert "start '-1'" in found[11] and "end 'nan'" in found[11]
     assert "start 0 s is not before end 0 s" in found[12]
@@ -114,9 +115,17 @@ def test_same_file_twice_without_ids(write):
     ("header", "said"),
     [
         ("path,label,speeker", "column 'speeker': did you mean 'speaker'?"),
-        ("Path,label,speaker", "column 'Path': did you mean 'path'?"),
+        ("path,Label,label", "column 'label' is there twice"),
         ("path,label,speaker,stat", "column 'stat': did you mean 'start'?"),
-        ("path,emotion,speaker", "column 'label' is missing; there are path, emotion, speaker"),
+        ("file,label,speaker", "column 'path' is missing; there are file, label, speaker"),
+        ("path,spilt,a", "column 'spilt': did you mean 'split'?"),
+        ("path,a/b,c", "column 'a/b' cannot be kept in HDF5 under this name"),
+        ("path,.,c", "column '.' cannot be kept in HDF5"),
+        ("path,..,c", "column '..' cannot be kept in HDF5"),
+        ("path,a\0b,c", r"column 'a\x00b' has a NUL character"),
+        ("path,frames,c", "column 'frames' is one that the feature store writes itself"),
+        ("path,video_status,c", "column 'video_status' is one that the feature store writes itself"),
+        ("path,sha256,c", "column 'sha256' is one that the feature store writes itself"),
         ("path,label,speaker,label", "column 'label' is there twice"),
         ("path,label,speaker,", "a column has no name"),
         ("path;label;speaker", "not parted by commas"),
@@ -140,7 +149,7 @@ def test_nothing_in_it(write, text):
 def test_long_list_is_cut_and_counted(write):
     with pytest.raises(UserError, match=r"has 55 problems:") as error:
         read_manifest(
-            write("path,label,speaker,id\n" + "".join(f"x{i}.mp4,sad,x,{i}\n" for i in range(55))), labels=LABELS
+            write("path,label,speaker,id\n" + "".join(f"x{i}.mp4,bad,x,{i}\n" for i in range(55))), labels=LABELS
         )
     lines = str(error.value).splitlines()
     assert len(lines) == 22 and lines[-1].strip() == "... and 35 more" and "line 21:" in lines[-2]
@@ -170,14 +179,15 @@ def test_written_manifest_reads_back_the_same(write, tmp_path):
     outside = tmp_path.parent / f"{tmp_path.name}-outside.mp4"
     outside.write_bytes(b"media")
     text = (
-        'path,label,speaker,id,start,end,split,note\na.mp4,sad,01,"x, ""y""",0.1,0.30000000000000004,dev,NA\n'
-        f"c d.mp4,happy,null,ü,,,,\n{outside},sad,1e3,z,,1,,3.0\n"
+        "path,label,speaker,id,start,end,split,note,audio,person,fold\n"
+        'a.mp4,sad,01,"x, ""y""",0.1,0.30000000000000004,dev,NA,c d.mp4,left,1\n'
+        f'c d.mp4,happy,null,ü,,,,"a\rb",,0 0 9 9,2\n{outside},sad,1e3,z,,1,,3.0,{outside},,\n./C:/a\\b,,,,,,,,,,\n'
     )
     clips = read_manifest(write(text), labels=LABELS)
     write_manifest(tmp_path / "again.csv", clips)
     pd.testing.assert_frame_equal(read_manifest(tmp_path / "again.csv", labels=LABELS), clips)
-    lines = (tmp_path / "again.csv").read_text().splitlines()
-    assert ",a.mp4," in lines[1] and f",{outside}," in lines[3]
+    written = (tmp_path / "again.csv").read_text()
+    assert ',"a.mp4",' in written and ',"c d.mp4","left",' in written and f',"{outside}",' in written
     write_manifest(tmp_path / "elsewhere" / "deep.csv", clips)
     pd.testing.assert_frame_equal(read_manifest(tmp_path / "elsewhere" / "deep.csv", labels=LABELS), clips)
 
@@ -207,14 +217,121 @@ def test_the_id_of_an_absolute_path_is_the_files_name(tmp_path):
 
 
 def test_a_job_reads_its_own_rows_alone(write):
-    text = "path,label,speaker\na.mp4,sad,x\n\nb.mp4,happy,y\nsub/é.mkv,sad,z\ngone.mp4,sad,z\n"
+    text = "path,label,speaker\na.mp4,sad,x\n\nb.mp4,happy,y\nsub/é.mkv,sad,z\n.,sad,z\n"
     path = write(text)
     clips = read_manifest(path, labels=None, rows=(1, 3))
     assert clips["id"].tolist() == ["b", "sub/é"]
     assert clips.index.tolist() == [0, 1]
-    whole = read_manifest(write(text.replace("gone", "c d")), labels=None)
+    whole = read_manifest(write(text.replace("\n.,", "\nc d.mp4,")), labels=None)
     assert clips.equals(whole.iloc[1:3].reset_index(drop=True))
-    with pytest.raises(UserError, match=r"line 6: no file 'gone\.mp4'"):
+    with pytest.raises(UserError, match=r"line 6: path '\.' names a folder"):
         read_manifest(write(text), labels=None, rows=(3, 4))
     with pytest.raises(UserError, match=r"rows 2:9 were asked for: .*clips\.csv has 4 rows"):
-        read_manifest(write(text.replace("gone", "c d")), labels=None, rows=(2, 9))
+        read_manifest(write(text.replace("\n.,", "\nc d.mp4,")), labels=None, rows=(2, 9))
+
+
+def test_a_path_is_enough(write, tmp_path):
+    clips = read_manifest(write("path\na.mp4\n{1}.mp4\n"), labels=LABELS)
+    assert clips["id"].tolist() == ["a", "{1}"]
+    assert clips[["label", "speaker", "split", "fold", "audio", "person"]].eq("").all(axis=None)
+
+
+def test_known_columns_in_any_case(write):
+    clips = read_manifest(write("PATH, Label ,Speaker,Take\na.mp4,sad,x,1\n"), labels=LABELS)
+    assert (*COLUMNS, "Take") == tuple(clips.columns)
+    assert clips.loc[0, ["label", "speaker", "Take"]].tolist() == ["sad", "x", "1"]
+
+
+def test_names_that_are_only_near_a_known_one_are_the_users_own(write):
+    clips = read_manifest(write("path,folder,person_id,gold\na.mp4,x,y,z\n"), labels=None)
+    assert tuple(clips.columns) == (*COLUMNS, "folder", "person_id", "gold")
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0"])
+def test_the_index_of_a_pandas_table_is_dropped(write, name):
+    path = write(f"{name},path\n0,a.mp4\n1,b.mp4\n2,c d.mp4\n")
+    assert tuple(read_manifest(path, labels=None).columns) == COLUMNS
+    assert read_manifest(path, labels=None, rows=(1, 3))["id"].tolist() == ["b", "c d"]
+    found = problems(write(f"{name},path\n0,a.mp4\n2,b.mp4\n5,c d.mp4\n"))
+    assert list(found) == [3] and "the first column has no name, and '2' is no index" in found[3]
+
+
+def test_windows_paths(write, tmp_path):
+    clips = read_manifest(write("path,audio\nsub\\é.mkv,sub\\x.wav\n./a\\b.mp4,\n"), labels=None)
+    assert clips["path"].tolist() == [str(tmp_path / "sub" / "é.mkv"), str(tmp_path / "a\\b.mp4")]
+    assert clips["id"].tolist() == ["sub/é", "a\\b"] and clips["audio"][0] == str(tmp_path / "sub" / "x.wav")
+    found = problems(write("path,audio\nC:\\clips\\a.mp4,\nd:/a.mp4,\n\\\\nas\\a.mp4,\na.mp4,C:\\a.wav\n"))
+    assert list(found) == [2, 3, 4, 5]
+    assert all("is on a Windows drive, which this system does not have" in said for said in found.values())
+
+
+def test_text_that_hdf5_cannot_hold(write):
+    found = problems(write("path,label,speaker,note\na\0.mp4,sad,x,\nb.mp4,sad,x,n\0\n"))
+    assert list(found) == [2, 3] and all("has a NUL character" in said for said in found.values())
+
+
+@pytest.mark.parametrize(
+    ("cell", "kept", "meant"),
+    [
+        ("", "", ""),
+        ("Largest", "largest", "largest"),
+        ("left", "left", "left"),
+        (" 40  20.5 200 180 ", "40 20.5 200 180", (40.0, 20.5, 200.0, 180.0)),
+    ],
+)
+def test_whom_to_follow(write, cell, kept, meant):
+    (found,) = read_manifest(write(f"path,person\na.mp4,{cell}\n"), labels=None)["person"]
+    assert found == kept and person(found) == meant
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ("middle", "write largest, left, right, or a box"),
+        ("1 2 3", "write largest, left, right, or a box"),
+        ("10 20 10 40", "the box has no area"),
+        ("0 0 nan 5", "the box has no area"),
+        ("0 0 inf 5", "the box has no area"),
+    ],
+)
+def test_nobody_to_follow(write, cell, said):
+    assert said in problems(write(f"path,person\na.mp4,{cell}\n"))[2]
+
+
+def test_missing_files_are_named_with_their_lines(write, tmp_path):
+    (tmp_path / "odd\\name.mp4").write_bytes(b"media")
+    text = "path,audio\na.mp4,\n\ngone.mp4,gone.wav\nb.mp4,b.wav\n/nowhere/x.mp4,\nodd\\name.mp4,\nx/y\\z.mp4,\n"
+    corpus = load(kind="manifest", name="m", path=write(text))
+    with pytest.raises(UserError) as error:
+        corpus.check_files()
+    head, *lines = str(error.value).splitlines()
+    assert head == f"{tmp_path / 'clips.csv'} has 6 problems:"
+    where = "relative paths start at the manifest's folder"
+    assert [line.strip() for line in lines] == [
+        f"line 4: no file 'gone.mp4'; {where}",
+        f"line 4: no file 'gone.wav'; {where}",
+        f"line 5: no file 'b.wav'; {where}",
+        f"line 6: no file '/nowhere/x.mp4'; {where}",
+        r"line 7: no file 'odd/name.mp4'; a file of the name 'odd\\name.mp4' is written './odd\name.mp4' in a manifest",
+        r"line 8: no file 'x/y\\z.mp4'; write '/' between folders",
+    ]
+    load(kind="manifest", name="m", path=write("path\na.mp4\n./odd\\name.mp4\n")).check_files()
+
+
+def test_many_missing_files_are_cut_and_counted(write):
+    corpus = load(kind="manifest", name="m", path=write("path\n" + "".join(f"x{i}.mp4\n" for i in range(55))))
+    with pytest.raises(UserError, match=r"has 55 problems:") as error:
+        corpus.check_files()
+    assert len(str(error.value).splitlines()) == 22 and str(error.value).endswith("... and 35 more")
+
+
+def test_measured_numbers_for_labels_are_warned_of(write, caplog):
+    load(kind="manifest", name="m", path=write("path,label\na.mp4,-0.35\nb.mp4,0.05\nc.mp4,0.45\n"))
+    assert "look like measured numbers (3 different ones for 3 clips)" in caplog.text
+    caplog.clear()
+    load(kind="manifest", name="m", path=write("path,label\n" + "".join(f"{i}.mp4,{i % 4}\n" for i in range(12))))
+    assert not caplog.records
+
+
+def test_the_store_writes_no_column_that_a_manifest_may_have():
+    assert set(CLIPS) - set(COLUMNS) <= RESERVED

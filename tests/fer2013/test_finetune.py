@@ -222,9 +222,9 @@ def test_the_state_of_another_run_is_left_aside(tmp_path, data, monkeypatch, cap
         run(data, tmp_path / "killed", epochs=3)
     changed = {"epochs": 3} | changes
     alone = run(data, tmp_path / "alone", **changed)
-    assert "beginning anew" not in caplog.text
+    assert "training starts from the beginning" not in caplog.text
     anew = run(data, tmp_path / "killed", **changed)
-    assert "checkpoint.pt is of another recipe or other data: beginning anew" in caplog.text
+    assert "checkpoint.pt is of another recipe or other data: training starts from the beginning" in caplog.text
     assert equal(load_file(alone / "model.safetensors"), load_file(anew / "model.safetensors"))
 
 
@@ -233,7 +233,24 @@ def test_other_data_of_the_same_size_is_another_run(tmp_path, data, caplog):
     before = load_file(out / "model.safetensors")
     other = prepared(tmp_path / "other.npz", *toy(seed=1))
     assert not equal(before, load_file(run(other, out, epochs=1) / "model.safetensors"))
-    assert "beginning anew" in caplog.text
+    assert "training starts from the beginning" in caplog.text
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "no checkpoint", "flipped"])
+def test_a_damaged_state_is_ignored(tmp_path, data, monkeypatch, caplog, damage):
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        killed_in(2, patch)
+        run(data, tmp_path / "killed", epochs=3)
+    path = tmp_path / "killed" / "checkpoint.pt"
+    content = bytearray(path.read_bytes())
+    if damage == "flipped":
+        content[len(content) // 2] ^= 16
+    path.write_bytes(
+        {"truncated": content[:-1000], "empty": b"", "no checkpoint": b"PK\3\4 not a state", "flipped": content}[damage]
+    )
+    alone, again = run(data, tmp_path / "alone", epochs=3), run(data, tmp_path / "killed", epochs=3)
+    assert f"{path} is damaged" in caplog.text and "training starts from the beginning" in caplog.text
+    assert equal(load_file(alone / "model.safetensors"), load_file(again / "model.safetensors"))
 
 
 def test_a_finished_run_goes_on_with_another_cycle(tmp_path, data, caplog):

@@ -21,6 +21,7 @@ STUDY = {
             "a <b>": {**FIGURES, "with_face": None, "confusion": [[1, 1], [1, 1]]},
         },
         "words": ["fbp is right more often than concat"],
+        "absent": ["no rows audio: no clip has audio"],
         "choices": {
             "seeds": [0, 1],
             "folds": ["fold01", "fold02"],
@@ -44,6 +45,7 @@ def test_figures_claims_and_choices_stand_in_the_page(page):
     for text in (
         "61.3 ± 25.0",
         "fbp is right more often than concat",
+        "no rows audio: no clip has audio",
         "24 clips, 4 speakers",
         "no such clip",
         "<td>even<td>75<td>25",

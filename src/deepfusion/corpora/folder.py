@@ -95,7 +95,7 @@ def _files(root: Path) -> Iterator[str]:
 
 def _ids(names: list[str], root: Path) -> list[str]:
     """The names without their suffixes; those that would be equal keep them."""
-    ids = [str(Path(name).with_suffix("").as_posix()) for name in names]
+    ids = [Path(name).with_suffix("").as_posix().strip() or name for name in names]
     kept = 0
     while twice := {id_ for id_, count in Counter(ids).items() if count > 1}:
         # A name with its suffix may be another's without: then that one keeps its own as well.

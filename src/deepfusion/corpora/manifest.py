@@ -168,8 +168,9 @@ def _default_id(file: str) -> str:
     """The path without extension; of an absolute path the name alone: folders of a machine do not belong in a store."""
     path = Path(file)
     if not path.name:
-        return file
-    return path.stem if path.is_absolute() else path.with_suffix("").as_posix()
+        return file  # no path: refused where the row is checked
+    id_ = path.stem if path.is_absolute() else path.with_suffix("").as_posix()
+    return id_.strip() or path.name.strip()  # text has no blanks around it
 
 
 def absolute(path: str | os.PathLike) -> str:

@@ -43,7 +43,7 @@ def need(clips: pd.DataFrame, column: str, *, purpose: str, origin: str) -> None
     else:
         return
     if origin.startswith("the folder"):
-        hint = "labels: folders" if column == "label" else "a manifest with this column"
+        hint = "corpus.labels: folders" if column == "label" else "a manifest with this column"
         lacks = f"does not say it: use {hint} (docs/corpora.md)"
     raise UserError(f"{purpose} needs {NEEDS[column]}: {origin} {lacks}")
 

@@ -3,6 +3,7 @@
 import logging
 import math
 import time
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,6 +144,9 @@ def _read(path: Path, key: str, epochs: int) -> dict | None:
     if not path.is_file():
         return None
     try:
+        with zipfile.ZipFile(path) as archive:
+            if damaged := archive.testzip():  # torch does not look at the checksums
+                raise ValueError(f"checksum of {damaged}")
         state = torch.load(path, map_location="cpu", weights_only=True)
         fits = state["key"] == key and len(state["curve"]) <= epochs
     except Exception as error:  # from damaged bytes the reader raises nearly anything

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from deepfusion.corpora.needs import need_classes
+from deepfusion.corpora.needs import need
 from deepfusion.errors import UserError
 from deepfusion.fusion.audio_encoder import SHORTEST
 from deepfusion.fusion.finite import check_clip
@@ -55,7 +55,7 @@ class ClipDataset(Dataset):
         features: Face features to join, in this order, for example ["EF-A", "EF-B"].
 
     Raises:
-        UserError: The store does not hold one of the features, or no classes.
+        UserError: The store does not hold one of the features, or a clip has no label.
         MachineError: A feature that is used is NaN or infinite.
     """
 
@@ -66,7 +66,7 @@ class ClipDataset(Dataset):
                     f"{store.path} holds no face feature {name!r}; it holds {', '.join(store.networks)} "
                     "(fusion.features in the configuration)"
                 )
-        need_classes(store.clips.reset_index(), purpose="training", origin=f"the store {store.path}")
+        need(store.clips.reset_index(), "label", purpose="training", origin=f"the store {store.path}")
         self.labels = list(store.labels)
         self.features = list(features)
         self.table = store.clips

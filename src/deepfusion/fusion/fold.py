@@ -9,7 +9,7 @@ import torch
 from deepfusion import __version__
 from deepfusion.config import FusionSettings
 from deepfusion.corpora import Fold, guard
-from deepfusion.corpora.needs import doubts, need
+from deepfusion.corpora.needs import doubts, need, need_classes
 from deepfusion.errors import UserError
 from deepfusion.files import write_atomically
 from deepfusion.fusion.checkpoint import save_model
@@ -62,6 +62,7 @@ def train_fold(
     with FeatureStore(store) as opened:
         dataset = ClipDataset(opened, features=settings.features or list(opened.networks))
     clips = dataset.table
+    need_classes(clips.reset_index(), purpose="training", origin=f"the store {store}")
     if test:
         need(clips.reset_index(), "speaker", purpose="training", origin=f"the store {store}")
     if unknown := sorted({*test, *choose} - set(clips[by])):

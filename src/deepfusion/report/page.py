@@ -107,7 +107,7 @@ def _study(found: dict, normalisation: str, labels: list[str]) -> dict:
     return {
         "heading": HEADINGS[normalisation],
         "words": found["words"],
-        "absent": found["absent"],
+        "absent": found.get("absent", []),  # older studies have none
         "explained": explained,
         "rows": [
             (
