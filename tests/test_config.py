@@ -89,7 +89,10 @@ def test_the_shipped_file_names_every_key(pytestconfig):
             r"config.yaml:3: finetune.recipes.sface-fer2013.learning_rate: Field required",
         ),
         ("finetune:\n  precision: float16\n", r"config.yaml:2: finetune.precision: Input should be 'auto', 'float32'"),
-        ("protocol:\n  folds: splits\n", r"config.yaml:2: protocol.folds: Input should be 'loso', 'kfold', 'split' or 'published'"),
+        (
+            "protocol:\n  folds: splits\n",
+            r"config.yaml:2: protocol.folds: Input should be 'loso', 'kfold', 'split' or 'published'",
+        ),
         ("preset: papers\n", r"config.yaml:1: preset: Input should be 'compact' or 'paper'"),
         ("networks: {}\n", r"config.yaml:1: networks: .* at least 1 item"),
         (

@@ -17,7 +17,9 @@ from deepfusion.errors import UserError
 
 FOLDER_STAYS = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 HEADERS = st.lists(st.sampled_from([*COLUMNS, "Path", "note", "", "frames", "a/b"]) | st.text(max_size=6), max_size=8)
-CELLS = st.sampled_from(["", "a.mp4", "b\\c.mp4", "1", "2.5", "nan", "left", "0 0 1 1", "/x/y.wav"]) | st.text(max_size=8)
+CELLS = st.sampled_from(["", "a.mp4", "b\\c.mp4", "1", "2.5", "nan", "left", "0 0 1 1", "/x/y.wav"]) | st.text(
+    max_size=8
+)
 
 
 def check_table(table, folder):
@@ -121,7 +123,9 @@ def test_every_speaker_is_tested_once_by_who_never_saw_them(speakers, protocol, 
 @given(SPEAKERS, st.data())
 def test_published_folds_test_every_clip_once_or_share_a_speaker(speakers, data):
     clips = corpus_of(speakers)
-    clips["fold"] = data.draw(st.lists(st.sampled_from(["1", "2", "10", "x"]), min_size=len(clips), max_size=len(clips)))
+    clips["fold"] = data.draw(
+        st.lists(st.sampled_from(["1", "2", "10", "x"]), min_size=len(clips), max_size=len(clips))
+    )
     shared = clips.groupby("speaker")["fold"].nunique().max() > 1
     if shared or clips["fold"].nunique() < 2:
         with pytest.raises(UserError):

@@ -42,6 +42,8 @@ class Made:
     sound: np.ndarray  # (T, BINS)
     sha256: str
     split: str = ""
+    failed: str = ""  # why the video could not be read; it then has no rows
+    note: str = ""  # on the audio
 
 
 def make_clips(seed=0, speakers=4, clips=6):
@@ -96,6 +98,9 @@ def write_store(folder, clips):
                 (second, {"EF-B": features[:, 4:]}),
             ):
                 shard.begin(clip.id)
+                if clip.failed:
+                    shard.fail(clip.failed)
+                    continue
                 for name, values in rows.items():
                     shard.append(name, values)
                 shard.end(**({"sha256": clip.sha256} if shard is track else {}))
@@ -103,7 +108,7 @@ def write_store(folder, clips):
             if len(clip.sound):
                 spectrogram.append("spectrogram", clip.sound)
                 spectrogram.append("time", 0.02 + np.arange(len(clip.sound)) / 100)
-                spectrogram.end()
+                spectrogram.end(**({"audio_note": clip.note} if clip.note else {}))
             else:
                 spectrogram.end(status="absent", reason="the file has no sound")
     manifest = pd.DataFrame(
