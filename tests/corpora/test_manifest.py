@@ -318,6 +318,12 @@ def test_missing_files_are_named_with_their_lines(write, tmp_path):
     load(kind="manifest", name="m", path=write("path\na.mp4\n./odd\\name.mp4\n")).check_files()
 
 
+def test_a_missing_path_that_is_longer_than_a_name_may_be(write):
+    corpus = load(kind="manifest", name="m", path=write(f"path\n{'/'.join(['folder'] * 60)}.mp4\n"))
+    with pytest.raises(UserError, match="line 2: no file 'folder/folder/"):
+        corpus.check_files()
+
+
 def test_many_missing_files_are_cut_and_counted(write):
     corpus = load(kind="manifest", name="m", path=write("path\n" + "".join(f"x{i}.mp4\n" for i in range(55))))
     with pytest.raises(UserError, match=r"has 55 problems:") as error:

@@ -38,9 +38,11 @@ def test_a_folder_says_neither_class_nor_speaker(tmp_path):
     for name in ("a.mp4", "b.mp4"):
         (tmp_path / name).touch()
     corpus = load(kind="folder", name="f", path=tmp_path)
-    with pytest.raises(UserError, match=r"the folder .* does not say it: use corpus\.labels: folders"):
+    with pytest.raises(
+        UserError, match=r"the folder .* \(classes: set corpus\.labels: folders; .* has no column 'label'"
+    ):
         need(corpus.clips, "label", purpose="training", origin=corpus.origin)
-    with pytest.raises(UserError, match="does not say it: use a manifest with this column"):
+    with pytest.raises(UserError, match=r"speakers: write a manifest\) has no column 'speaker'"):
         need(corpus.clips, "speaker", purpose="training", origin=corpus.origin)
 
 

@@ -19,7 +19,9 @@ from deepfusion.errors import UserError
 
 __all__ = ["Corpus", "Fold", "folds", "guard", "kinds", "load", "read_manifest", "sha256", "write_manifest"]
 
-ADAPTERS = "deepfusion.corpora.adapters"
+
+# What a folder of clips can say besides which there are.
+GIVEN = "classes: set corpus.labels: folders; speakers: write a manifest"
 
 
 @dataclass(frozen=True)
@@ -92,13 +94,13 @@ def load(
     if kind == "folder":
         _check_folder(path, "clips")
         clips = _complete(folder.clips(path, classes=labels == "folders"), path)
-        return Corpus(name, _classes(clips), clips, f"the folder {path}")
+        return Corpus(name, _classes(clips), clips, f"the folder {path} ({GIVEN})")
     if kind == "demo":
         from deepfusion.corpora import demo as source  # heavier than the rest
 
         clips = source.plan(**(settings or {}))
     else:
-        source = importlib.import_module(f"{ADAPTERS}.{kind}")
+        source = importlib.import_module(f"deepfusion.corpora.adapters.{kind}")
         _check_folder(path, f"the clips of {kind}")
         clips = source.clips(path)
         if clips.empty:
@@ -125,9 +127,9 @@ def _complete(clips: pd.DataFrame, root: Path) -> pd.DataFrame:
     clips = clips.assign(**{column: value for column, value in blank.items() if column not in clips})
     for column in ("path", "audio"):
         clips[column] = [absolute(root / file) if str(file) else "" for file in clips[column]]
-    for column in clips.select_dtypes(exclude="number").columns.difference(["path", "audio"]):
-        clips[column] = clips[column].str.strip()
-    for column in ("id", "path", "audio"):
+    for column in (name for name in clips if not pd.api.types.is_numeric_dtype(clips[name])):
+        if column not in ("path", "audio"):
+            clips[column] = [str(text).strip() for text in clips[column]]
         for text in clips[column]:
             if fault := unfit(text):
                 raise UserError(f"{root}: {column} {text!r} {fault}: rename it")

@@ -9,8 +9,7 @@ COLUMNS = ("id", "path", "label", "speaker", "split", "fold", "start", "end", "a
 RESERVED = frozenset(
     (  # noqa: SIM905  one name a line would fill a page
         "sha256 audio_sha256 video_status video_reason audio_status audio_reason audio_note frames faces valid "
-        "video_start video_duration audio_start audio_duration audio_rate width height rotation frame_rate "
-        "status reason offsets"
+        "video_start video_duration audio_start audio_duration audio_rate width height rotation frame_rate"
     ).split()
 )
 PERSONS = ("largest", "left", "right")

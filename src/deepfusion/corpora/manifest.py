@@ -143,7 +143,8 @@ def _no_file(file: str, manifest: Path | None) -> str:
     folder = Path(absolute(manifest)).parent
     shown = Path(file).relative_to(folder).as_posix() if Path(file).is_relative_to(folder) else file
     hint = "relative paths start at the manifest's folder"
-    if "/" in shown and (folder / (literal := shown.replace("/", "\\"))).is_file():
+    literal = shown.replace("/", "\\")
+    if "/" in shown and os.path.isfile(folder / literal):  # noqa: PTH113  pathlib raises if the name is too long
         hint = f"a file of the name {literal!r} is written './{literal}' in a manifest"
     elif "\\" in shown:
         hint = "write '/' between folders"

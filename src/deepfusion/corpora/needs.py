@@ -42,9 +42,6 @@ def need(clips: pd.DataFrame, column: str, *, purpose: str, origin: str) -> None
         lacks = f"has {empty.sum()} clips without one, first {clips['id'][empty].iloc[0]} (column {column!r})"
     else:
         return
-    if origin.startswith("the folder"):
-        hint = "corpus.labels: folders" if column == "label" else "a manifest with this column"
-        lacks = f"does not say it: use {hint} (docs/corpora.md)"
     raise UserError(f"{purpose} needs {NEEDS[column]}: {origin} {lacks}")
 
 
