@@ -103,6 +103,14 @@ def test_a_single_training_clip_with_a_face_makes_no_number_that_is_none(tmp_pat
     assert np.isfinite(predictions[["p(even)", "p(odd)"]].to_numpy()).all()
 
 
+def test_folds_that_lack_one_modality_each_are_one_sentence(tmp_path):
+    clips = [without(clip, "sound" if clip.speaker in ("s0", "s1") else "face") for clip in make_clips()]
+    folds = [Fold("fold01", ("s0", "s1")), Fold("fold02", ("s2", "s3"))]
+    with pytest.raises(UserError, match=r"nothing to study: .*no training clip of fold02 has audio") as error:
+        study(write_store(tmp_path, clips), tmp_path / "study", seeds=(0,), chosen=folds)
+    assert "\n" not in str(error.value)
+
+
 def test_nothing_at_all_is_one_sentence(tmp_path):
     store = write_store(tmp_path, [without(clip, "sound, face") for clip in make_clips()])
     with pytest.raises(UserError, match="no clip has audio or a face, so there is nothing to study"):
@@ -141,6 +149,16 @@ def test_a_class_that_the_fold_cannot_learn_is_warned_of(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         train(write_store(tmp_path, clips), tmp_path / "fold", "video")
     assert "fold04 trains on no clip of class 'odd', which it cannot predict" in caplog.text
+
+
+def test_a_store_without_the_column_that_divides_it(tmp_path):
+    store = write_store(tmp_path, make_clips())
+    fold = Fold("fold01", ("1",), by="fold")
+    with pytest.raises(UserError, match=r"needs the fold of every clip .*: the store .*has no column 'fold'"):
+        study(store, tmp_path / "study", chosen=[fold])
+    with pytest.raises(UserError, match=r"needs the fold of every clip .*: the store .*has no column 'fold'"):
+        train_fold(store, tmp_path / "fold", name="fbp", test=["1"], by="fold", fold="fold01", seed=0,
+                   settings=SETTINGS, device=torch.device("cpu"))  # fmt: skip
 
 
 def test_folds_published_with_the_corpus_are_a_column(tmp_path):

@@ -150,7 +150,7 @@ def _read(path: Path, key: str, epochs: int) -> dict | None:
         state = torch.load(path, map_location="cpu", weights_only=True)
         fits = state["key"] == key and len(state["curve"]) <= epochs
     except Exception as error:  # from damaged bytes the reader raises nearly anything
-        log.warning("%s is damaged (%s): training starts from the beginning", path, type(error).__name__)
+        log.warning("%s is damaged or cannot be read (%s): training starts from the beginning", path, error)
         return None
     if fits:
         return state

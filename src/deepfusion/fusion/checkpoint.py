@@ -57,7 +57,7 @@ def resume(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, *, ke
         optimiser.load_state_dict(state)
         model.load_state_dict({name.removeprefix("model."): value for name, value in tensors.items()})
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        log.warning("%s is damaged (%s): training starts from the beginning", path, error)
+        log.warning("%s is damaged or cannot be read (%s): training starts from the beginning", path, error)
         model.load_state_dict(before[0])
         optimiser.load_state_dict(before[1])
         return None

@@ -10,8 +10,8 @@ from torch import Tensor
 from deepfusion.errors import MachineError, UserError
 from deepfusion.store.reader import Clip
 
-SEEN = ("time", "landmarks")  # of frames with a face, next to the features of the networks
 HEARD = ("spectrogram", "audio_time")
+EVERYWHERE = ("time", *HEARD)  # other datasets are NaN in frames without a face
 
 
 def check_clip(store: Path, clip: Clip, values: dict[str, np.ndarray]) -> None:
@@ -27,14 +27,14 @@ def check_clip(store: Path, clip: Clip, values: dict[str, np.ndarray]) -> None:
     """
     for name, rows in values.items():
         bad = ~np.isfinite(rows).all(axis=tuple(range(1, rows.ndim)))
-        if name not in HEARD:
+        if name not in EVERYWHERE:
             bad &= clip["valid"]
         if bad.any():
             first = int(bad.argmax())
             what = "NaN" if np.isnan(rows[first]).any() else "infinity"
             raise MachineError(
                 f"{store}: clip {clip.id!r}, {name}, {'window' if name in HEARD else 'frame'} {first}: {what} where "
-                f"there is a number in a sound store ({bad.sum()} such rows of this clip): make the store again"
+                f"a number belongs ({bad.sum()} such rows of this clip): the store is damaged, make it again"
             )
 
 

@@ -63,8 +63,8 @@ def train_fold(
         dataset = ClipDataset(opened, features=settings.features or list(opened.networks))
     clips = dataset.table
     need_classes(clips.reset_index(), purpose="training", origin=f"the store {store}")
-    if test:
-        need(clips.reset_index(), "speaker", purpose="training", origin=f"the store {store}")
+    for column in ("speaker", by) if test else (by,) if choose else ():
+        need(clips.reset_index(), column, purpose="training", origin=f"the store {store}")
     if unknown := sorted({*test, *choose} - set(clips[by])):
         raise UserError(f"{store} has no {by} {', '.join(unknown)}; it has {', '.join(sorted(set(clips[by])))}")
     tested, choosing = dataset.positions(test, by=by), dataset.positions(choose, by=by)

@@ -18,7 +18,7 @@ import torch
 from deepfusion.config import HeadSettings, StudySettings
 from deepfusion.corpora import guard
 from deepfusion.corpora.folds import Fold
-from deepfusion.corpora.needs import doubts
+from deepfusion.corpora.needs import doubts, need
 from deepfusion.errors import UserError
 from deepfusion.files import write_atomically
 from deepfusion.fusion import classical
@@ -81,6 +81,7 @@ def part(corpus: Corpus, fold: Fold, *, inner_folds: int) -> Part:
         UserError: An unknown speaker or split, nobody left to train on, or leakage between both sides.
     """
     clips = corpus.table
+    need(clips.reset_index(), fold.by, purpose=f"fold {fold.name}", origin="the store")
     if unknown := sorted({*fold.test, *fold.choose} - set(clips[fold.by])):
         raise UserError(f"the store has no {fold.by} {', '.join(unknown)}")
     tested, choosing = (np.flatnonzero(clips[fold.by].isin(who)).tolist() for who in (fold.test, fold.choose))
@@ -311,13 +312,15 @@ def run_study(
         MachineError: A feature in the store is NaN or infinite.
     """
     corpus = read_corpus(store, settings)
+    parts = [part(corpus, fold, inner_folds=settings.inner_folds) for fold in folds]
     for doubt in doubts(corpus.table, folds):
         log.warning("%s", doubt)
-    parts = [part(corpus, fold, inner_folds=settings.inner_folds) for fold in folds]
     log.info("%d clips, %d folds, %d seeds, normalised by %s", len(corpus.table), len(parts), len(seeds), by)
     study = Study(corpus, parts, [tables(corpus, p, settings, by=by) for p in parts], settings, seeds, device)
     for sentence in absence(study.absent):
         log.warning("%s", sentence)
+    if not study.designs:
+        raise UserError(f"there is nothing to study: {'; '.join(absence(study.absent))}")
     found: dict[str, np.ndarray] = {}
     choices: dict[str, Choice] = {}
     attention: dict[int, dict] = {}

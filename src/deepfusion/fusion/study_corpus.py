@@ -12,7 +12,7 @@ from torch import Tensor
 from deepfusion.config import StudySettings
 from deepfusion.corpora.needs import need, need_classes
 from deepfusion.fusion import classical
-from deepfusion.fusion.finite import HEARD, SEEN, check_clip
+from deepfusion.fusion.finite import HEARD, check_clip
 from deepfusion.fusion.landmarks import COURSE, MOVEMENT, course, longest_shot, movement, shapes
 from deepfusion.fusion.speech import RHYTHM, WINDOW_SIZE, Speech, descriptors, whole, windows
 from deepfusion.store import FeatureStore
@@ -64,7 +64,7 @@ def read_corpus(path: Path, settings: StudySettings) -> Corpus:
         spacing, shift = float(sound["rate"]) / float(sound["dft"]), float(sound["shift_ms"]) / 1000
         features = [store[id_] for id_ in table.index]
         for clip in features:  # first, and a clip at a time: nothing holds the whole store
-            check_clip(path, clip, {name: clip[name] for name in (*slots, *SEEN, *HEARD)})
+            check_clip(path, clip, {name: clip[name] for name in (*slots, "time", "landmarks", *HEARD)})
         faces = {slot: [clip[slot][clip["valid"]].astype(np.float32) for clip in features] for slot in slots}
         landmarks, face_time, choice = (
             [clip[name][clip["valid"]] for clip in features] for name in ("landmarks", "time", "choice")
