@@ -10,17 +10,25 @@
 #   snakemake                    extract_features and train_fbp
 # How it runs (cores, ...) stands in profiles/default/config.yaml; what is computed, in config.yaml.
 
+import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
 from deepfusion.config import check
-from deepfusion.errors import UserError
+from deepfusion.errors import MachineError, UserError
 from deepfusion.plan import Plan
 from deepfusion.stages import VERSIONS
 
 # Jobs share the terminal: they tell their progress in lines, not in bars.
 shell.prefix("set -euo pipefail; export DEEPFUSION_PROGRESS=lines; ")
+
+
+LOCKED = (
+    "This folder is locked: another run works here, or one was killed. If none works here, run\n"
+    "    snakemake --unlock\n"
+    "and then the same command again: it goes on from the finished shards."
+)
 
 
 configfile: "config.yaml"
@@ -30,7 +38,13 @@ try:
     PLAN = Plan(check(config, workflow.configfiles))
     CONFIG, OUT = PLAN.config, str(PLAN.folder)
     SHARDS, FETCHED = PLAN.shards, sorted(PLAN.fetched)
-except UserError as error:
+    if workflow.is_main_process:
+        if any(Path(".snakemake/locks").glob("*")) and "--nolock" not in sys.argv:
+            # Snakemake refuses to go on in a moment; nothing that another run reads is touched.
+            print(LOCKED, file=sys.stderr)
+        else:
+            PLAN.write()
+except (UserError, MachineError) as error:
     raise WorkflowError(str(error)) from None
 
 

@@ -21,8 +21,9 @@ app = typer.Typer(
 log = logging.getLogger("deepfusion")
 
 Manifest = Annotated[Path, typer.Option(help="Resolved manifest, as `deepfusion manifest` writes it.")]
-Rows = Annotated[str, typer.Option(help="Rows of the manifest, first:last, the last not included.")]
+Clips = Annotated[Path, typer.Option("--clips", help="Manifest of the clips of one shard.")]
 SettingsText = Annotated[str, typer.Option("--settings", help="JSON, like the group in config.yaml; else defaults.")]
+LimitsText = Annotated[str, typer.Option("--limits", help="JSON, like `limits` in config.yaml; else defaults.")]
 Out = Annotated[Path, typer.Option(help="File to write.")]
 Dtype = Annotated[Literal["float32", "float16"], typer.Option(help="Type of the stored values.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
@@ -52,10 +53,11 @@ def _start_log(file: Path | None) -> None:
     if file:
         file.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(logging.FileHandler(file, mode="w", encoding="utf-8"))
+    handlers[0].setLevel(logging.INFO)  # the file has every clip before it is opened, and every traceback
     for handler in handlers:
         handler.setFormatter(logging.Formatter("%(levelname).1s %(message)s"))
         log.addHandler(handler)
-    log.setLevel(logging.INFO)
+    log.setLevel(logging.DEBUG)
 
 
 @app.callback()
@@ -65,25 +67,19 @@ def _callback(
     _start_log(log_file)
 
 
-def _rows(manifest: Path, rows: str):
+def _clips(manifest: Path):
     from deepfusion.corpora.manifest import read_manifest
 
-    try:
-        first, last = (int(part) for part in rows.split(":"))
-    except ValueError:
-        raise UserError(f"--rows {rows!r}: write it as first:last, for example 0:16") from None
-    if not 0 <= first < last:
-        raise UserError(f"--rows {rows}: the first row is 0, and the last is not included")
-    return read_manifest(manifest, labels=None, rows=(first, last))
+    return read_manifest(manifest, labels=None)
 
 
-def _summary(store: Path) -> str:
+def _summary(store: Path, *, listed: int | None) -> str:
     from deepfusion.report import costs
     from deepfusion.report.summary import store_summary
     from deepfusion.store import FeatureStore
 
     with FeatureStore(store) as opened:
-        return f"{store_summary(opened)}\n{costs.table(opened.ledger)}"
+        return f"{store_summary(opened, listed=listed)}\n{costs.table(opened.ledger)}"
 
 
 @app.command()
@@ -98,7 +94,7 @@ def manifest(
 
     loaded = load_corpus(from_json(CorpusSettings, corpus), out.parent)
     write_manifest(out, loaded.clips)
-    log.info("%s: %d clips of %d speakers", out, len(loaded.clips), loaded.clips["speaker"].nunique())
+    log.info("%s: %d clips", out, len(loaded.clips))
 
 
 @app.command()
@@ -117,40 +113,46 @@ def demo(
 
 @app.command()
 def faces(
-    manifest: Manifest,
-    rows: Rows,
+    clips: Clips,
     out: Out,
     settings: SettingsText = "{}",
+    limits: LimitsText = "{}",
     workers: Annotated[int, typer.Option(min=1, help="Processes, each with a clip at a time.")] = 1,
 ) -> None:
     """Find faces and follow one person through each clip of a block."""
     import cv2
 
-    from deepfusion.config import FaceSettings, from_json
+    from deepfusion.config import FaceSettings, LimitSettings, from_json
     from deepfusion.extract.faces import faces_shard
 
     cv2.setNumThreads(1)  # cores are for other shards
-    faces_shard(_rows(manifest, rows), out, settings=from_json(FaceSettings, settings), workers=workers)
+    chosen, bounds = from_json(FaceSettings, settings), from_json(LimitSettings, limits)
+    faces_shard(_clips(clips), out, settings=chosen, limits=bounds, workers=workers)
 
 
 @app.command()
 def spectrogram(
-    manifest: Manifest, rows: Rows, out: Out, settings: SettingsText = "{}", dtype: Dtype = "float32"
+    clips: Clips,
+    out: Out,
+    settings: SettingsText = "{}",
+    limits: LimitsText = "{}",
+    dtype: Dtype = "float32",
 ) -> None:
     """Compute the spectrograms of a block."""
-    from deepfusion.config import SpectrogramSettings, from_json
+    from deepfusion.config import LimitSettings, SpectrogramSettings, from_json
     from deepfusion.extract.spectrogram import spectrogram_shard
 
-    spectrogram_shard(_rows(manifest, rows), out, settings=from_json(SpectrogramSettings, settings), dtype=dtype)
+    chosen, bounds = from_json(SpectrogramSettings, settings), from_json(LimitSettings, limits)
+    spectrogram_shard(_clips(clips), out, settings=chosen, limits=bounds, dtype=dtype)
 
 
 @app.command()
 def networks(
-    manifest: Manifest,
-    rows: Rows,
+    clips: Clips,
     tracks: Annotated[Path, typer.Option(help="Face tracks of the same block.")],
     out: Annotated[list[Path], typer.Argument(help="File to write, one for each slot, in the order of the settings.")],
     settings: SettingsText,
+    limits: LimitsText = "{}",
     dtype: Dtype = "float32",
     device: Device = "auto",
     engine: EngineName = "auto",
@@ -162,7 +164,7 @@ def networks(
     import cv2
     import torch
 
-    from deepfusion.config import Networks, from_json
+    from deepfusion.config import LimitSettings, Networks, from_json
     from deepfusion.extract.networks import network_shards
     from deepfusion.networks import inference
 
@@ -172,13 +174,14 @@ def networks(
     if len(chosen) != len(out):
         raise UserError(f"{len(chosen)} slots ({', '.join(chosen)}) and {len(out)} files to write: give one for each")
     network_shards(
-        _rows(manifest, rows),
+        _clips(clips),
         tracks,
         dict(zip(chosen, out, strict=True)),
         networks=chosen,
         dtype=dtype,
         device=where,
         engine=engine,
+        limits=from_json(LimitSettings, limits),
         workers=0 if where.type == "cpu" else threads,
     )
 
@@ -195,7 +198,7 @@ def store(
     from deepfusion.extract.store import join
 
     join(manifest, shards, out, config=from_json(Extraction, config))
-    log.info("%s\n%s", out, _summary(out))
+    log.info("%s\n%s", out, _summary(out, listed=20))
 
 
 @app.command()
@@ -227,7 +230,7 @@ def preflight(
 @app.command()
 def info(store: Annotated[Path, typer.Argument(help="A feature store.")]) -> None:
     """Say what is in a feature store, which clips have no face, no sound or failed, and why, and what it cost."""
-    print(_summary(store))
+    print(_summary(store, listed=None))
 
 
 @app.command()

@@ -79,6 +79,18 @@ class FaceSettings(Settings):
     cut_difference: float = Field(0.3, gt=0, description="of two successive frames that makes a cut")
 
 
+class LimitSettings(Settings):
+    """What a single clip may take; one over a limit fails with that reason."""
+
+    pixels: int = Field(40_000_000, ge=1, description="of a frame; 8K video has 33 million")
+    silence_s: float = Field(600.0, ge=0, description="s of silence that fill all gaps in the audio of a clip")
+    cpu_s: int = Field(3600, ge=1, description="s of CPU time of one stage for one clip")
+    memory_mb: int = Field(6000, ge=500, description="MB of memory of the process that reads a clip")
+
+
+DEFAULT_LIMITS = LimitSettings()
+
+
 class NetworkSettings(Settings):
     """Which network fills a slot."""
 
@@ -281,6 +293,7 @@ class Extraction(Settings):
     """What the feature store depends on."""
 
     corpus: CorpusSettings = CorpusSettings()
+    limits: LimitSettings = LimitSettings()
     faces: FaceSettings = FaceSettings()
     preset: Preset = Field("compact", description="fills the slots where `networks` is null")
     networks: Networks = Field(None, min_length=1, description="slots of your own choice; null: the preset's")
@@ -304,7 +317,7 @@ class Config(Extraction):
     fusion: FusionSettings = FusionSettings()
     study: StudySettings = StudySettings()
     protocol: ProtocolSettings = ProtocolSettings()
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$", description="auto, cpu, cuda, cuda:1, mps")
     engine: Literal["auto", "eager", "onnxruntime", "half"] = Field(
         "auto", description="what computes the face networks; each one's features are those of eager, within 1e-3"
     )

@@ -2,17 +2,20 @@
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-
-import pandas as pd
+from typing import Any
 
 from deepfusion import stages
+from deepfusion.cache_key import media_files
 from deepfusion.config import Config, CorpusSettings
 from deepfusion.corpora import Corpus, load
 from deepfusion.corpora.folds import Fold
+from deepfusion.corpora.manifest import manifest_text
 from deepfusion.corpora.needs import divide, need_classes
+from deepfusion.files import write_atomically
 from deepfusion.networks.catalogue import find, fingerprint
 
 RESULTS = Path("results")
@@ -20,8 +23,8 @@ RESULTS = Path("results")
 # What needs labels and speakers, as messages name it.
 TRAINING = "training (train_fbp, fusion_study)"
 
-# Columns of the manifest that features depend on.
-DEPENDS_ON = ["id", "path", "start", "end"]
+# Columns of the manifest that features depend on: not labels, speakers or splits.
+NEEDED = ["id", "path", "start", "end", "audio", "person"]
 
 
 @dataclass(frozen=True)
@@ -48,50 +51,80 @@ class Plan:
         parts = stages.blocks(len(self.corpus.clips), self.config.store.clips_per_shard)
         return {stages.shard_name(i): part for i, part in enumerate(parts)}
 
-    @cached_property
-    def _paths(self) -> list[str]:
-        """Files of the clips as Snakemake knows them: relative where they lie below the working folder."""
+    def _known(self, paths: Iterable[str]) -> list[str]:
+        """Files as Snakemake knows them: relative where they lie below the working folder."""
         here = f"{Path.cwd()}{os.sep}"  # so that a project can be moved
-        return [path.removeprefix(here) for path in self.corpus.clips["path"]]
+        return [path.removeprefix(here) for path in paths]
 
     @cached_property
-    def _needed(self) -> list[list[str]]:
-        """What features depend on in the manifest, a row a clip: not labels, speakers or splits."""
-        return self._texts(self.corpus.clips[DEPENDS_ON])
+    def _files(self) -> dict[str, list[str]]:
+        """The file of each clip that a stage reads."""
+        return {stage: self._known(media_files(stage, self.corpus.clips)) for stage in ("faces", "spectrogram")}
 
     @property
     def shards(self) -> list[str]:
         """Names of the shards, in the order of the manifest."""
         return list(self._blocks)
 
-    def rows(self, shard: str) -> str:
-        """The rows of the manifest in a shard, as `first:last`."""
-        return f"{self._blocks[shard].start}:{self._blocks[shard].stop}"
+    @property
+    def manifest(self) -> Path:
+        """The resolved manifest."""
+        return self.folder / "manifest.csv"
 
-    def rows_digest(self, shard: str) -> str:
-        """Names what a shard's features depend on in the manifest."""
-        return stages.digest(DEPENDS_ON, self._needed[self._blocks[shard]])
+    def rows(self, shard: str) -> Path:
+        """The part of the manifest that a shard depends on: its clips, and only the columns that features depend on."""
+        return self.folder / "plan" / "clips" / f"{shard}.csv"
 
-    def media(self, shard: str) -> list[str]:
-        """Files of a shard's clips."""
-        return sorted(set(self._paths[self._blocks[shard]]))
+    def settings(self, stage: str) -> Path:
+        """What a stage depends on besides clips: its settings and the version of its code."""
+        return self.folder / "plan" / f"{stage}.json"
+
+    def write(self) -> None:
+        """Write what the jobs read, each file only where it differs: a newer file makes stale what depends on it.
+
+        So an edited manifest or setting is noticed whether Snakemake has a record of the earlier run or not, and no
+        job stands above the shards: Snakemake would skip their own reasons to run again.
+
+        Raises:
+            MachineError: The folder cannot be written.
+        """
+        clips = self.corpus.clips
+        texts = {self.manifest: manifest_text(self.manifest, clips)}
+        for shard, block in self._blocks.items():
+            texts[self.rows(shard)] = manifest_text(self.rows(shard), clips.iloc[block][NEEDED])
+        config, dtype = self.config, self.config.store.dtype
+        for stage, *depends in (
+            ("faces", config.faces, config.limits),
+            ("networks", config.networks, config.limits, dtype),
+            ("spectrogram", config.spectrogram, config.limits, dtype),
+        ):
+            texts[self.settings(stage)] = _as_json({"version": stages.VERSIONS[stage], "settings": depends})
+        texts[self.settings("store")] = _as_json(json.loads(self.extraction_json))
+        for path, text in texts.items():
+            if not path.is_file() or path.read_bytes() != text.encode():
+                write_atomically(path, partial(Path.write_bytes, data=text.encode()))
+
+    def media(self, stage: str, shard: str) -> list[str]:
+        """Files of a shard's clips that a stage reads.
+
+        Raises:
+            UserError: Files of the corpus are missing, each with its line of the manifest.
+        """
+        if self.config.corpus.source != "demo":
+            self._checked  # noqa: B018  once
+        return sorted(set(self._files[stage][self._blocks[shard]]))
+
+    @cached_property
+    def _checked(self) -> None:
+        self.corpus.check_files()
 
     @property
     def generated(self) -> list[str]:
         """Files of one generated speaker, {speaker} standing for the name; all speakers have the same."""
         speakers = self.corpus.clips["speaker"]
         first = speakers.iloc[0]
-        mine = [Path(path) for path, speaker in zip(self._paths, speakers, strict=True) if speaker == first]
+        mine = [Path(path) for path, speaker in zip(self._files["faces"], speakers, strict=True) if speaker == first]
         return [str(path.with_name(path.name.replace(first, "{speaker}"))) for path in mine]
-
-    @property
-    def manifest_digest(self) -> str:
-        """Names the resolved manifest."""
-        clips = self.corpus.clips
-        return stages.digest(list(clips), self._texts(clips))
-
-    def _texts(self, clips: pd.DataFrame) -> list[list[str]]:
-        return clips.assign(path=self._paths).astype(str).to_numpy().tolist()
 
     @property
     def _not_ours(self) -> set[str]:
@@ -99,15 +132,10 @@ class Plan:
         return set() if self.config.corpus.source == "demo" else {"demo"}
 
     @property
-    def corpus_json(self) -> str:
-        """What the manifest depends on, as `deepfusion manifest` takes it."""
-        return self.config.corpus.model_dump_json(exclude=self._not_ours)
-
-    @property
     def extraction_json(self) -> str:
         """What the store depends on, as `deepfusion store` takes it."""
-        rooms = ("finetune", "fusion", "study", "protocol", "device", "engine")
-        others = {**dict.fromkeys(rooms, True), "corpus": self._not_ours}
+        groups = ("finetune", "fusion", "study", "protocol", "device", "engine")
+        others = {**dict.fromkeys(groups, True), "corpus": self._not_ours}
         return self.config.model_dump_json(exclude={name: part for name, part in others.items() if part})
 
     @property
@@ -154,6 +182,10 @@ class Plan:
             return Fold("everyone", test=())
         (fold,) = self._folds.values()
         return Fold("everyone", test=(), choose=fold.choose or fold.test, by=fold.by)
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, indent=1, default=lambda settings: settings.model_dump(mode="json")) + "\n"
 
 
 def load_corpus(settings: CorpusSettings, folder: Path) -> Corpus:

@@ -461,9 +461,12 @@ HOSTILE = {
     "text.mp4": (b"Once upon a time\n" * 200, "Invalid data"),
     "zeros.mp4": (bytes(100_000), "Invalid data"),
     "random.mkv": (np.random.default_rng(3).bytes(200_000), "Invalid data"),
-    "list.mp4": (b"ffconcat version 1.0\nfile real.wav\n", "playlist"),
-    "hls.m3u8": (b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nreal.wav\n#EXT-X-ENDLIST\n", "playlist|Invalid"),
-    "subtitles.srt": (b"1\n00:00:00,000 --> 00:00:01,000\nhello\n", "neither picture nor sound"),
+    "list.mp4": (b"ffconcat version 1.0\nfile real.wav\n", "format that is read"),
+    "hls.m3u8": (
+        b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nreal.wav\n#EXT-X-ENDLIST\n",
+        "format that is read|Invalid",
+    ),
+    "subtitles.srt": (b"1\n00:00:00,000 --> 00:00:01,000\nhello\n", "format that is read"),
 }
 
 

@@ -1,21 +1,29 @@
 # Functions of the rules: what is asked for when a job needs it, so that what is missing hinders no other target.
 
-import shlex
+
+def one_line(ask):
+    """The same function of the wildcards; a usage error is its own line, without a traceback."""
+
+    def asked(*arguments):
+        try:
+            return ask(*arguments)
+        except UserError as error:
+            raise WorkflowError(str(error)) from None
+
+    return asked
 
 
-def fingerprints(wildcards):
-    # Weights that are not here must not stop the rule that fetches them.
-    try:
-        return PLAN.fingerprints
-    except UserError as error:
-        raise WorkflowError(str(error)) from None
+# Weights that are not here must not stop the rule that fetches them.
+fingerprints = one_line(lambda wildcards: PLAN.fingerprints)
+# Videos that are gone must not stop a training on their features.
+media = one_line(PLAN.media)
 
 
 def division(fold):
     # A split goes by its name: its speakers may be more than a command line holds.
-    tested = [f"--test {shlex.quote(value)}" for value in fold.test]
-    choosing = [f"--choose {shlex.quote(value)}" for value in fold.choose]
-    return [f"--by {fold.by}", *tested, *choosing]
+    tested = [text for value in fold.test for text in ("--test", value)]
+    choosing = [text for value in fold.choose for text in ("--choose", value)]
+    return ["--by", fold.by, *tested, *choosing]
 
 
 def fer2013(wildcards):

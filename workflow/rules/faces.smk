@@ -1,12 +1,11 @@
-# Frames -> face tracks: one job a shard. The manifest is `ancient`: a clip added to it makes no other shard stale,
-# because `rows` says what this shard takes from it.
+# Frames -> face tracks: one job per shard. `rows` and `depends` are files that planning writes only where they change.
 rule faces:
     input:
-        manifest=ancient(MANIFEST),
-        clips=lambda wildcards: PLAN.media(wildcards.shard),
+        rows=lambda wildcards: str(PLAN.rows(wildcards.shard)),
+        depends=str(PLAN.settings("faces")),
+        clips=lambda wildcards: media("faces", wildcards.shard),
     output:
-        # `update`: a shard whose key still fits is kept by the command instead of made again.
-        update(f"{OUT}/shards/faces/{{shard}}.h5"),
+        f"{OUT}/shards/faces/{{shard}}.h5",
     log:
         f"{OUT}/logs/faces/{{shard}}.log",
     benchmark:
@@ -18,10 +17,9 @@ rule faces:
     resources:
         mem_mb=lambda wildcards, threads: 1000 * threads,
     params:
-        rows=lambda wildcards: PLAN.rows(wildcards.shard),
-        clips=lambda wildcards: PLAN.rows_digest(wildcards.shard),
         settings=CONFIG.faces.model_dump_json(),
+        limits=CONFIG.limits.model_dump_json(),
         version=VERSIONS["faces"],
     shell:
-        "deepfusion --log {log} faces --manifest {input.manifest} --rows {params.rows}"
-        " --settings {params.settings:q} --workers {threads} --out {output}"
+        "deepfusion --log {log:q} faces --clips {input.rows:q} --settings {params.settings:q} --limits {params.limits:q} --workers {threads:q}"
+        " --out {output:q}"

@@ -16,7 +16,7 @@ rule prepare_fer2013:
             ["--votes", input.votes] if input.get("votes") else []
         ),
     shell:
-        "deepfusion --log {log} prepare-fer2013 --data {input.data:q} {params.votes:q} --threads {threads} --out {output}"
+        "deepfusion --log {log:q} prepare-fer2013 --data {input.data:q} {params.votes:q} --threads {threads:q} --out {output:q}"
 
 
 # A killed job goes on after its last whole epoch: the checkpoint is no output, so that it is not deleted.
@@ -41,8 +41,8 @@ rule finetune_network:
         folder=subpath(output.model, parent=True),
         settings=own_recipe,
     shell:
-        "deepfusion --log {log} finetune --data {input} --network {wildcards.network} --settings {params.settings:q}"
-        " --device {resources.device} --threads {threads} --out {params.folder}"
+        "deepfusion --log {log:q} finetune --data {input:q} --network {wildcards.network:q} --settings {params.settings:q}"
+        " --device {resources.device:q} --threads {threads:q} --out {params.folder:q}"
 
 
 rule finetune:

@@ -24,11 +24,11 @@ rule train:
         settings=CONFIG.fusion.model_dump_json(by_alias=True),
         version=VERSIONS["fusion"],
         fold=lambda wildcards: wildcards.fold,
-        division=lambda wildcards: division(PLAN.fold(wildcards.fold)),
+        division=one_line(lambda wildcards: division(PLAN.fold(wildcards.fold))),
     shell:
-        "deepfusion --log {log} train --store {input.store} --model {wildcards.model} --seed {wildcards.seed}"
-        " --fold {params.fold} {params.division} --settings {params.settings:q}"
-        " --device {resources.device} --threads {threads} --out {params.folder}"
+        "deepfusion --log {log:q} train --store {input.store:q} --model {wildcards.model:q} --seed {wildcards.seed:q}"
+        " --fold {params.fold:q} {params.division:q} --settings {params.settings:q}"
+        " --device {resources.device:q} --threads {threads:q} --out {params.folder:q}"
 
 
 # The model to use on new clips: nobody is left to test it on, so it has no figure of its own.
@@ -45,16 +45,18 @@ use rule train as train_everyone with:
         settings=CONFIG.fusion.model_dump_json(by_alias=True),
         version=VERSIONS["fusion"],
         fold="everyone",
-        division=lambda wildcards: division(PLAN.everyone),
+        division=one_line(lambda wildcards: division(PLAN.everyone)),
 
 
 rule evaluate:
     input:
         # A function: extraction must not fail where the folds do not fit the speakers.
-        lambda wildcards: expand(
-            f"{OUT}/fusion/{wildcards.model}/seed{{seed}}/{{fold}}/predictions.csv",
-            seed=CONFIG.protocol.seeds,
-            fold=PLAN.folds,
+        one_line(
+            lambda wildcards: expand(
+                f"{OUT}/fusion/{wildcards.model}/seed{{seed}}/{{fold}}/predictions.csv",
+                seed=CONFIG.protocol.seeds,
+                fold=PLAN.folds,
+            )
         ),
     output:
         predictions=f"{OUT}/fusion/{{model}}/predictions.csv",
@@ -70,7 +72,7 @@ rule evaluate:
     params:
         folder=subpath(output.metrics, parent=True),
     shell:
-        "deepfusion --log {log} evaluate {input} --out {params.folder}"
+        "deepfusion --log {log:q} evaluate {input:q} --out {params.folder:q}"
 
 
 rule results:
@@ -87,7 +89,7 @@ rule results:
     resources:
         mem_mb=500,
     shell:
-        "deepfusion --log {log} results --out {output} {input}"
+        "deepfusion --log {log:q} results --out {output:q} {input:q}"
 
 
 # The fusion study: all heads of all folds and seeds in one job, for they train together.
@@ -117,13 +119,13 @@ rule study:
             by_alias=True, exclude={"normalisation", "seeds"}
         ),
         version=VERSIONS["fusion"],
-        seeds=[f"--seed {seed}" for seed in CONFIG.study.seeds],
+        seeds=[text for seed in CONFIG.study.seeds for text in ("--seed", seed)],
         # A function: extraction must not fail where the folds do not fit the speakers.
-        folds=lambda wildcards: PLAN.folds_json,
+        folds=one_line(lambda wildcards: PLAN.folds_json),
     shell:
-        "deepfusion --log {log} study --store {input.store} --folds {params.folds:q} {params.seeds}"
-        " --normalisation {wildcards.normalisation} --settings {params.settings:q}"
-        " --device {resources.device} --threads {threads} --out {params.folder}"
+        "deepfusion --log {log:q} study --store {input.store:q} --folds {params.folds:q} {params.seeds:q}"
+        " --normalisation {wildcards.normalisation:q} --settings {params.settings:q}"
+        " --device {resources.device:q} --threads {threads:q} --out {params.folder:q}"
 
 
 rule study_results:
@@ -145,7 +147,7 @@ rule study_results:
     params:
         folders=lambda wildcards, input: [str(Path(file).parent) for file in input],
     shell:
-        "deepfusion --log {log} study-results --out {output} {params.folders}"
+        "deepfusion --log {log:q} study-results --out {output:q} {params.folders:q}"
 
 
 rule report:
@@ -163,4 +165,4 @@ rule report:
     resources:
         mem_mb=1000,
     shell:
-        "deepfusion --log {log} report {input.study} --store {input.store} --out {output}"
+        "deepfusion --log {log:q} report {input.study:q} --store {input.store:q} --out {output:q}"

@@ -4,11 +4,12 @@ SLOTS = list(CONFIG.networks)
 
 rule networks:
     input:
-        manifest=ancient(MANIFEST),
-        # A clip that changed makes its face track new first; to name the clips again would only make the DAG dearer.
+        rows=lambda wildcards: str(PLAN.rows(wildcards.shard)),
+        depends=str(PLAN.settings("networks")),
+        # A clip that changed renews its face track first; naming the clips again would only enlarge the DAG.
         tracks=rules.faces.output,
     output:
-        update(expand(f"{OUT}/shards/{{slot}}/{{{{shard}}}}.h5", slot=SLOTS)),
+        expand(f"{OUT}/shards/{{slot}}/{{{{shard}}}}.h5", slot=SLOTS),
     log:
         f"{OUT}/logs/networks/{{shard}}.log",
     benchmark:
@@ -22,12 +23,12 @@ rule networks:
         # A resource, like the device: another engine gives the same features, so it makes none stale.
         engine=CONFIG.engine,
     params:
-        rows=lambda wildcards: PLAN.rows(wildcards.shard),
         settings=PLAN.networks_json,
         fingerprints=fingerprints,
         dtype=CONFIG.store.dtype,
+        limits=CONFIG.limits.model_dump_json(),
         version=VERSIONS["networks"],
     shell:
-        "deepfusion --log {log} networks --manifest {input.manifest} --rows {params.rows} --tracks {input.tracks}"
-        " --settings {params.settings:q} --dtype {params.dtype} --device {resources.device} --engine {resources.engine}"
-        " --threads {threads} {output}"
+        "deepfusion --log {log:q} networks --clips {input.rows:q} --tracks {input.tracks:q}"
+        " --settings {params.settings:q} --limits {params.limits:q} --dtype {params.dtype:q} --device {resources.device:q}"
+        " --engine {resources.engine:q} --threads {threads:q} {output:q}"

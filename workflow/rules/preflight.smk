@@ -1,7 +1,10 @@
 # What the extraction will take, before it starts. It makes no file, so it runs whenever it is asked for.
 rule preflight:
     input:
-        manifest=MANIFEST,
+        manifest=str(PLAN.manifest),
+        clips=lambda wildcards: [
+            file for shard in SHARDS for file in media("faces", shard)
+        ],
     log:
         f"{OUT}/logs/preflight.log",
     conda:
@@ -14,5 +17,5 @@ rule preflight:
     params:
         config=PLAN.extraction_json,
     shell:
-        "deepfusion --log {log} preflight --manifest {input.manifest} --config {params.config:q}"
-        " --device {resources.device} --engine {resources.engine} --cores {threads}"
+        "deepfusion --log {log:q} preflight --manifest {input.manifest:q} --config {params.config:q}"
+        " --device {resources.device:q} --engine {resources.engine:q} --cores {threads:q}"

@@ -1,10 +1,11 @@
-# Sound -> spectrograms: one job a shard.
+# Audio -> spectrograms: one job per shard.
 rule spectrogram:
     input:
-        manifest=ancient(MANIFEST),
-        clips=lambda wildcards: PLAN.media(wildcards.shard),
+        rows=lambda wildcards: str(PLAN.rows(wildcards.shard)),
+        depends=str(PLAN.settings("spectrogram")),
+        clips=lambda wildcards: media("spectrogram", wildcards.shard),
     output:
-        update(f"{OUT}/shards/spectrogram/{{shard}}.h5"),
+        f"{OUT}/shards/spectrogram/{{shard}}.h5",
     log:
         f"{OUT}/logs/spectrogram/{{shard}}.log",
     benchmark:
@@ -14,11 +15,10 @@ rule spectrogram:
     resources:
         mem_mb=1000,
     params:
-        rows=lambda wildcards: PLAN.rows(wildcards.shard),
-        clips=lambda wildcards: PLAN.rows_digest(wildcards.shard),
         settings=CONFIG.spectrogram.model_dump_json(),
         dtype=CONFIG.store.dtype,
+        limits=CONFIG.limits.model_dump_json(),
         version=VERSIONS["spectrogram"],
     shell:
-        "deepfusion --log {log} spectrogram --manifest {input.manifest} --rows {params.rows}"
-        " --settings {params.settings:q} --dtype {params.dtype} --out {output}"
+        "deepfusion --log {log:q} spectrogram --clips {input.rows:q} --settings {params.settings:q} --limits {params.limits:q}"
+        " --dtype {params.dtype:q} --out {output:q}"

@@ -1,25 +1,42 @@
-# All shards -> one store that opens as one file.
-rule store:
+# All shards -> one store that opens as one file. Two rules: Snakemake deletes the output of a job before it runs, and a
+# join that fails must leave the store of before.
+rule join:
     input:
-        manifest=MANIFEST,
+        manifest=str(PLAN.manifest),
+        depends=str(PLAN.settings("store")),
         shards=expand(
             f"{OUT}/shards/{{stage}}/{{shard}}.h5",
             stage=["faces", *SLOTS, "spectrogram"],
             shard=SHARDS,
         ),
     output:
-        f"{OUT}/features.h5",
+        f"{OUT}/shards/features.h5",
     log:
-        f"{OUT}/logs/store.log",
+        f"{OUT}/logs/join.log",
     benchmark:
-        f"{OUT}/benchmarks/store.tsv"
+        f"{OUT}/benchmarks/join.tsv"
     conda:
         "../../envs/deepfusion.yaml"
     resources:
         mem_mb=1000,
     params:
-        shards=lambda wildcards, input: Path(input.shards[0]).parents[1],
+        shards=subpath(output[0], parent=True),
         config=PLAN.extraction_json,
+        fingerprints=fingerprints,
     shell:
-        "deepfusion --log {log} store --manifest {input.manifest} --shards {params.shards} --config {params.config:q}"
-        " --out {output}"
+        "deepfusion --log {log:q} store --manifest {input.manifest:q} --shards {params.shards:q}"
+        " --config {params.config:q} --out {output:q}"
+
+
+rule store:
+    input:
+        rules.join.output,
+    output:
+        f"{OUT}/features.h5",
+    log:
+        f"{OUT}/logs/store.log",
+    conda:
+        "../../envs/deepfusion.yaml"
+    shell:
+        # A second name of the same file, where the file system knows such.
+        "{{ ln -f {input:q} {output:q} || cp {input:q} {output:q}; }} 2> {log:q}"

@@ -14,4 +14,4 @@ rule fetch_weights:
     params:
         names=fetched,
     shell:
-        "deepfusion --log {log} fetch-weights {params.names} --out results/weights"
+        "deepfusion --log {log:q} fetch-weights {params.names:q} --out results/weights"

@@ -12,6 +12,7 @@ import itertools
 import math
 import os
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -34,9 +35,7 @@ from deepfusion.files import write_atomically
 SHOWN = 20  # problems printed; all are counted
 
 
-def read_manifest(
-    path: str | os.PathLike, *, labels: list[str] | None, rows: tuple[int, int] | None = None
-) -> pd.DataFrame:
+def read_manifest(path: str | os.PathLike, *, labels: list[str] | None) -> pd.DataFrame:
     """Read and check a manifest, row by row. Whether the media files exist is not checked: see `missing_files`.
 
     Text stays text (a speaker "01" is not 1), with blanks around it removed. Blank rows are skipped.
@@ -44,8 +43,6 @@ def read_manifest(
     Args:
         path: UTF-8 csv file with a header. Relative paths of clips start at its folder.
         labels: The classes; any label goes if None.
-        rows: First clip and the one after the last, from 0: only these are checked, and the file is read no further. A
-            job needs its own block alone, of a manifest that was checked when it was resolved. All if None.
 
     Returns:
         A row per clip, index 0..n-1, in the order of the file. `COLUMNS` first: id (default: path without extension),
@@ -64,10 +61,8 @@ def read_manifest(
     if problems:
         raise UserError(report(path, problems))
     clips, line_of = [], {}
-    first, last = rows or (0, None)
-    passed = sum(1 for _ in itertools.islice(lines, first))
     indexed = header[0] in INDEX
-    for place, (line, cells) in enumerate(itertools.islice(lines, last and last - first), start=first):
+    for place, (line, cells) in enumerate(lines):
         if len(cells) != len(header):
             problems.append((line, f"{len(cells)} cells where the header has {len(header)}: quote a cell with commas"))
             continue
@@ -88,8 +83,6 @@ def read_manifest(
         line_of.setdefault(row["id"], line)
         problems += [(line, problem) for problem in found]
         clips.append(row)
-    if rows and not problems and len(clips) < last - first:
-        raise UserError(f"rows {first}:{last} were asked for: {path} has {passed + len(clips)} rows")
     if not clips and not problems:
         problems.append((header_line, "no clips below the header"))
     if problems:
@@ -103,6 +96,11 @@ def write_manifest(path: str | os.PathLike, clips: pd.DataFrame) -> None:
     Paths below its folder or below the working folder are written relative to it, so that all can be moved together;
     others absolute.
     """
+    write_atomically(Path(path), partial(Path.write_bytes, data=manifest_text(path, clips).encode()))
+
+
+def manifest_text(path: str | os.PathLike, clips: pd.DataFrame) -> str:
+    """What `write_manifest` writes."""
     path = Path(absolute(path))
     table = clips.assign(path=_written(clips["path"], path.parent))
     if "audio" in table:
@@ -111,7 +109,7 @@ def write_manifest(path: str | os.PathLike, clips: pd.DataFrame) -> None:
     # csv leaves a carriage return unquoted, and the reader would end the row there.
     returns = any(column.astype(str).str.contains("\r", regex=False).any() for _, column in text.items())
     quoting = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL
-    write_atomically(path, lambda part: table.to_csv(part, index=False, encoding="utf-8", quoting=quoting))
+    return table.to_csv(index=False, quoting=quoting, lineterminator="\n")
 
 
 def missing_files(clips: pd.DataFrame, *, manifest: Path | None) -> list[str]:

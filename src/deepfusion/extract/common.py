@@ -1,4 +1,4 @@
-"""What the stages of the extraction share: keys, kept shards, the loop over clips, segments, the report at the end."""
+"""What the stages of the extraction share: kept shards, the loop over clips, segments, the report at the end."""
 
 import logging
 import os
@@ -10,10 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from deepfusion import stages
-from deepfusion.config import Settings
 from deepfusion.corpora import sha256
-from deepfusion.errors import ClipError, UserError
+from deepfusion.errors import ClipError, MachineError, UserError
 from deepfusion.progress import track
 from deepfusion.store.shard import ShardWriter, read_shard
 
@@ -31,33 +29,43 @@ def hash_of(path: str) -> str:
         return ""
 
 
-def shard_key(stage: str, clips: pd.DataFrame, hashes: list[str], settings: Settings, *more: object) -> str:
-    """Names everything that a shard made from media depends on.
-
-    Args:
-        stage: Whose version counts.
-        clips: Rows of the manifest.
-        hashes: SHA-256 of their files.
-        settings: Of the stage.
-        *more: Further plain values.
-    """
-    rows = [
-        [clip.id, hash_, str(clip.start), str(clip.end)] for clip, hash_ in zip(clips.itertuples(), hashes, strict=True)
-    ]
-    return stages.digest(stages.VERSIONS[stage], rows, settings.model_dump(), *more)
-
-
 def kept(path: Path, key: str) -> bool:
-    """Whether `path` is a whole shard of this key already; its time is renewed, so that Snakemake sees it as made."""
+    """Whether there is a whole shard of this key at `path`, or was before Snakemake deleted it to make it again."""
+    for shard in (path, _spare(path)):
+        if _is_current(shard, key):
+            if shard != path:
+                _link(shard, path)
+            log.info("%s is up to date: kept", path)
+            return True
+    return False
+
+
+def _is_current(path: Path, key: str) -> bool:
     try:
         with read_shard(path) as shard:
-            same = shard.key == key
-    except UserError:
+            return shard.key == key
+    except (UserError, MachineError):
         return False
-    if same:
-        os.utime(path)
-        log.info("%s is up to date: kept", path)
-    return same
+
+
+def finish(path: Path) -> None:
+    """Keep a finished shard under a second name as well: Snakemake deletes the first one before it runs a job again."""
+    try:
+        _link(path, _spare(path))
+    except OSError as error:  # no hard links here, or a read-only folder: the shard is then made again when asked for
+        log.debug("%s has no second name: %s", path, error)
+
+
+def _spare(path: Path) -> Path:
+    return path.with_name(f".{path.name}")
+
+
+def _link(existing: Path, path: Path) -> None:
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.unlink(missing_ok=True)
+    part.hardlink_to(existing)
+    part.replace(path)
+    part.unlink(missing_ok=True)  # both names of one file: replace does nothing
 
 
 def segment(clip: Any) -> dict[str, float | None]:
@@ -77,28 +85,55 @@ def groups(items: Iterable, size: int = FRAMES_AT_A_TIME) -> Iterator[list]:
         yield group
 
 
-def each_clip(
-    shard: ShardWriter, clips: pd.DataFrame, hashes: list[str], *, what: str, work: Callable[[Any, dict], str]
-) -> None:
+class AbsentError(Exception):
+    """A clip does not have what the stage reads; the message says what."""
+
+
+# One part of a clip's rows after another, a column each; facts about the clip go into the dictionary.
+Work = Callable[[Any, dict[str, Any]], Iterator[dict[str, np.ndarray]]]
+
+
+def each_clip(shard: ShardWriter, clips: pd.DataFrame, *, what: str, work: Work) -> None:
     """Do the work of a stage clip by clip; one that cannot be processed is recorded with its reason.
 
     Args:
         shard: Takes the clips; its columns are declared.
         clips: Rows of a manifest.
-        hashes: SHA-256 of their files.
         what: The work, for the display of progress.
-        work: Called with a row of the manifest and a dictionary for facts about the clip; appends to the shard and
-            returns "", or says why there is nothing to append; raises ClipError.
+        work: Called with a row of the manifest and a dictionary for facts about the clip; gives its rows. `AbsentError`
+            says that there is nothing to give; any other exception is the clip's own failure, but those that concern
+            the user or the machine.
     """
-    for clip, hash_ in zip(track(list(clips.itertuples()), what, unit="clips"), hashes, strict=True):
-        facts: dict[str, Any] = {"sha256": hash_}
+    for clip in track(list(clips.itertuples()), what, unit="clips"):
+        log.debug("%s: %s, %s", what, clip.id, clip.path)
+        facts: dict[str, Any] = {}
         shard.begin(clip.id)
-        try:
-            absent = work(clip, facts)
-        except ClipError as error:
-            shard.fail(str(error), **facts)
-        else:
-            shard.end(status="absent" if absent else "ok", reason=absent, **facts)
+        parts = work(clip, facts)
+        while True:
+            # Writing is outside: a full disk is no failure of a clip.
+            try:
+                part = next(parts, None)
+            except AbsentError as nothing:
+                shard.end(status="absent", reason=str(nothing), **facts)
+                break
+            except (UserError, MachineError):
+                raise
+            except Exception as error:
+                shard.fail(failure(error, clip.id), **facts)
+                break
+            if part is None:
+                shard.end(**facts)
+                break
+            for name, rows in part.items():
+                shard.append(name, rows)
+
+
+def failure(error: Exception, clip_id: str) -> str:
+    """The reason that is recorded with a clip; the log has the traceback of what nobody foresaw."""
+    if isinstance(error, ClipError):
+        return str(error)
+    log.debug("%s: unforeseen", clip_id, exc_info=error)
+    return f"{type(error).__name__}: {error}"
 
 
 def report(shard: Path, *, told: Collection[str] = ()) -> None:

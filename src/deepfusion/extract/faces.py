@@ -1,20 +1,21 @@
 """Clips of a block -> a shard of face tracks."""
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pandas as pd
 
 from deepfusion import media
-from deepfusion.config import FaceSettings
-from deepfusion.errors import ClipError
-from deepfusion.extract.common import each_clip, groups, hash_of, kept, report, segment, shard_key
+from deepfusion.cache_key import media_files, media_key
+from deepfusion.config import DEFAULT_LIMITS, FaceSettings, LimitSettings
+from deepfusion.extract.ahead import ahead
+from deepfusion.extract.common import AbsentError, each_clip, finish, groups, hash_of, kept, report, segment
+from deepfusion.extract.workers import Work, Workers
 from deepfusion.faces.detect import Detector
 from deepfusion.faces.follow import follow
 from deepfusion.faces.follow_near import follow_near
@@ -73,96 +74,82 @@ def follower(settings: FaceSettings) -> Follower:
             return partial(follow_near, detector=detector, redetect=settings.redetect, **following)
 
 
-def faces_shard(clips: pd.DataFrame, out: Path, *, settings: FaceSettings, workers: int = 1) -> None:
+def faces_shard(
+    clips: pd.DataFrame,
+    out: Path,
+    *,
+    settings: FaceSettings,
+    limits: LimitSettings = DEFAULT_LIMITS,
+    workers: int = 1,
+) -> None:
     """Follow one person through each clip and write the face tracks.
 
     Args:
         clips: Rows of a manifest.
         out: The shard.
         settings: How faces are found and followed.
-        workers: Processes, each with a clip at a time. Threads would not do: dlib keeps Python's lock.
+        limits: What a clip may take.
+        workers: Processes, each with a clip at a time. Threads would not do: dlib does not release the GIL.
     """
-    hashes = [hash_of(path) for path in clips["path"]]
-    key = shard_key("faces", clips, hashes, settings)
+    hashes = dict(zip(clips["id"], map(hash_of, media_files("faces", clips)), strict=True))
+    key = media_key("faces", clips, list(hashes.values()), settings.model_dump(), limits.model_dump())
     if kept(out, key):
         return
 
-    def work(clip: Any, facts: dict[str, Any]) -> str:
+    def work(clip: Any, facts: dict[str, Any]) -> Iterator[dict[str, np.ndarray]]:
+        facts["sha256"] = hashes[clip.id]
         track = next(tracks)
         found = next(track)
         if found is None:
-            return "the file has no picture"
+            raise AbsentError("the file has no video")
         facts.update(found)
-        for part in track:
-            for name in COLUMNS:
-                shard.append(name, getattr(part, name))
-        return ""
+        yield from map(vars, track)
 
     with (
         ShardWriter(out, stage="faces", key=key, attrs={"settings": settings.model_dump_json()}) as shard,
         measured(shard, threads=workers),
-        each_track(clips, settings, workers) as tracks,
+        Workers(partial(_begin, settings, limits), count=workers, limits=limits) as processes,
+        closing(_tracks(clips, processes, workers)) as tracks,
     ):
         for name, (shape, dtype) in COLUMNS.items():
             shard.column(name, shape, dtype, **MEANING[name])
-        each_clip(shard, clips, hashes, what=f"faces {out.stem}", work=work)
+        each_clip(shard, clips, what=f"faces {out.stem}", work=work)
+    finish(out)
     report(out)
 
 
 Track = Iterator[dict[str, Any] | FaceTrack | None]
 
 
-def track_clip(path: str, part: dict[str, float | None], follower: Follower) -> Track:
-    """First the facts about a clip's picture, or None if it has none; then its face track, a group of frames at a time.
+def _tracks(clips: pd.DataFrame, processes: Workers, workers: int) -> Iterator[Track]:
+    """The tracks of clips, in their order, several computed at a time."""
+    jobs = ((clip.path, segment(clip), clip.person) for clip in clips.itertuples())
+    # Unbounded: numbers alone, 0.6 KB a frame, wait for the clips before them.
+    return ahead(map(processes.stream, jobs), workers=workers if workers > 1 else 0, depth=0)
+
+
+def _begin(settings: FaceSettings, limits: LimitSettings) -> Work:
+    cv2.setNumThreads(1)
+    return partial(_track_job, follower=follower(settings), limits=media.Limits(limits.pixels, limits.silence_s))
+
+
+def _track_job(job: tuple[str, dict[str, float | None], str], *, follower: Follower, limits: media.Limits) -> Track:
+    path, part, _ = job
+    return track_clip(path, part, follower, limits=limits)
+
+
+def track_clip(
+    path: str, part: dict[str, float | None], follower: Follower, *, limits: media.Limits = media.DEFAULT_LIMITS
+) -> Track:
+    """First the facts about a clip's video, or None if it has none; then its face track, a group of frames at a time.
 
     Raises:
         ClipError: The clip cannot be read, as soon as it is noticed.
     """
-    probe = media.probe(path)
+    probe = media.probe_video(path)
     if not probe.has_video:
         yield None
         return
     facts = ("width", "height", "rotation", "video_start", "video_duration", "frame_rate")
     yield {name: getattr(probe, name) for name in facts}
-    yield from map(collect, groups(follower(media.frames(path, **part))))
-
-
-@contextmanager
-def each_track(clips: pd.DataFrame, settings: FaceSettings, workers: int) -> Iterator[Iterator[Track]]:
-    """The tracks of clips, in their order: computed as they are read, or by several processes ahead of that."""
-    jobs = [(clip.path, segment(clip)) for clip in clips.itertuples()]
-    workers = min(workers, len(jobs))
-    if workers == 1:
-        same = follower(settings)
-        yield (track_clip(*job, same) for job in jobs)
-        return
-    # Spawned, not forked: a fork would share the open shard.
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_begin, initargs=(settings,))
-    with pool:
-        yield (_unpacked(*result) for result in pool.map(_whole_track, jobs))
-
-
-_follower: Follower  # of a worker process
-
-
-def _begin(settings: FaceSettings) -> None:
-    global _follower
-    cv2.setNumThreads(1)
-    _follower = follower(settings)
-
-
-def _whole_track(job: tuple[str, dict[str, float | None]]) -> tuple[list, ClipError | None]:
-    # Numbers alone, 0.6 KB a frame: what a worker holds of a clip is small however long it is.
-    parts = []
-    try:
-        for part in track_clip(*job, _follower):
-            parts.append(part)
-    except ClipError as error:
-        return parts, error
-    return parts, None
-
-
-def _unpacked(parts: list, error: ClipError | None) -> Track:
-    yield from parts
-    if error is not None:
-        raise error
+    yield from map(collect, groups(follower(media.frames(path, limits=limits, **part))))

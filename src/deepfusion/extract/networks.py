@@ -3,19 +3,23 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 import torch
 
-from deepfusion import media, stages
-from deepfusion.config import NetworkSettings
-from deepfusion.errors import ClipError
+from deepfusion import media
+from deepfusion.cache_key import network_key
+from deepfusion.config import DEFAULT_LIMITS, LimitSettings, NetworkSettings
+from deepfusion.errors import ClipError, MachineError, UserError
 from deepfusion.extract.ahead import ahead
 from deepfusion.extract.batches import Batches
-from deepfusion.extract.common import groups, kept, report, segment
+from deepfusion.extract.common import failure, finish, groups, hash_of, kept, report, segment
+from deepfusion.extract.workers import Work, Workers
 from deepfusion.faces.track import FaceTrack
 from deepfusion.faces.warp import Crop, warp
 from deepfusion.ledger import measured
@@ -33,6 +37,7 @@ def network_shards(
     dtype: str,
     device: torch.device,
     engine: engines.Engine = "auto",
+    limits: LimitSettings = DEFAULT_LIMITS,
     workers: int = 0,
 ) -> None:
     """Run the networks of all slots over the followed faces, one decoding for all of them, a shard for each slot.
@@ -47,15 +52,16 @@ def network_shards(
         dtype: float32 or float16, of the stored features.
         device: Where the networks run.
         engine: What computes them.
-        workers: Threads that decode and cut, each a clip, while the networks run; 0: nothing at the same time, which is
-            right where the networks run on the same cores.
+        limits: What a clip may take.
+        workers: Processes that decode and cut, each a clip, while the networks run; 0: one that works only while the
+            networks wait, which is right where they run on the same cores.
     """
     with read_shard(tracks) as faces, ExitStack() as stack:
         stale = {}
         for slot, out in outs.items():
             settings = networks[slot]
             fingerprint = catalogue.fingerprint(settings.network, settings.weights)
-            key = stages.digest(stages.VERSIONS["networks"], faces.key, fingerprint, dtype)
+            key = network_key(faces.key, fingerprint, dtype)
             if not kept(out, key):
                 shard = stack.enter_context(ShardWriter(out, stage=slot, key=key))
                 _declare(shard, slot, catalogue.find(settings.network), fingerprint, dtype)
@@ -78,26 +84,24 @@ def network_shards(
             for slot, shard in stale.items()
         ]
         crops = [card.crop for card in cards.values()]
-        streams = (_cut(clip, faces, crops) for clip in clips.itertuples())
+        reading = Workers(partial(_begin, crops, limits), count=max(workers, 1), limits=limits)
+        processes = stack.enter_context(reading)
+        streams = (_cut(clip, faces, processes) for clip in clips.itertuples())
         parts = stack.enter_context(closing(ahead(streams, workers=workers)))
         for clip in track(list(clips.itertuples()), f"networks {tracks.stem}", unit="clips"):
             for run in runs:
                 run.begin(clip.id)
-            try:
-                for valid, cut in next(parts):
-                    for run, own in zip(runs, cut, strict=True):
-                        run.rows(valid, own)
-            except ClipError as error:
-                for run in runs:
-                    run.fail(str(error))
-            else:
-                status, reason = faces.clips.loc[clip.id, ["status", "reason"]]
-                for run in runs:
-                    run.end(status=status, reason=reason)
+            reason = _fill(runs, next(parts), clip.id)
+            for run in runs:
+                if reason:
+                    run.fail(reason)
+                else:
+                    run.end(**faces.clips.loc[clip.id, ["status", "reason"]])
         for run in runs:
             run.finish()
         told = faces.clips.index[faces.clips["status"] != "ok"]
     for slot in stale:
+        finish(outs[slot])
         report(outs[slot], told=told)
 
 
@@ -129,24 +133,67 @@ def _declare(shard: ShardWriter, slot: str, network: catalogue.Network, fingerpr
     )
 
 
-def _cut(clip: Any, faces: Shard, crops: list[Crop]) -> Iterator[tuple[np.ndarray, list[list[np.ndarray]]]]:
+Part = tuple[np.ndarray, list[list[np.ndarray]]]
+
+
+def _fill(runs: list[Batches], parts: Iterator[Part], clip_id: str) -> str:
+    """Give the parts of a clip to the networks; why it cannot be read to its end, or ""."""
+    while True:
+        # The networks are outside: what goes wrong there is no failure of a clip.
+        try:
+            part = next(parts, None)
+        except (UserError, MachineError):
+            raise
+        except Exception as error:
+            return failure(error, clip_id)
+        if part is None:
+            return ""
+        valid, cut = part
+        for run, own in zip(runs, cut, strict=True):
+            run.rows(valid, own)
+
+
+def _cut(clip: Any, faces: Shard, processes: Workers) -> Iterator[Part]:
     """Which of some successive frames of a clip have a face, and for each kind of crop, their crops.
 
-    A clip that the face tracks say nothing about has no frames.
+    A clip without a face track has no frames.
+    """
+    known = faces.clips.loc[clip.id]
+    if known["status"] == "ok":
+        yield from processes.stream((clip.path, segment(clip), known["sha256"], FaceTrack(**faces[clip.id])))
+
+
+def _begin(crops: list[Crop], limits: LimitSettings) -> Work:
+    cv2.setNumThreads(1)
+    return partial(_cut_job, crops=crops, limits=media.Limits(limits.pixels, limits.silence_s))
+
+
+def _cut_job(
+    job: tuple[str, dict[str, float | None], str, FaceTrack], *, crops: list[Crop], limits: media.Limits
+) -> Iterator[Part]:
+    """What `_cut` gives, in a process that reads media.
 
     Raises:
-        ClipError: the file cannot be read, or its frames are not those of the face track.
+        ClipError: The file cannot be read, or is not the one of the face track.
     """
-    if faces.clips.loc[clip.id, "status"] != "ok":
-        return
-    rows = FaceTrack(**faces[clip.id])
-    first = 0
-    for frames in groups(media.frames(Path(clip.path), **segment(clip))):
-        part = FaceTrack(**{name: values[first : first + len(frames)] for name, values in vars(rows).items()})
-        if [frame.time for frame in frames] != part.time.tolist():
-            raise ClipError("the frames are not those of the face track: was the file changed meanwhile?")
-        seen = [(frames[i].image, part.box[i], part.landmarks[i]) for i in np.flatnonzero(part.valid)]
-        yield part.valid, [[warp(*face, crop) for face in seen] for crop in crops]
-        first += len(frames)
-    if first != len(rows.time):
-        raise ClipError(f"{first} frames decoded, {len(rows.time)} in the face track: was the file changed meanwhile?")
+    path, part, sha256, rows = job
+    if sha256 != hash_of(path):
+        raise ClipError("the file was replaced after its faces were followed: run the extraction again")
+    # Cut one by one: of a group of frames only the crops are held.
+    cuts = (_cut_frame(frame, rows, i, crops) for i, frame in enumerate(media.frames(path, limits=limits, **part)))
+    count = 0
+    for group in groups(cuts):
+        kinds = zip(*group, strict=True)
+        yield rows.valid[count : count + len(group)], [[own for own in kind if own is not None] for kind in kinds]
+        count += len(group)
+    if count != len(rows.time):
+        raise ClipError(f"{count} frames decoded, {len(rows.time)} in the face track: run the extraction again")
+
+
+def _cut_frame(frame: media.Frame, rows: FaceTrack, i: int, crops: list[Crop]) -> list[np.ndarray | None]:
+    """The crops of frame i of a clip, None where it has no face."""
+    if i >= len(rows.time) or frame.time != rows.time[i]:
+        raise ClipError(f"the frame at {frame.time:.3f} s is not in the face track: run the extraction again")
+    if not rows.valid[i]:
+        return [None] * len(crops)
+    return [warp(frame.image, rows.box[i], rows.landmarks[i], crop) for crop in crops]

@@ -123,9 +123,11 @@ def _try(
     """Extract a few clips: the ledger, and the bytes that a frame and a second of sound take in the store."""
     dtype, outs = config.store.dtype, {slot: folder / f"{slot}.h5" for slot in config.networks}
     tracks, sounds = folder / "faces.h5", folder / "spectrogram.h5"
-    faces_shard(clips, tracks, settings=config.faces)
-    network_shards(clips, tracks, outs, networks=config.networks, dtype=dtype, device=device, engine=engine)
-    spectrogram_shard(clips, sounds, settings=config.spectrogram, dtype=dtype)
+    faces_shard(clips, tracks, settings=config.faces, limits=config.limits)
+    network_shards(
+        clips, tracks, outs, networks=config.networks, dtype=dtype, device=device, engine=engine, limits=config.limits
+    )
+    spectrogram_shard(clips, sounds, settings=config.spectrogram, dtype=dtype, limits=config.limits)
     costs, frame_bytes = [], 0.0
     for path in (tracks, *outs.values(), sounds):
         with read_shard(path) as shard:

@@ -1,5 +1,7 @@
 """Clips of a block -> a shard of spectrograms."""
 
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,39 +10,52 @@ import pandas as pd
 
 from deepfusion import media
 from deepfusion import spectrogram as spectrograms
-from deepfusion.config import SpectrogramSettings
-from deepfusion.extract.common import each_clip, hash_of, kept, report, segment, shard_key
+from deepfusion.cache_key import media_files, media_key
+from deepfusion.config import DEFAULT_LIMITS, LimitSettings, SpectrogramSettings
+from deepfusion.extract.common import AbsentError, each_clip, finish, hash_of, kept, report, segment
+from deepfusion.extract.workers import Work, Workers
 from deepfusion.ledger import measured
 from deepfusion.store.shard import ShardWriter
 
 
-def spectrogram_shard(clips: pd.DataFrame, out: Path, *, settings: SpectrogramSettings, dtype: str) -> None:
-    """Compute the spectrogram of each clip's sound.
+def spectrogram_shard(
+    clips: pd.DataFrame,
+    out: Path,
+    *,
+    settings: SpectrogramSettings,
+    dtype: str,
+    limits: LimitSettings = DEFAULT_LIMITS,
+) -> None:
+    """Compute the spectrogram of each clip's audio.
 
     Args:
         clips: Rows of a manifest.
         out: The shard.
         settings: Window, shift, DFT, bins, floor.
         dtype: float32 or float16, of the stored values.
+        limits: What a clip may take.
     """
-    hashes = [hash_of(path) for path in clips["path"]]
-    key = shard_key("spectrogram", clips, hashes, settings, dtype)
+    files = dict(zip(clips["id"], media_files("spectrogram", clips), strict=True))
+    hashes = {id_: hash_of(file) for id_, file in files.items()}
+    depends = (settings.model_dump(), limits.model_dump(), dtype)
+    key = media_key("spectrogram", clips, list(hashes.values()), *depends)
     if kept(out, key):
         return
 
-    def work(clip: Any, facts: dict[str, Any]) -> str:
-        probe = media.probe(clip.path)
-        if not probe.has_audio:
-            return "the file has no sound"
-        for name in ("audio_start", "audio_duration", "audio_rate"):
-            facts[name] = getattr(probe, name)
-        sound = media.sound(clip.path, rate=settings.rate, **segment(clip))
-        values = spectrograms.spectrogram(sound.samples, **settings.model_dump())
-        shard.append("spectrogram", values.astype(dtype))
-        shard.append("time", spectrograms.times(len(values), start=sound.start, **_framing(settings)))
-        return ""
+    def work(clip: Any, facts: dict[str, Any]) -> Iterator[dict[str, np.ndarray]]:
+        facts["audio_sha256" if clip.audio else "sha256"] = hashes[clip.id]
+        parts = processes.stream((files[clip.id], segment(clip)))
+        found = next(parts)
+        if found is None:
+            raise AbsentError("the file has no audio")
+        facts.update(found)
+        yield from parts
 
-    with ShardWriter(out, stage="spectrogram", key=key) as shard, measured(shard):
+    with (
+        ShardWriter(out, stage="spectrogram", key=key) as shard,
+        measured(shard),
+        Workers(partial(_begin, settings, dtype, limits), limits=limits) as processes,
+    ):
         shard.column("time", (), np.float64, units="s", axes="window", description="centre of the window, clip's clock")
         shard.column(
             "spectrogram",
@@ -52,8 +67,30 @@ def spectrogram_shard(clips: pd.DataFrame, out: Path, *, settings: SpectrogramSe
             window="hamming",
             **settings.model_dump(),
         )
-        each_clip(shard, clips, hashes, what=f"spectrogram {out.stem}", work=work)
+        each_clip(shard, clips, what=f"spectrogram {out.stem}", work=work)
+    finish(out)
     report(out)
+
+
+def _begin(settings: SpectrogramSettings, dtype: str, limits: LimitSettings) -> Work:
+    return partial(_work, settings, dtype, limits)
+
+
+def _work(
+    settings: SpectrogramSettings, dtype: str, limits: LimitSettings, job: tuple[str, dict[str, float | None]]
+) -> Iterator[dict[str, Any] | None]:
+    """First the facts about a clip's audio, or None if it has none; then its rows."""
+    path, part = job
+    probe = media.probe_audio(path)
+    if not probe.has_audio:
+        yield None
+        return
+    sound = media.sound(path, rate=settings.rate, limits=media.Limits(limits.pixels, limits.silence_s), **part)
+    facts = ("audio_start", "audio_duration", "audio_rate")
+    yield {name: getattr(probe, name) for name in facts} | {"audio_note": sound.note}
+    values = spectrograms.spectrogram(sound.samples, **settings.model_dump())
+    times = spectrograms.times(len(values), start=sound.start, **_framing(settings))
+    yield {"spectrogram": values.astype(dtype), "time": times}
 
 
 def _framing(settings: SpectrogramSettings) -> dict[str, float]:

@@ -1,28 +1,41 @@
-"""All shards of a corpus -> its feature store."""
+"""All shards of a corpus -> its feature store, if they are the shards of its manifest and configuration."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from deepfusion import __version__, stages
+from deepfusion.cache_key import media_key, network_key
 from deepfusion.config import Extraction
 from deepfusion.corpora import read_manifest
+from deepfusion.errors import MachineError
+from deepfusion.networks import catalogue
 from deepfusion.plan import load_corpus
 from deepfusion.store.master import build_store
+from deepfusion.store.shard import Shard, read_shard
 
 
 def join(manifest: Path, shards: Path, out: Path, *, config: Extraction) -> None:
-    """Join the shards of all stages.
+    """Join the shards of all stages. When one does not fit, what stood at `out` stays.
 
     Args:
         manifest: The resolved manifest.
         shards: Folder of the shards, `<stage>/<shard>.h5`.
         out: The store.
-        config: Kept in the store; says which stages and how many clips a shard.
+        config: Kept in the store; says which stages and how many clips per shard.
+
+    Raises:
+        MachineError: A shard was made from other clips, segments, settings, weights or code than those of now.
     """
     clips = read_manifest(manifest, labels=None)
-    names = [stages.shard_name(i) for i in range(len(stages.blocks(len(clips), config.store.clips_per_shard)))]
+    blocks = stages.blocks(len(clips), config.store.clips_per_shard)
+    names = [stages.shard_name(i) for i in range(len(blocks))]
     paths = {
         stage: [shards / stage / f"{name}.h5" for name in names] for stage in ("faces", *config.networks, "spectrogram")
     }
+    for i, block in enumerate(blocks):
+        _check({stage: files[i] for stage, files in paths.items()}, clips.iloc[block], config)
     audio = paths.pop("spectrogram")
     corpus = load_corpus(config.corpus, out.parent)
     attrs = {
@@ -33,3 +46,39 @@ def join(manifest: Path, shards: Path, out: Path, *, config: Extraction) -> None
         "code_version": __version__,
     }
     build_store(out, clips, video=paths, audio=audio, labels=corpus.labels, attrs=attrs)
+
+
+def _check(paths: Mapping[str, Path], clips: pd.DataFrame, config: Extraction) -> None:
+    """Check that the shards of one block are made from what manifest and configuration say now.
+
+    Raises:
+        MachineError: One is not.
+    """
+    dtype, limits = config.store.dtype, config.limits.model_dump()
+    with read_shard(paths["faces"]) as faces, read_shard(paths["spectrogram"]) as audio:
+        _compare(faces, media_key("faces", clips, _hashes(faces, clips), config.faces.model_dump(), limits))
+        hashes = _hashes(audio, clips)
+        _compare(audio, media_key("spectrogram", clips, hashes, config.spectrogram.model_dump(), limits, dtype))
+        tracks = faces.key
+    for slot, settings in config.networks.items():
+        with read_shard(paths[slot]) as features:
+            fingerprint = catalogue.fingerprint(settings.network, settings.weights)
+            _compare(features, network_key(tracks, fingerprint, dtype))
+
+
+def _hashes(shard: Shard, clips: pd.DataFrame) -> Sequence[str]:
+    """SHA-256 of the files that a shard was made from, as it recorded them, in the order of the manifest."""
+    known = shard.clips.reindex(clips["id"], fill_value="")
+    hashes = known["sha256"] if "sha256" in known else pd.Series("", known.index)
+    if "audio_sha256" in known:
+        hashes = hashes.where(hashes.ne(""), known["audio_sha256"])
+    return hashes.tolist()
+
+
+def _compare(shard: Shard, key: str) -> None:
+    if shard.key != key:
+        shard.path.unlink()
+        raise MachineError(
+            f"{shard.path} was made from other clips, segments, settings, weights or code than the manifest and the "
+            "configuration have now: it is removed, and the next run makes it again"
+        )

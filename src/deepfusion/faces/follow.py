@@ -42,8 +42,11 @@ def follow(
     last: Detection | None = None  # None: a person is to be chosen, and `new` says why
     new = Choice.FIRST
     seen = -np.inf
-    thumb = None
+    thumb = shape = None
     for time, image in frames:
+        if last is not None and image.shape != shape:
+            last = resized(last, shape, image.shape)
+        shape = image.shape
         before, thumb = thumb, thumbnail(image)
         if last is not None and difference(before, thumb) >= cut_difference:
             last, new = None, Choice.AFTER_CUT
@@ -59,6 +62,19 @@ def follow(
             choice = new if last is None else Choice.CONTINUED
             last, seen = face, time
             yield Row(time, face.box, face.landmarks, face.score, Reason.FACE, choice, faces)
+
+
+def resized(face: Detection, before: tuple[int, ...], now: tuple[int, ...]) -> Detection:
+    """The same face where the frame's size changes within a stream, as video calls do when the line gets worse.
+
+    Args:
+        face: In px of a frame of the shape `before`.
+        before: Height and width of the frame, and what else its shape holds.
+        now: Likewise, of the frame that follows.
+    """
+    scale = np.array([now[1] / before[1], now[0] / before[0]], np.float32)
+    low, high = face.box[:2] * scale, (face.box[2:] + 1) * scale - 1  # the last pixels are inclusive
+    return Detection(np.concatenate([low, high]), face.score, (face.landmarks + 0.5) * scale - 0.5)
 
 
 def most_prominent(found: list[Detection], image: np.ndarray) -> Detection | None:

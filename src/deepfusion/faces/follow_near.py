@@ -13,6 +13,7 @@ from deepfusion.faces.follow import (
     difference,
     most_prominent,
     prominence,
+    resized,
     thumbnail,
 )
 from deepfusion.faces.near import SAME_FACE, NearDetector, Sighting, shared
@@ -84,8 +85,14 @@ class _Follower:
         self._in_view = False  # the frame before had the person's face
         self._waiting: list[Frame] = []  # of one shot, nobody found: since the last search but one
         self._thumb = None
+        self._shape: tuple[int, ...] | None = None
 
     def take(self, frame: Frame) -> Iterator[Row]:
+        if frame.image.shape != self._shape:
+            yield from self.settle()
+            if self._last is not None:
+                self._last = resized(self._last, self._shape, frame.image.shape)
+            self._shape = frame.image.shape
         before, self._thumb = self._thumb, thumbnail(frame.image)
         cut = before is not None and difference(before, self._thumb) >= self._cut_difference
         if cut:

@@ -7,8 +7,20 @@ Damage is not played over: what FFmpeg reports as damaged, out of order or cut s
 raised where it is met. Frames may have been handed out before; the caller drops the clip.
 """
 
+from deepfusion.media.limits import DEFAULT_LIMITS, Limits
 from deepfusion.media.picture import Frame, frames
-from deepfusion.media.probing import Probe, probe
+from deepfusion.media.probing import Probe, probe, probe_audio, probe_video
 from deepfusion.media.sounding import Sound, sound
 
-__all__ = ["Frame", "Probe", "Sound", "frames", "probe", "sound"]
+__all__ = [
+    "DEFAULT_LIMITS",
+    "Frame",
+    "Limits",
+    "Probe",
+    "Sound",
+    "frames",
+    "probe",
+    "probe_audio",
+    "probe_video",
+    "sound",
+]

@@ -1,6 +1,7 @@
 """Open a clip's file and decode one of its streams, checked."""
 
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -8,14 +9,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 import av
+import av.logging
 from av.stream import Disposition
 
 from deepfusion.errors import ClipError
+from deepfusion.media.limits import DEFAULT_LIMITS, Limits
 
 SEEK_MARGIN = 1.0  # s decoded before a segment: covers reordered frames and a sound decoder's warming up
 CUT_SHORT = 0.5  # s between the declared and the found end of a file from which it counts as cut
 
-PLAYLISTS = {"concat", "dash", "hls"}  # files that point at other files
+# Containers and elementary streams that are read. What is not here could open other local files (image2, concat, hls,
+# sdp) or takes a text for a clip (tty, subtitles).
+FORMATS = (
+    "3gp,aa,aac,ac3,aiff,amr,ape,asf,au,avi,caf,dts,dtshd,dv,eac3,flac,flv,gif,gxf,h261,h263,h264,hevc,ivf,loas,m4v,"
+    "matroska,mjpeg,mov,mp3,mp4,mpc,mpc8,mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,oma,rm,swf,tak,truehd,tta,vc1,voc,w64,"
+    "wav,webm,wtv,wv,yuv4mpegpipe"
+)
 # Formats that declare their length; FFmpeg estimates that of the others, which a cut then shortens as well.
 DECLARE_LENGTH = {"flv", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2"}
 
@@ -39,11 +48,15 @@ def clip_errors(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[av.container.InputContainer]:
+def opened(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[av.container.InputContainer]:
     """Open a media file.
 
+    Args:
+        path: The file.
+        limits: Decoders refuse larger frames, those that only look at the first frame included.
+
     Raises:
-        ClipError: It is missing, empty, no regular file, no media file, or a playlist of other files.
+        ClipError: It is missing, empty, no regular file, or of no format that is read (`FORMATS`).
     """
     if not path.is_file():  # also keeps out named pipes, which would block
         raise ClipError(f"{path.name}: {'not a regular file' if path.exists() else 'no such file'}")
@@ -51,11 +64,18 @@ def opened(path: Path) -> Iterator[av.container.InputContainer]:
         raise ClipError(f"{path.name}: the file is empty")
     with clip_errors(path):
         # `file:` and the whitelist: neither a name like "http:..." nor what the file says reaches the network.
-        container = av.open(f"file:{path}", options={"protocol_whitelist": "file"})
+        options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
+        try:
+            container = av.open(f"file:{path}", options=options | _bounds(limits))
+        except av.ArgumentError as error:  # FFmpeg knows the format, and the whitelist does not
+            raise ClipError(f"{path.name}: not an audio or video file of a format that is read") from error
     with container:
-        if container.format.name in PLAYLISTS:
-            raise ClipError(f"{path.name}: a playlist, not a clip")
         yield container
+
+
+def _bounds(limits: Limits) -> dict[str, str]:
+    """Options of FFmpeg's decoders."""
+    return {"max_pixels": str(limits.pixels)}
 
 
 def stream_of(container: av.container.InputContainer, kind: str) -> av.stream.Stream | None:
@@ -67,14 +87,14 @@ def stream_of(container: av.container.InputContainer, kind: str) -> av.stream.St
     return best
 
 
-def decoded(path: Path, kind: str, start: float | None) -> Iterator[Decoded]:
+def decoded(path: Path, kind: str, start: float | None, limits: Limits = DEFAULT_LIMITS) -> Iterator[Decoded]:
     """Decode a stream from its beginning, or from somewhat before `start` so that nothing after it is missed.
 
     Raises:
         ClipError: There is no such stream, it cannot be decoded, it is damaged, or the file is cut short.
     """
     if start is not None and start > SEEK_MARGIN:
-        sought = _decoded_from(path, kind, start - SEEK_MARGIN)
+        sought = _decoded_from(path, kind, start - SEEK_MARGIN, limits)
         try:
             first = next(sought, None)
         except ClipError:  # the seek may have landed between key frames
@@ -83,7 +103,7 @@ def decoded(path: Path, kind: str, start: float | None) -> Iterator[Decoded]:
             yield first
             yield from sought
             return
-    yield from _decoded_from(path, kind, None)
+    yield from _decoded_from(path, kind, None, limits)
 
 
 def between(start: float | None, end: float | None) -> str:
@@ -91,15 +111,16 @@ def between(start: float | None, end: float | None) -> str:
     return "in the file" if start is None and end is None else f"between {start} and {end} s"
 
 
-def _decoded_from(path: Path, kind: str, seek: float | None) -> Iterator[Decoded]:
+def _decoded_from(path: Path, kind: str, seek: float | None, limits: Limits) -> Iterator[Decoded]:
     """Decode a stream from the first key frame that a seek leads to, or (seek None) from its beginning."""
-    with opened(path) as container, clip_errors(path):
+    with opened(path, limits) as container, clip_errors(path), _large_frames(path, limits):
         stream = stream_of(container, kind)
         if stream is None:
             raise ClipError(f"{path.name}: no {kind} stream")
         if stream.codec_context is None:
             raise ClipError(f"{path.name}: no decoder for the {kind} stream")
         stream.codec_context.thread_count = 1  # the callers are parallel already
+        stream.codec_context.options = _bounds(limits)
         whole = seek is None
         if not whole:
             container.seek(int(seek / stream.time_base), stream=stream)
@@ -114,16 +135,47 @@ def _decoded_from(path: Path, kind: str, seek: float | None) -> Iterator[Decoded
                     yield Decoded(time, frame, stream)
 
 
+@contextmanager
+def _large_frames(path: Path, limits: Limits) -> Iterator[None]:
+    """Say that frames are too large where FFmpeg says "Invalid argument"."""
+    try:
+        yield
+    except av.ArgumentError as error:
+        level = av.logging.get_level()
+        av.logging.set_level(av.logging.ERROR)
+        try:
+            with av.logging.Capture() as messages, opened(path, limits):
+                pass
+        finally:
+            av.logging.set_level(level)
+        large = next((text for _, _, text in messages if "max pixel count" in text), None)
+        if large is None:
+            raise
+        size = re.search(r"(\d+)x(\d+)", large)
+        raise ClipError(
+            f"{path.name}: a frame of {size[1]} x {size[2]} px is over the limit of {limits.pixels} px "
+            "(limits.pixels in config.yaml)"
+        ) from error
+
+
 def _packets(container: av.container.InputContainer, stream: av.stream.Stream, path: Path) -> Iterator[av.Packet]:
     """A stream's packets. All streams are read, to notice a file that ends before its declared end."""
     end = -math.inf
+    cut = ""  # a damaged packet of another stream, as long as none of this one comes after it
     for packet in container.demux():
         if packet.pts is not None:
             end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        own = packet.stream.index == stream.index  # not packet.stream_index, which is 0 in what ends a stream
         if packet.is_corrupt:
-            raise ClipError(f"{path.name}: damaged or cut short at {end:.3f} s")
-        if packet.stream_index == stream.index:
+            cut = f"{path.name}: damaged or cut short at {end:.3f} s"
+            if own:
+                raise ClipError(cut)
+        elif own and packet.size:
+            cut = ""
+        if own:
             yield packet
+    if cut:
+        raise ClipError(cut)
     if container.format.name in DECLARE_LENGTH and container.duration:
         declared = container.duration / av.time_base  # Matroska counts it from 0, so no start is added
         if end < declared - CUT_SHORT:

@@ -13,6 +13,7 @@ from av.video.reformatter import VideoReformatter
 
 from deepfusion.errors import ClipError
 from deepfusion.media.container import between, clip_errors, decoded
+from deepfusion.media.limits import DEFAULT_LIMITS, Limits
 
 
 class Frame(NamedTuple):
@@ -35,7 +36,9 @@ class Orientation(NamedTuple):
         return (90 if self.mirror_x else 270) if self.swap else (180 if self.mirror_y else 0)
 
 
-def frames(path: str | Path, *, start: float | None = None, end: float | None = None) -> Iterator[Frame]:
+def frames(
+    path: str | Path, *, start: float | None = None, end: float | None = None, limits: Limits = DEFAULT_LIMITS
+) -> Iterator[Frame]:
     """Stream a clip's frames in presentation order, with start <= time < end; None leaves that side open.
 
     Times increase strictly: of frames with the same time the first is given. Pixels that are not square are
@@ -43,13 +46,13 @@ def frames(path: str | Path, *, start: float | None = None, end: float | None = 
     interlaced frame are left woven. Memory does not grow with the clip's length.
 
     Raises:
-        ClipError: No video stream, damage, a frame without a time, or no frame in the segment.
+        ClipError: No video stream, damage, a frame without a time or over the limit, or no frame in the segment.
     """
     path = Path(path)
     reformatter = VideoReformatter()
     orientation = None
     last = -math.inf
-    for exact, frame, stream in decoded(path, "video", start):
+    for exact, frame, stream in decoded(path, "video", start, limits):
         if exact is None:
             raise ClipError(f"{path.name}: a frame has no presentation time")
         time = float(exact)
@@ -61,6 +64,11 @@ def frames(path: str | Path, *, start: float | None = None, end: float | None = 
             orientation = orientation or orientation_of(frame)
             with clip_errors(path):
                 size = square_pixels(frame.width, frame.height, stream.sample_aspect_ratio)
+                if size[0] * size[1] > limits.pixels:
+                    raise ValueError(
+                        f"a frame of {size[0]} x {size[1]} px is over the limit of {limits.pixels} px "
+                        "(limits.pixels in config.yaml)"
+                    )
                 rgb = reformatter.reformat(frame, *size, "rgb24", threads=1)
                 image = _turn(rgb.to_ndarray(), orientation)
             yield Frame(time, image)

@@ -48,17 +48,38 @@ def probe(path: str | Path) -> Probe:
     """Look at a clip: its streams, and the first frame and sample of each.
 
     Raises:
-        ClipError: The file cannot be read, has neither picture nor sound, or a stream is empty or broken.
+        ClipError: The file cannot be read, has neither video nor audio, or a stream is empty or broken.
     """
-    path = Path(path)
+    return _probe(Path(path), ["video", "audio"])
+
+
+def probe_video(path: str | Path) -> Probe:
+    """Look at the video alone: what is wrong with the audio does not matter.
+
+    Raises:
+        ClipError: As `probe`, for the video.
+    """
+    return _probe(Path(path), ["video"])
+
+
+def probe_audio(path: str | Path) -> Probe:
+    """Look at the audio alone: what is wrong with the video does not matter.
+
+    Raises:
+        ClipError: As `probe`, for the audio.
+    """
+    return _probe(Path(path), ["audio"])
+
+
+def _probe(path: Path, wanted: list[str]) -> Probe:
     with opened(path) as container:
         kinds = [kind for kind in ("video", "audio") if stream_of(container, kind) is not None]
     if not kinds:
         raise ClipError(f"{path.name}: neither picture nor sound in the file")
     found = {}
-    if "video" in kinds:
+    if "video" in kinds and "video" in wanted:
         found |= _video(path)
-    if "audio" in kinds:
+    if "audio" in kinds and "audio" in wanted:
         found |= _audio(path)
     return Probe(**found)
 

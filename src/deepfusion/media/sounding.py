@@ -11,47 +11,101 @@ import soxr
 
 from deepfusion.errors import ClipError
 from deepfusion.media.container import SEEK_MARGIN, between, clip_errors, decoded
+from deepfusion.media.limits import DEFAULT_LIMITS, Limits
 
 JITTER = 0.04  # s the sound's times may stray from its sample count (rounding) before it counts as a hole
-LONGEST_HOLE = 600.0  # s of silence filled in; a longer hole is a broken clock
+RATES = (1000, 1_000_000)  # Hz; no recorder is slower or faster, and a damaged header may say anything
+# Of the mix against the channels' mean power (-20 dB): below it the channels cancel each other out.
+CANCELLED = 0.01
 
 
 class Sound(NamedTuple):
-    """Mono sound: `samples` (n,) float32 in [-1, 1], `rate` in Hz, `start` the time of the first sample in s."""
+    """Mono sound: `samples` (n,) float32 in [-1, 1], `rate` in Hz, `start` the time of the first sample in s.
+
+    `note` says what is unusual about it, else "".
+    """
 
     samples: np.ndarray
     rate: int
     start: float
+    note: str = ""
 
 
-def sound(path: str | Path, *, rate: int = 16000, start: float | None = None, end: float | None = None) -> Sound:
+def sound(
+    path: str | Path,
+    *,
+    rate: int = 16000,
+    start: float | None = None,
+    end: float | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Sound:
     """A clip's sound, the plain mean of its channels, resampled, with start <= time < end.
 
     A hole in the sound's times is filled with silence, so that what follows keeps its time; a time more than
-    `JITTER` before its place is damage. The resampler (soxr, HQ) has linear phase and no delay.
+    `JITTER` before its place is damage. The resampler (soxr, HQ) has linear phase and no delay. Where the channels
+    cancel each other out in the mean (opposite phase), the loudest of them is taken instead, with a note.
 
     Raises:
-        ClipError: No audio stream, damage, times that jump, or no sample in the segment.
+        ClipError: No audio stream, damage, times that jump, too much silence to fill in, or no sample in the segment.
     """
     path = Path(path)
+    found, powers = _mixed(path, None, rate, start, end, limits)
+    if powers.mix >= CANCELLED * powers.channels.mean():
+        return found
+    loudest = int(np.argmax(powers.channels))
+    found, _ = _mixed(path, loudest, rate, start, end, limits)
+    count = len(powers.channels)
+    return found._replace(note=f"the channels cancel each other out: channel {loudest + 1} of {count} is used")
+
+
+class Powers(NamedTuple):
+    """Sums of squares: of the mix, and of each channel (n,)."""
+
+    mix: float
+    channels: np.ndarray
+
+
+def _mixed(
+    path: Path, channel: int | None, rate: int, start: float | None, end: float | None, limits: Limits
+) -> tuple[Sound, Powers]:
+    """The sound as the mean of the channels (channel None) or of one channel, and the powers of what was decoded."""
     origin = None  # time of the first sample decoded
     count = 0  # samples so far, at the file's rate
+    filled = 0  # of them silence that was filled in
     blocks = []
-    for time, frame, _ in decoded(path, "audio", start):
+    channels = _Channels()
+    mix, each = 0.0, np.zeros(0)
+    for time, frame, _ in decoded(path, "audio", start, limits):
         if origin is None:
             if time is None:
                 raise ClipError(f"{path.name}: the sound has no presentation time")
             origin, source_rate = time, frame.sample_rate
+            if not RATES[0] <= source_rate <= RATES[1]:
+                raise ClipError(f"{path.name}: {source_rate} Hz is no rate of a recording, a damaged header")
             resampler = soxr.ResampleStream(source_rate, rate, 1, dtype="float32", quality="HQ")
         if frame.sample_rate != source_rate:
             raise ClipError(f"{path.name}: the sound's rate changes from {source_rate} to {frame.sample_rate} Hz")
         # A packet may hold several frames of which only the first has a time; the others follow without a hole.
         hole = 0 if time is None else round((time - origin) * source_rate) - count
-        if not -JITTER <= hole / source_rate <= LONGEST_HOLE:
+        if hole < -JITTER * source_rate:
             raise ClipError(f"{path.name}: the sound's times jump {hole / source_rate:.3f} s to {float(time):.3f} s")
-        silence = np.zeros(hole if hole > JITTER * source_rate else 0, np.float32)
+        hole = hole if hole > JITTER * source_rate else 0
+        filled += hole
+        if filled > limits.silence_s * source_rate:
+            raise ClipError(
+                f"{path.name}: the sound's times jump {hole / source_rate:.3f} s to {float(time):.3f} s: the silence "
+                f"to fill in is over the limit of {limits.silence_s:g} s (limits.silence_s in config.yaml)"
+            )
         with clip_errors(path):
-            heard = np.concatenate([silence, _mono(frame)])
+            samples = channels(frame)
+            mono = samples.mean(axis=0)
+            if len(samples) > 1:
+                mix += float(mono @ mono)
+                squares = np.einsum("cn,cn->c", samples, samples)
+                each = squares if len(each) != len(squares) else each + squares
+            if channel is not None:
+                mono = samples[min(channel, len(samples) - 1)]
+            heard = np.concatenate([np.zeros(hole, np.float32), mono.astype(np.float32)])
         count += len(heard)
         blocks.append(resampler.resample_chunk(heard))
         if end is not None and origin + Fraction(count, source_rate) > end + SEEK_MARGIN:
@@ -67,7 +121,8 @@ def sound(path: str | Path, *, rate: int = 16000, start: float | None = None, en
         raise ClipError(f"{path.name}: no sound {between(start, end)}")
     if not np.isfinite(samples).all():
         raise ClipError(f"{path.name}: the sound holds values that are not numbers")
-    return Sound(np.clip(samples, -1, 1), rate, float(origin + Fraction(first, rate)))
+    powers = Powers(mix, each if len(each) else np.zeros(1))
+    return Sound(np.clip(samples, -1, 1), rate, float(origin + Fraction(first, rate))), powers
 
 
 def _index(time: float, origin: Fraction, rate: int) -> int:
@@ -75,14 +130,18 @@ def _index(time: float, origin: Fraction, rate: int) -> int:
     return math.ceil(float((Fraction(time) - origin) * rate) - 1e-6)
 
 
-def _mono(frame: av.AudioFrame) -> np.ndarray:
-    """Mean of the channels of a sound frame, (n,) float32, with full scale 1 whatever the format."""
-    samples = frame.to_ndarray()
-    if not frame.format.is_planar:
-        samples = samples.reshape(-1, frame.layout.nb_channels).T
-    mean = samples.mean(axis=0, dtype=np.float64)
-    if samples.dtype == np.uint8:
-        mean = (mean - 128) / 128
-    elif samples.dtype.kind == "i":
-        mean = mean / 2.0 ** (8 * samples.dtype.itemsize - 1)
-    return mean.astype(np.float32)
+class _Channels:
+    """Frames of audio as (channels, n) float64, full scale 1, whatever their format.
+
+    FFmpeg makes them packed first: PyAV crashes on eight planar channels and more.
+    """
+
+    def __init__(self) -> None:
+        self._resampler, self._form = None, None
+
+    def __call__(self, frame: av.AudioFrame) -> np.ndarray:
+        form = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if form != self._form:  # changes within a stream are allowed
+            self._resampler, self._form = av.AudioResampler(format="dbl"), form
+        packed = [part.to_ndarray().reshape(-1, part.layout.nb_channels) for part in self._resampler.resample(frame)]
+        return np.concatenate(packed).T if len(packed) != 1 else packed[0].T

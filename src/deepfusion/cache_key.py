@@ -1,0 +1,49 @@
+"""What a shard depends on, as one short name: computed before the work, and again by the store before it joins.
+
+A stage that reads media depends on its code's version, on its settings, and on some columns and one file of each clip.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from deepfusion.stages import VERSIONS, digest
+
+# Stage -> columns of the manifest that it depends on, its file apart.
+COLUMNS = {"faces": ["id", "start", "end", "person"], "spectrogram": ["id", "start", "end"]}
+
+
+def media_files(stage: str, clips: pd.DataFrame) -> list[str]:
+    """The file of each clip that a stage reads: the audio may be in a file of its own."""
+    if stage == "spectrogram":
+        return np.where(clips["audio"].eq(""), clips["path"], clips["audio"]).tolist()
+    return clips["path"].tolist()
+
+
+def media_key(
+    stage: str, clips: pd.DataFrame, hashes: Sequence[str], settings: Mapping[str, Any], *more: object
+) -> str:
+    """Key of a shard of face tracks or spectrograms.
+
+    Args:
+        stage: "faces" or "spectrogram".
+        clips: Its rows of the manifest.
+        hashes: SHA-256 of the file that the stage reads, for each of them.
+        settings: Of the stage.
+        *more: Further plain values, as the type of the stored numbers.
+    """
+    rows = clips[COLUMNS[stage]].astype(str).to_numpy().tolist()
+    return digest(VERSIONS[stage], rows, list(hashes), dict(settings), *more)
+
+
+def network_key(tracks: str, fingerprint: str, dtype: str) -> str:
+    """Key of a shard of face features.
+
+    Args:
+        tracks: Key of the shard of face tracks.
+        fingerprint: Of the network: its weights and definition.
+        dtype: Type of the stored numbers.
+    """
+    return digest(VERSIONS["networks"], tracks, fingerprint, dtype)

@@ -1,0 +1,182 @@
+"""Processes that read media: a crash, or a kill for memory or time, costs the clip at hand and no other."""
+
+import logging
+import resource
+import signal
+import traceback
+from collections.abc import Callable, Iterator
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
+from typing import Any
+
+from deepfusion.config import LimitSettings
+from deepfusion.errors import ClipError, MachineError, UserError
+
+log = logging.getLogger(__name__)
+
+# Work on a job, which is plain data: its results, one after another.
+Work = Callable[[Any], Iterator]
+
+# Sent to a worker while it is at a job: what it is to do after a part.
+MORE, DROP = "more", "drop"
+
+
+class Workers:
+    """Some processes, each for one job at a time; one that dies is replaced.
+
+    Args:
+        begin: Called in each process when it starts; returns what does the jobs there.
+        count: Processes. They start when they are needed.
+        limits: What a job may take.
+    """
+
+    def __init__(self, begin: Callable[[], Work], *, count: int = 1, limits: LimitSettings):
+        self._idle: SimpleQueue[_Worker] = SimpleQueue()
+        self._all = [_Worker(begin, limits) for _ in range(count)]
+        for worker in self._all:
+            self._idle.put(worker)
+
+    def stream(self, job: Any) -> Iterator:
+        """The results of a job, each computed when it is asked for.
+
+        Raises:
+            ClipError: What the work raised, or how the process died.
+            UserError: Raised by the work, or when a process started.
+            MachineError: Likewise.
+        """
+        worker = self._idle.get()
+        try:
+            yield from worker.stream(job)
+        finally:
+            self._idle.put(worker)
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, *_) -> None:
+        for worker in self._all:
+            worker.stop()
+
+
+class _Worker:
+    """One process, and the pipe to it."""
+
+    def __init__(self, begin: Callable[[], Work], limits: LimitSettings):
+        self._begin, self._limits = begin, limits
+        self._process = None
+
+    def stream(self, job: Any) -> Iterator:
+        if self._process is None:
+            self._start()
+        self._pipe.send(job)
+        asked = False  # whether the process waits to be told how to go on
+        try:
+            while True:
+                kind, value = self._receive()
+                if kind == "end":
+                    return
+                asked = True
+                yield value
+                asked = False
+                self._pipe.send(MORE)
+        finally:
+            if asked and self._process is not None:
+                self._pipe.send(DROP)
+
+    def stop(self) -> None:
+        """End the process, whatever it is doing."""
+        if self._process is None:
+            return
+        self._pipe.close()
+        self._process.join(timeout=1)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        self._process = None
+
+    def _start(self) -> None:
+        # Spawned, not forked: a fork would share the open shard.
+        context = get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, self._begin, self._limits), daemon=True)
+        self._process.start()
+        theirs.close()
+        try:
+            self._receive()
+        except ClipError as error:
+            raise RuntimeError(f"a process that reads media did not start: {error}") from error
+
+    def _receive(self) -> tuple[str, Any]:
+        try:
+            kind, value = self._pipe.recv()
+        except (EOFError, ConnectionError):
+            self._process.join()
+            code, self._process = self._process.exitcode, None
+            raise ClipError(_death(code, self._limits)) from None
+        if kind == "error":
+            error, details = value
+            if details:
+                log.debug("unforeseen: %s\n%s", error, details)
+            raise error
+        return kind, value
+
+
+def _death(code: int, limits: LimitSettings) -> str:
+    if code == -signal.SIGXCPU:
+        return f"took more than {limits.cpu_s} s of CPU time (limits.cpu_s in config.yaml)"
+    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+    hint = ": the memory may not have sufficed" if code == -signal.SIGKILL else ""
+    return f"reading the file ended its process by {how}{hint}"
+
+
+def _serve(pipe: Connection, begin: Callable[[], Work], limits: LimitSettings) -> None:
+    """The life of a worker: job after job, until the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes the pipe
+    try:
+        work = begin()
+        _limit_memory(limits)
+    except Exception as error:
+        pipe.send(("error", _plain(error)))
+        return
+    pipe.send(("ready", None))
+    try:
+        while True:
+            job = pipe.recv()
+            _limit_time(limits)
+            try:
+                for part in work(job):
+                    pipe.send(("part", part))
+                    if pipe.recv() == DROP:
+                        break
+                else:
+                    pipe.send(("end", None))
+            except (EOFError, ConnectionError):
+                return
+            except Exception as error:
+                pipe.send(("error", _plain(error)))
+    except (EOFError, ConnectionError):
+        return
+
+
+def _plain(error: Exception) -> tuple[Exception, str]:
+    """An error that can be sent, and its traceback if nobody foresaw it."""
+    for kind in (ClipError, UserError, MachineError):
+        if isinstance(error, kind):
+            return kind(str(error)), ""
+    if isinstance(error, MemoryError):
+        return ClipError("took more memory than there is, or than limits.memory_mb in config.yaml"), ""
+    return ClipError(f"{type(error).__name__}: {error}"), traceback.format_exc()
+
+
+def _limit_time(limits: LimitSettings) -> None:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (round(usage.ru_utime + usage.ru_stime) + limits.cpu_s, most))
+
+
+def _limit_memory(limits: LimitSettings) -> None:
+    """Bound what the process may allocate besides what it has loaded."""
+    if hasattr(resource, "RLIMIT_DATA"):
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (limits.memory_mb * 1_000_000, most))
