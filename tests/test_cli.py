@@ -24,13 +24,9 @@ MANIFEST = "path,label,speaker\na.mp4,happy,anna\n"
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["faces", "--manifest", "absent.csv", "--rows", "0:1", "--out", "x.h5"], "absent.csv"),
-        (["faces", "--manifest", "m.csv", "--rows", "0:9", "--out", "x.h5"], "m.csv has 1 rows"),
-        (["faces", "--manifest", "m.csv", "--rows", "0-1", "--out", "x.h5"], "write it as first:last"),
-        (
-            ["faces", "--manifest", "m.csv", "--rows", "0:1", "--out", "x.h5", "--settings", '{"upsampel": 1}'],
-            "upsampel: Extra inputs",
-        ),
+        (["faces", "--clips", "absent.csv", "--out", "x.h5"], "absent.csv"),
+        (["faces", "--clips", "m.csv", "--out", "x.h5", "--settings", '{"upsampel": 1}'], "upsampel: Extra inputs"),
+        (["faces", "--clips", "m.csv", "--out", "x.h5", "--limits", '{"pixel": 1}'], "pixel: Extra inputs"),
         (["info", "absent.h5"], "absent.h5: there is no such file"),
         (["info", "m.csv"], "m.csv is damaged or not an HDF5 file"),
         (["train", "--store", "absent.h5", "--model", "fpb", "--out", "x"], "no model 'fpb'"),
@@ -50,7 +46,7 @@ MANIFEST = "path,label,speaker\na.mp4,happy,anna\n"
         (["fetch-weights", "arcface-iresnet50", "--out", "w"], "nothing to download"),
         (
             [
-                *["networks", "--manifest", "m.csv", "--rows", "0:1", "--tracks", "t.h5", "x.h5", "y.h5", "--settings"],
+                *["networks", "--clips", "m.csv", "--tracks", "t.h5", "x.h5", "y.h5", "--settings"],
                 ONE_SLOT,
             ],
             "1 slots (EF-A) and 2 files to write",
@@ -73,7 +69,7 @@ def test_a_usage_error_is_one_line_and_status_2(tmp_path, arguments, message):
     [
         (["table", "absent.json"], "absent.json"),
         (["evaluate", "absent.csv", "--out", "x"], "absent.csv"),
-        (["spectrogram", "--manifest", "m.csv", "--rows", "0:1", "--out", "x.h5", "--dtype", "float8"], "float8"),
+        (["spectrogram", "--clips", "m.csv", "--out", "x.h5", "--dtype", "float8"], "float8"),
     ],
 )
 def test_what_the_parser_itself_refuses(tmp_path, arguments, message):
@@ -93,6 +89,7 @@ def test_the_schema_knows_every_group_and_reason(tmp_path):
     schema = json.loads(run("schema", cwd=tmp_path).stdout)
     assert set(schema["properties"]) == {
         "corpus",
+        "limits",
         "faces",
         "preset",
         "networks",

@@ -216,20 +216,6 @@ def test_the_id_of_an_absolute_path_is_the_files_name(tmp_path):
     assert read_manifest(tmp_path / "m.csv", labels=None)["id"].tolist() == ["a.b"]
 
 
-def test_a_job_reads_its_own_rows_alone(write):
-    text = "path,label,speaker\na.mp4,sad,x\n\nb.mp4,happy,y\nsub/é.mkv,sad,z\n.,sad,z\n"
-    path = write(text)
-    clips = read_manifest(path, labels=None, rows=(1, 3))
-    assert clips["id"].tolist() == ["b", "sub/é"]
-    assert clips.index.tolist() == [0, 1]
-    whole = read_manifest(write(text.replace("\n.,", "\nc d.mp4,")), labels=None)
-    assert clips.equals(whole.iloc[1:3].reset_index(drop=True))
-    with pytest.raises(UserError, match=r"line 6: path '\.' names a folder"):
-        read_manifest(write(text), labels=None, rows=(3, 4))
-    with pytest.raises(UserError, match=r"rows 2:9 were asked for: .*clips\.csv has 4 rows"):
-        read_manifest(write(text.replace("\n.,", "\nc d.mp4,")), labels=None, rows=(2, 9))
-
-
 def test_a_path_is_enough(write, tmp_path):
     clips = read_manifest(write("path\na.mp4\n{1}.mp4\n"), labels=LABELS)
     assert clips["id"].tolist() == ["a", "{1}"]
@@ -251,7 +237,7 @@ def test_names_that_are_only_near_a_known_one_are_the_users_own(write):
 def test_the_index_of_a_pandas_table_is_dropped(write, name):
     path = write(f"{name},path\n0,a.mp4\n1,b.mp4\n2,c d.mp4\n")
     assert tuple(read_manifest(path, labels=None).columns) == COLUMNS
-    assert read_manifest(path, labels=None, rows=(1, 3))["id"].tolist() == ["b", "c d"]
+    assert read_manifest(path, labels=None)["id"].tolist() == ["a", "b", "c d"]
     found = problems(write(f"{name},path\n0,a.mp4\n2,b.mp4\n5,c d.mp4\n"))
     assert list(found) == [3] and "the first column has no name, and '2' is no index" in found[3]
 
