@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from deepfusion import csvfile
+from deepfusion.atomic import write_atomically
 from deepfusion.errors import UserError
-from deepfusion.files import write_atomically
 
 NEEDED = ("path", "label", "speaker")
 COLUMNS = ("id", "path", "label", "speaker", "split", "start", "end")

@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 
 from deepfusion import __version__
+from deepfusion.atomic import write_atomically
 from deepfusion.config import FusionSettings
 from deepfusion.corpora import guard
 from deepfusion.errors import UserError
-from deepfusion.files import write_atomically
 from deepfusion.fusion.checkpoint import save_model
 from deepfusion.fusion.data import ClipDataset
 from deepfusion.fusion.evaluate import predictions_table, scores

@@ -16,11 +16,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from deepfusion.atomic import write_atomically
 from deepfusion.config import HeadSettings, StudySettings
 from deepfusion.corpora import guard
 from deepfusion.corpora.folds import Fold
 from deepfusion.errors import UserError
-from deepfusion.files import write_atomically
 from deepfusion.fusion import classical
 from deepfusion.fusion.attention_file import write_attention_file
 from deepfusion.fusion.evaluate import predictions_table
