@@ -15,7 +15,7 @@ from pathlib import Path
 import h5py
 
 from deepfusion.atomic import refused, remove_leftovers, replacing
-from deepfusion.store import faults, layout
+from deepfusion.store import faults
 from deepfusion.store.checksum import USER_BLOCK, seal
 from deepfusion.store.opening import open_hdf5
 
@@ -128,7 +128,6 @@ def committed(path: Path, *, check: Callable[[h5py.File], None]) -> Iterator[tup
             disk = Disk(raw, path)
             with h5py.File(disk, "w", libver=FORMAT, userblock_size=USER_BLOCK) as file:
                 yield file, disk
-                layout.seal_attributes(file)
             disk.check()
         with open_hdf5(part) as file:
             check(file)

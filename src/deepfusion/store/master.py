@@ -114,6 +114,7 @@ def build_store(
         if costs := [cost for cost in costs if len(cost)]:
             _write_ledger(file.create_group("ledger", track_order=True), pd.concat(costs, ignore_index=True))
         file.attrs["key"] = _key(file, table, labels)
+        layout.seal_attributes(file)
 
 
 def _survey(name: str, shards: Sequence[str | os.PathLike], ids: list[str], costs: list[pd.DataFrame]) -> pd.DataFrame:

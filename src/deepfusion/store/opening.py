@@ -8,7 +8,7 @@ import h5py
 from deepfusion.errors import UserError
 from deepfusion.store.checksum import is_sealed
 from deepfusion.store.faults import unreadable
-from deepfusion.store.layout import VERSION, check_attributes
+from deepfusion.store.layout import VERSION
 
 CACHE_BYTES = 1 << 20  # of chunks, for each dataset: neighbouring clips share one
 
@@ -45,7 +45,6 @@ def open_layout(path: str | os.PathLike, layout: str) -> h5py.File:
     try:
         check_version(file, layout)
         check_self_contained(file)
-        check_attributes(file)
     except (OSError, RuntimeError, KeyError) as error:
         file.close()
         raise unreadable(path, error, "its structure") from error

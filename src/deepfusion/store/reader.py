@@ -46,6 +46,7 @@ class FeatureStore:
         self.path = Path(path)
         self._file = open_layout(path, layout.STORE)
         try:
+            layout.check_attributes(self._file)
             layout.check_store(self._file)
             self._survey()
         except BaseException:

@@ -255,7 +255,7 @@ def read_shard(path: str | os.PathLike) -> Shard:
         layout.check_shard(file)
         attrs = layout.attributes(file)
         columns = {name: file[name] for name in attrs.pop("columns")}
-        del attrs["layout"], attrs["layout_version"], attrs[layout.DIGEST]
+        del attrs["layout"], attrs["layout_version"]
         stage, key = attrs.pop("stage"), attrs.pop("key")
         clips, offsets = layout.read_table(file["clips"]).set_index("id"), file["offsets"][:]
         costs = layout.read_table(file["ledger"]) if "ledger" in file else ledger.empty()
