@@ -23,7 +23,7 @@ from provenance import publish
 
 from deepfusion.ledger import peak_memory_mb
 from deepfusion.stages import blocks
-from deepfusion.store import FeatureStore, ShardWriter, build_store
+from deepfusion.store import FeatureStore, ShardWriter, build_store, check_whole, layout
 
 SIZES = (100, 1_000, 10_000)
 LENGTHS = (20, 100, 500, 2_500)  # frames a clip, of the 100 clips that show growth with length
@@ -122,6 +122,37 @@ def write_npy(folder: Path, clips: int, frames: int) -> float:
     return seconds
 
 
+def write_contiguous(folder: Path) -> None:
+    """The features of the store as contiguous datasets without checksums."""
+    with FeatureStore(folder / "features.h5") as store, h5py.File(folder / "contiguous.h5", "w") as file:
+        for key in ("EF-B", "spectrogram"):
+            file[key] = np.concatenate([clip[key] for clip in store])
+
+
+def checks(folder: Path) -> dict[str, float]:
+    """What checksums cost for as many bytes as the store has: seconds to hash a file, and to write those of chunks."""
+    with FeatureStore(folder / "features.h5") as store:
+        values = np.concatenate([clip["EF-B"] for _, clip in zip(range(1000), store, strict=False)])
+    scale = (folder / "features.h5").stat().st_size / values.nbytes
+    taken: dict[str, list[float]] = {"file_s": [], "chunks_s": []}
+    for _ in range(2 * ROUNDS + 1):
+        begun = time.perf_counter()
+        check_whole(folder / "features.h5")
+        taken["file_s"].append(time.perf_counter() - begun)
+        with_them, without = (_write_chunks(values, checked) for checked in (True, False))
+        taken["chunks_s"].append(scale * (with_them - without))
+    return {name: statistics.median(seconds) for name, seconds in taken.items()}
+
+
+def _write_chunks(values: np.ndarray, checked: bool) -> float:
+    begun = time.perf_counter()
+    chunks = (layout.chunk_rows(values.shape[1:], values.dtype), *values.shape[1:])
+    with h5py.File("memory", "w", driver="core", backing_store=False) as file:  # the disk would hide the difference
+        data = file.create_dataset("x", values.shape, values.dtype, chunks=chunks, fletcher32=checked)
+        data[...] = values
+    return time.perf_counter() - begun
+
+
 def readers(folder: Path) -> dict[str, Callable[[str, str], np.ndarray]]:
     """Layout -> a function of clip and feature."""
     store, file, datasets = FeatureStore(folder / "features.h5"), None, h5py.File(folder / "datasets.h5")
@@ -132,10 +163,16 @@ def readers(folder: Path) -> dict[str, Callable[[str, str], np.ndarray]]:
     data = {key: file[f"{group}/{name}"] for key, (group, name) in names.items()}
     at = {key: offsets[group] for key, (group, _) in names.items()}
     memory = {key: values[:] for key, values in data.items()}
+    contiguous = h5py.File(folder / "contiguous.h5")
+    plain = {key: contiguous[key] for key in names}
 
     def by_h5py(clip: str, key: str) -> np.ndarray:
         i = place[clip]
         return data[key][at[key][i] : at[key][i + 1]]
+
+    def by_h5py_contiguous(clip: str, key: str) -> np.ndarray:
+        i = place[clip]
+        return plain[key][at[key][i] : at[key][i + 1]]
 
     def from_memory(clip: str, key: str) -> np.ndarray:
         i = place[clip]
@@ -144,6 +181,7 @@ def readers(folder: Path) -> dict[str, Callable[[str, str], np.ndarray]]:
     return {
         "store": lambda clip, key: store[clip][key],
         "store_by_h5py": by_h5py,
+        "contiguous_by_h5py": by_h5py_contiguous,
         "dataset_a_clip": lambda clip, key: datasets[clip][key][()],
         "npy_files": lambda clip, key: np.load(folder / "npy" / clip / f"{key}.npy"),
         "copy_in_memory": from_memory,
@@ -188,11 +226,13 @@ def corpus(clips: int) -> dict[str, object]:
         folder = Path(name)
         writers = {"store": write_store, "dataset_a_clip": write_datasets, "npy_files": write_npy}
         written = {layout: write(folder, clips, FRAMES) for layout, write in writers.items()}
+        write_contiguous(folder)
         size = (folder / "features.h5").stat().st_size
         return {
             "clips": clips,
             "store_mb": size / 1e6,
             "write_s": written,
+            "checks": checks(folder),
             "build_peak_mb": float((folder / "peak").read_text()),
             "read_ms_a_clip": read_all(folder, clips),
         }
@@ -235,6 +275,9 @@ def main() -> None:
         "store_read_vs_dataset_a_clip": read["dataset_a_clip/both"] / read["store/both"],
         "store_read_vs_npy": read["npy_files/both"] / read["store/both"],
         "store_read_vs_plain_h5py": read["store_by_h5py/both"] / read["store/both"],
+        "store_read_vs_contiguous": read["contiguous_by_h5py/both"] / read["store/both"],
+        # Shards and store are hashed when written, shards again when joined; chunks are written twice and read once.
+        "checksums_share_of_writing": 3 * sum(large["checks"].values()) / write["store"],
         "store_write_vs_dataset_a_clip": write["dataset_a_clip"] / write["store"],
         "store_write_vs_npy": write["npy_files"] / write["store"],
         "store_clip_ms": read["store/all"],

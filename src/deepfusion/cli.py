@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from deepfusion.atomic import machine_reason
 from deepfusion.errors import MachineError, UserError
 
 # Heavy packages are imported inside the commands: `deepfusion --help` and the light stages stay quick.
@@ -34,7 +35,7 @@ Threads = Annotated[int, typer.Option(help="CPU threads.", min=1)]
 
 
 def main() -> None:
-    """Run the command line; a usage error is one clear line and status 2."""
+    """Run the command line; a usage error is one line and status 2, what the machine refuses is one and status 1."""
     try:
         app()
     except UserError as error:
@@ -42,6 +43,12 @@ def main() -> None:
         sys.exit(2)
     except MachineError as error:
         log.error("%s", error)
+        sys.exit(1)
+    except OSError as error:
+        if (line := machine_reason(error)) is None:
+            log.exception("internal error (please report)")
+        else:
+            log.error("%s", line)
         sys.exit(1)
     except Exception:
         log.exception("internal error (please report)")
@@ -231,6 +238,44 @@ def preflight(
 def info(store: Annotated[Path, typer.Argument(help="A feature store.")]) -> None:
     """Say what is in a feature store, which clips have no face, no sound or failed, and why, and what it cost."""
     print(_summary(store, listed=None))
+
+
+@app.command()
+def verify(
+    paths: Annotated[list[Path], typer.Argument(help="Stores, shards, or folders with any number of them.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per file.")] = False,
+) -> None:
+    """Check stores and shards for damage and list the datasets and clips hit; status 1 if there is any."""
+    import dataclasses
+    import json
+
+    from deepfusion.store.verify import lines
+    from deepfusion.store.verify import verify as check
+
+    sound = True
+    for found in check(paths):
+        sound = sound and not found.problems
+        print(json.dumps(dataclasses.asdict(found), default=str) if as_json else lines(found), flush=True)
+    if not sound:
+        raise typer.Exit(1)
+
+
+@app.command()
+def diff(
+    a: Annotated[Path, typer.Argument(help="A feature store.")],
+    b: Annotated[Path, typer.Argument(help="The feature store that it is compared with.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object with all clips.")] = False,
+) -> None:
+    """Say what differs between two feature stores, and by how much; status 1 if anything does."""
+    import json
+
+    from deepfusion.store.diff import diff as compare
+    from deepfusion.store.diff import lines
+
+    found = compare(a, b)
+    print(json.dumps(found) if as_json else "\n".join(lines(found)))
+    if not found["equal"]:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -454,3 +499,21 @@ def fetch_weights(
 
     for card in [find(name) for name in names]:
         print(fetch(card, out))
+
+
+@app.command()
+def repair(
+    folder: Annotated[Path, typer.Argument(help="Results of a corpus, as results/mine, or the store in it.")],
+    device: Device = "auto",
+    engine: EngineName = "auto",
+    workers: Annotated[int, typer.Option(min=1, help="Processes that follow faces.")] = 1,
+) -> None:
+    """Compute the damaged and missing parts of an extraction again, and nothing else."""
+    from deepfusion.extract import repair as stage
+    from deepfusion.networks import inference
+
+    folder = folder if folder.is_dir() else folder.parent
+    made = stage.repair(folder, device=inference.device(device), engine=engine, workers=workers)
+    for path in made:
+        print(f"made again: {path}")
+    print("nothing is damaged or missing" if not made else f"{len(made)} files made again")

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from deepfusion import stages
+from deepfusion.atomic import write_atomically
 from deepfusion.cache_key import media_files
 from deepfusion.config import Config, CorpusSettings
 from deepfusion.corpora import Corpus, load
 from deepfusion.corpora.folds import Fold
 from deepfusion.corpora.manifest import manifest_text
 from deepfusion.corpora.needs import divide, need_classes
-from deepfusion.files import write_atomically
 from deepfusion.networks.catalogue import find, fingerprint
 
 RESULTS = Path("results")

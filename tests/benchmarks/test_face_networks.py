@@ -17,6 +17,7 @@ from tables import face_networks as table
 from deepfusion import FeatureStore
 from deepfusion.corpora.folds import Fold
 from deepfusion.errors import UserError
+from deepfusion.store.layout import seal_attributes
 
 
 def labelled(clips, *, shuffled=False):
@@ -33,6 +34,7 @@ def written(folder, clips):
     with h5py.File(path, "r+") as file:
         for slot in ("EF-A", "EF-B"):
             file["video"][slot].attrs.update(network=f"network of {slot}", fingerprint="version 1")
+        seal_attributes(file)
     return path
 
 

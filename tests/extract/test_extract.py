@@ -1,6 +1,5 @@
 """Clips through all stages of the extraction: what is good stays exact, what is bad is told and stops nobody."""
 
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,10 @@
 """Shards and stores with known contents."""
 
 import copy
+import os
 import shutil
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -138,3 +141,14 @@ def corpus(tmp_path, finished):
     twin.audio = [twin.folder / path.name for path in finished.audio]
     twin.video = {name: [twin.folder / path.name for path in paths] for name, paths in finished.video.items()}
     return twin
+
+
+@pytest.fixture
+def deepfusion():
+    """The command line, in a process of its own: deepfusion("info", path, env={...})."""
+
+    def run(*arguments, env=None):
+        command = [sys.executable, "-c", "from deepfusion.cli import main; main()", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **(env or {})})
+
+    return run

@@ -14,9 +14,9 @@ COMMON = """
     import os, random, resource, signal, sys, time
     import numpy as np
     from pathlib import Path
-    from deepfusion.errors import UserError
+    from deepfusion.errors import MachineError
     from deepfusion.store import ShardWriter, read_shard
-    import deepfusion.store.commit as commit
+    import deepfusion.atomic as atomic
     folder = Path(sys.argv[1])
 
     def write(path, generation, clips=4):
@@ -113,15 +113,15 @@ def test_killed_at_a_chosen_point(tmp_path, point):
                     return real(self, *a, **k)
                 setattr(ShardWriter, point, second_or_last)
             elif point == "closed":
-                import deepfusion.store.shard as module
-                module._check = die
+                import deepfusion.store.layout as module
+                module.check_shard = die
             elif point == "checked":
-                commit._to_disk = die
+                atomic.to_disk = die
             elif point == "synced":
                 Path.replace = die
             elif point == "replaced":
-                real = commit._to_disk
-                commit._to_disk = lambda p: die() if p == folder else real(p)
+                real = atomic.to_disk
+                atomic.to_disk = lambda p: die() if p == folder else real(p)
             write(path, 2)
 
         for earlier in (None, 1):
@@ -157,7 +157,7 @@ def test_full_disk(tmp_path):
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
             try:
                 write(path, 2)
-            except UserError as error:
+            except MachineError as error:
                 assert "\\n" not in str(error) and "File too large; what was there before" in str(error), error
                 os._exit(3)
             os._exit(0)

@@ -10,14 +10,15 @@ import pandas as pd
 import pytest
 
 from deepfusion.errors import UserError
-from deepfusion.store import FeatureStore, ShardWriter, build_store, read_shard
+from deepfusion.store import DamagedError, FeatureStore, ShardWriter, build_store, read_shard
+from deepfusion.store.checksum import seal
 
 NO_VIDEO, NO_SOUND = "anna/ä-2", "bert/2"
 
 
 def test_layout_with_h5py_alone(finished):
     with h5py.File(finished.path) as file:
-        assert file.attrs["layout"] == "deepfusion-feature-store" and file.attrs["layout_version"] == 1
+        assert file.attrs["layout"] == "deepfusion-feature-store" and file.attrs["layout_version"] == 2
         assert list(file.attrs["labels"]) == ["sad", "happy", "calm"] and file.attrs["corpus"] == "six clips"
         assert file["clips/id"].asstr()[:].tolist() == finished.ids
         assert not [name for name in file["video"] if file["video"][name].is_virtual]
@@ -207,6 +208,8 @@ def test_shards_without_a_ledger_make_a_store_without_one(corpus):
     for path in (*corpus.audio, *(path for paths in corpus.video.values() for path in paths)):
         with h5py.File(path, "r+") as file:
             del file["ledger"]
+        with path.open("r+b") as file:
+            seal(file)
     with FeatureStore(corpus.build()) as store:
         assert store.ledger.empty
         assert "ledger" not in store._file
@@ -290,20 +293,27 @@ def damaged(corpus, kit):
     return "spectrogram-1.h5 is damaged"
 
 
+def bit_flipped(corpus, kit):
+    content = bytearray(corpus.audio[1].read_bytes())
+    content[len(content) // 2] ^= 4
+    corpus.audio[1].write_bytes(content)
+    return "spectrogram-1.h5 is damaged: its bytes differ from its checksum; `deepfusion repair`"
+
+
 def lost(corpus, kit):
     corpus.audio[1].unlink()
     return "spectrogram-1.h5: there is no such file"
 
 
 FAULTS = [order, one_lost, one_extra, none, other_stage, other_length, other_weights, other_width, clip_changed]
-FAULTS += [unlisted_label, reserved_fact, reserved_column, other_hash_in_the_manifest, damaged, lost]
+FAULTS += [unlisted_label, reserved_fact, reserved_column, other_hash_in_the_manifest, damaged, bit_flipped, lost]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_what_does_not_fit_is_refused_and_named(corpus, kit, fault):
     path, before = corpus.path, corpus.path.read_bytes()
     message = fault(corpus, kit)
-    with pytest.raises(UserError, match=message) as error:
+    with pytest.raises(DamagedError if fault in (damaged, bit_flipped) else UserError, match=message) as error:
         corpus.build()
     assert "\n" not in str(error.value)
     assert path.read_bytes() == before and not list(path.parent.glob("*.part"))

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from deepfusion.errors import UserError
-from deepfusion.store import FeatureStore
+from deepfusion.store import DamagedError, FeatureStore
 
 
 @pytest.fixture
@@ -76,9 +76,9 @@ def test_wrong_name(store, ask, message):
         ask(store)
 
 
-def version_2(path):
+def version_1(path):
     with h5py.File(path, "r+") as file:
-        file.attrs["layout_version"] = 2
+        file.attrs["layout_version"] = 1
 
 
 def foreign(path):
@@ -92,16 +92,20 @@ def foreign(path):
     [
         (lambda path: path.unlink(), "there is no such file"),
         (lambda path: path.write_text("id,label"), "damaged or not an HDF5 file"),
-        (lambda path: path.write_bytes(path.read_bytes()[:-50]), "damaged"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-50]), "is damaged: it cannot be read .*truncated"),
+        (lambda path: path.write_bytes(b""), "is damaged: it cannot be read .*signature not found"),
         (foreign, "is not a deepfusion-feature-store but 'some other HDF5 file'"),
-        (version_2, "has version 2 of the deepfusion-feature-store layout and this program reads version 1"),
+        (
+            version_1,
+            "has version 1 of the deepfusion-feature-store layout and this program reads version 2",
+        ),
     ],
 )
 def test_file_that_is_no_store(tmp_path, finished, damage, message):
     path = tmp_path / "x.h5"
     shutil.copy(finished.path, path)
     damage(path)
-    with pytest.raises(UserError, match=message) as error:
+    with pytest.raises(DamagedError if "is damaged: " in message else UserError, match=message) as error:
         FeatureStore(path)
     assert "\n" not in str(error.value)
 

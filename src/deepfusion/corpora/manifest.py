@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from deepfusion import csvfile
+from deepfusion.atomic import write_atomically
 from deepfusion.corpora.columns import (
     COLUMNS,
     INDEX,
@@ -30,7 +31,6 @@ from deepfusion.corpora.columns import (
     unfit,
 )
 from deepfusion.errors import UserError
-from deepfusion.files import write_atomically
 
 SHOWN = 20  # problems printed; all are counted
 

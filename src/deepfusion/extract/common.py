@@ -13,7 +13,7 @@ import pandas as pd
 from deepfusion.corpora import sha256
 from deepfusion.errors import ClipError, MachineError, UserError
 from deepfusion.progress import track
-from deepfusion.store.shard import ShardWriter, read_shard
+from deepfusion.store import DamagedError, ShardWriter, check_whole, read_shard
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def kept(path: Path, key: str) -> bool:
     for shard in (path, _spare(path)):
         if _is_current(shard, key):
             if shard != path:
-                _link(shard, path)
+                link(shard, path)
             log.info("%s is up to date: kept", path)
             return True
     return False
@@ -43,15 +43,22 @@ def kept(path: Path, key: str) -> bool:
 def _is_current(path: Path, key: str) -> bool:
     try:
         with read_shard(path) as shard:
-            return shard.key == key
+            if shard.key != key:
+                return False
+        check_whole(path)
+    except DamagedError as error:
+        log.warning("%s: it is made again", error)
     except (UserError, MachineError):
-        return False
+        pass
+    else:
+        return True
+    return False
 
 
 def finish(path: Path) -> None:
     """Keep a finished shard under a second name as well: Snakemake deletes the first one before it runs a job again."""
     try:
-        _link(path, _spare(path))
+        link(path, _spare(path))
     except OSError as error:  # no hard links here, or a read-only folder: the shard is then made again when asked for
         log.debug("%s has no second name: %s", path, error)
 
@@ -60,7 +67,12 @@ def _spare(path: Path) -> Path:
     return path.with_name(f".{path.name}")
 
 
-def _link(existing: Path, path: Path) -> None:
+def link(existing: Path, path: Path) -> None:
+    """Give a file a second name, at once and in the place of what is there.
+
+    Raises:
+        OSError: The file system knows no hard links, or cannot be written.
+    """
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     part.unlink(missing_ok=True)
     part.hardlink_to(existing)

@@ -25,7 +25,7 @@ from deepfusion.faces.warp import Crop, warp
 from deepfusion.ledger import measured
 from deepfusion.networks import catalogue, engines
 from deepfusion.progress import track
-from deepfusion.store.shard import Shard, ShardWriter, read_shard
+from deepfusion.store import Shard, ShardWriter, check_whole, read_shard
 
 
 def network_shards(
@@ -56,6 +56,7 @@ def network_shards(
         workers: Processes that decode and cut, each a clip, while the networks run; 0: one that works only while the
             networks wait, which is right where they run on the same cores.
     """
+    check_whole(tracks)
     with read_shard(tracks) as faces, ExitStack() as stack:
         stale = {}
         for slot, out in outs.items():

@@ -12,8 +12,7 @@ from deepfusion.corpora import read_manifest
 from deepfusion.errors import MachineError
 from deepfusion.networks import catalogue
 from deepfusion.plan import load_corpus
-from deepfusion.store.master import build_store
-from deepfusion.store.shard import Shard, read_shard
+from deepfusion.store import DamagedError, Shard, build_store, read_shard
 
 
 def join(manifest: Path, shards: Path, out: Path, *, config: Extraction) -> None:
@@ -26,7 +25,8 @@ def join(manifest: Path, shards: Path, out: Path, *, config: Extraction) -> None
         config: Kept in the store; says which stages and how many clips per shard.
 
     Raises:
-        MachineError: A shard was made from other clips, segments, settings, weights or code than those of now.
+        MachineError: A shard is damaged, or made from other clips, segments, settings, weights or code than those of
+            now. It is removed, so that the next run makes it again.
     """
     clips = read_manifest(manifest, labels=None)
     blocks = stages.blocks(len(clips), config.store.clips_per_shard)
@@ -34,9 +34,6 @@ def join(manifest: Path, shards: Path, out: Path, *, config: Extraction) -> None
     paths = {
         stage: [shards / stage / f"{name}.h5" for name in names] for stage in ("faces", *config.networks, "spectrogram")
     }
-    for i, block in enumerate(blocks):
-        _check({stage: files[i] for stage, files in paths.items()}, clips.iloc[block], config)
-    audio = paths.pop("spectrogram")
     corpus = load_corpus(config.corpus, out.parent)
     attrs = {
         "corpus": corpus.name,
@@ -45,7 +42,17 @@ def join(manifest: Path, shards: Path, out: Path, *, config: Extraction) -> None
         "config": config.model_dump_json(by_alias=True),
         "code_version": __version__,
     }
-    build_store(out, clips, video=paths, audio=audio, labels=corpus.labels, attrs=attrs)
+    try:
+        for i, block in enumerate(blocks):
+            _check({stage: files[i] for stage, files in paths.items()}, clips.iloc[block], config)
+        audio = paths.pop("spectrogram")
+        build_store(out, clips, video=paths, audio=audio, labels=corpus.labels, attrs=attrs)
+    except DamagedError as error:
+        if error.path.is_relative_to(shards):
+            error.path.unlink(missing_ok=True)
+        raise MachineError(
+            f"{error.path} is damaged ({error.reason}): it is removed, and the next run makes it again"
+        ) from error
 
 
 def _check(paths: Mapping[str, Path], clips: pd.DataFrame, config: Extraction) -> None:

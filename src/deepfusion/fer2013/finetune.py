@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deepfusion import stages
+from deepfusion.atomic import write_atomically
 from deepfusion.config import FinetuneSettings, RecipeSettings
 from deepfusion.errors import UserError
 from deepfusion.fer2013 import augment, duplicates, metrics
@@ -20,7 +21,6 @@ from deepfusion.fer2013.align import Alignment, to_crop
 from deepfusion.fer2013.data import EMOTIONS, Fer2013
 from deepfusion.fer2013.prepare import load
 from deepfusion.fer2013.train import Faces, train
-from deepfusion.files import write_atomically
 from deepfusion.networks import catalogue, compact, trunks
 from deepfusion.networks.catalogue import Network
 from deepfusion.networks.tuned import Tuned

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from deepfusion.atomic import write_atomically
 from deepfusion.errors import UserError
 from deepfusion.fer2013 import duplicates
 from deepfusion.fer2013.align import Alignment, align
 from deepfusion.fer2013.data import Fer2013
 from deepfusion.fer2013.read import read
-from deepfusion.files import write_atomically
 
 log = logging.getLogger(__name__)
 

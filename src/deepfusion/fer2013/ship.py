@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from deepfusion.atomic import write_atomically
 from deepfusion.errors import UserError
 from deepfusion.fer2013 import augment, duplicates, metrics
 from deepfusion.fer2013.align import to_crop
 from deepfusion.fer2013.data import EMOTIONS, Fer2013
 from deepfusion.fer2013.finetune import probabilities, tuned
 from deepfusion.fer2013.prepare import load
-from deepfusion.files import write_atomically
 from deepfusion.networks import compact
 from deepfusion.networks.tuned import Tuned
 

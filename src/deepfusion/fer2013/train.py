@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from deepfusion.atomic import write_atomically
 from deepfusion.config import RecipeSettings
 from deepfusion.fer2013 import augment
-from deepfusion.files import write_atomically
 from deepfusion.networks.tuned import Tuned
 from deepfusion.progress import track
 

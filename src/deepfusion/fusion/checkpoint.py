@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from deepfusion.files import write_atomically
+from deepfusion.atomic import write_atomically
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix, f1_score, recall_score
 
+from deepfusion.atomic import write_atomically
 from deepfusion.errors import UserError
-from deepfusion.files import write_atomically
 
 log = logging.getLogger(__name__)
 

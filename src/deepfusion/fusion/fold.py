@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 
 from deepfusion import __version__
+from deepfusion.atomic import write_atomically
 from deepfusion.config import FusionSettings
 from deepfusion.corpora import Fold, guard
 from deepfusion.corpora.needs import doubts, need, need_classes
 from deepfusion.errors import UserError
-from deepfusion.files import write_atomically
 from deepfusion.fusion.checkpoint import save_model
 from deepfusion.fusion.data import ClipDataset
 from deepfusion.fusion.evaluate import predictions_table, scores

@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 import torch
 
+from deepfusion.atomic import write_atomically
 from deepfusion.config import HeadSettings, StudySettings
 from deepfusion.corpora import guard
 from deepfusion.corpora.folds import Fold
 from deepfusion.corpora.needs import doubts, need
 from deepfusion.errors import UserError
-from deepfusion.files import write_atomically
 from deepfusion.fusion import classical
 from deepfusion.fusion.absent import EXPLAINED, absence, absent_rows, missing_modalities
 from deepfusion.fusion.attention_file import write_attention_file

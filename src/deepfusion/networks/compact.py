@@ -12,8 +12,8 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from deepfusion.atomic import write_atomically
 from deepfusion.errors import UserError
-from deepfusion.files import write_atomically
 from deepfusion.networks import state_dict, trunks
 from deepfusion.networks.tuned import Tuned
 

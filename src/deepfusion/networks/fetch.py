@@ -15,8 +15,8 @@ import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
 
+from deepfusion.atomic import write_atomically
 from deepfusion.errors import UserError
-from deepfusion.files import write_atomically
 from deepfusion.networks.catalogue import Network, file_sha256
 from deepfusion.progress import track
 

@@ -8,7 +8,7 @@ import matplotlib as mpl
 from jinja2 import Environment
 from matplotlib.figure import Figure
 
-from deepfusion.files import write_atomically
+from deepfusion.atomic import write_atomically
 from deepfusion.fusion.absent import EXPLAINED
 from deepfusion.ledger import totals
 from deepfusion.report.costs import HEAD, cells, words

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from deepfusion.files import write_atomically
+from deepfusion.atomic import write_atomically
 from deepfusion.fusion.absent import absence
 from deepfusion.fusion.evaluate import evaluate, read_predictions
 from deepfusion.report.statistics import compare, in_words

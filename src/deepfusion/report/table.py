@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from deepfusion.files import write_atomically
+from deepfusion.atomic import write_atomically
 
 
 def write_results(metrics: list[Path], out: Path) -> str:

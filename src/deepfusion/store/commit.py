@@ -1,61 +1,152 @@
-"""Writing an HDF5 file so that its name never stands for anything but a complete file.
+"""Writing an HDF5 file so that its name never refers to anything but a complete file.
 
 An HDF5 file that is being appended to when its process is killed, or when the disk is full, can lose all it held
-before. So a file is written beside its final name, closed, opened again and checked, forced to the disk, and only then
-renamed.
+before. So a file is written under a temporary name, closed, opened again and checked, given its checksum, flushed to
+the disk, and only then renamed.
 """
 
+import errno
+import io
 import os
-import re
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
 
-from deepfusion.errors import UserError
+from deepfusion.atomic import refused, remove_leftovers, replacing
+from deepfusion.store import faults
+from deepfusion.store.checksum import USER_BLOCK, seal
+from deepfusion.store.opening import open_hdf5
+
+FORMAT = ("v110", "v110")  # its metadata have checksums
+
+
+class Disk(io.RawIOBase):
+    """The file that HDF5 writes to, in which writing never fails as far as HDF5 can tell.
+
+    After a failed write HDF5 cannot close the file: it crashes the process then or when Python exits. So the first
+    failure is kept for `check`, and what HDF5 writes afterwards stays in memory.
+
+    Args:
+        file: Opened unbuffered, for reading and writing.
+        path: Named in the error.
+    """
+
+    def __init__(self, file: io.RawIOBase, path: Path):
+        self._file, self._path = file, path
+        self._error: OSError | None = None
+        self._after: list[tuple[int, bytes]] = []  # offset and bytes of what was written after the failure
+        self._at = self._end = 0
+
+    def check(self) -> None:
+        """Raise MachineError if a write has failed; call it after every larger write."""
+        if self._error:
+            raise refused(self._path, self._error) from self._error
+
+    def readable(self) -> bool:
+        """See io.IOBase."""
+        return True
+
+    def writable(self) -> bool:
+        """See io.IOBase."""
+        return True
+
+    def seekable(self) -> bool:
+        """See io.IOBase."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """See io.IOBase."""
+        self._at = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._end}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        """See io.IOBase."""
+        return self._at
+
+    def write(self, data) -> int:
+        """Write all of it, to memory after a failure."""
+        data = bytes(data)
+        if not self._error:
+            try:
+                self._file.seek(self._at)
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[self._file.write(rest) :]
+            except OSError as error:
+                self._error = error
+        if self._error:
+            self._after.append((self._at, data))
+        self._at += len(data)
+        self._end = max(self._end, self._at)
+        return len(data)
+
+    def readinto(self, buffer) -> int:
+        """Read what was written, zeros where nothing was."""
+        size = len(buffer)
+        self._file.seek(self._at)
+        found = bytearray((self._file.read(size) or b"").ljust(size, b"\0"))
+        for at, data in self._after:
+            first, last = max(at, self._at), min(at + len(data), self._at + size)
+            if first < last:
+                found[first - self._at : last - self._at] = data[first - at : last - at]
+        buffer[:] = bytes(found)
+        self._at += size
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the length; a failure is kept."""
+        self._end = self._at if size is None else size
+        if not self._error:
+            try:
+                self._file.truncate(self._end)
+            except OSError as error:
+                self._error = error
+        return self._end
 
 
 @contextmanager
-def committed(path: Path, *, check: Callable[[h5py.File], None]) -> Iterator[h5py.File]:
-    """Give a new HDF5 file to write; it gets the name `path` when the block ends well.
+def committed(path: Path, *, check: Callable[[h5py.File], None]) -> Iterator[tuple[h5py.File, Disk]]:
+    """Give a new HDF5 file to write, and its disk; the file is renamed to `path` when the block ends without an error.
 
     When the block raises, or the file does not pass the check, the new file is removed and what stood at `path` stays.
-    What a killed process left beside `path` is removed at the start, so one process at a time may write a path (of two,
-    the earlier raises FileNotFoundError, and the file stays whole).
+    What killed processes left next to `path` is removed first, so only one process at a time may write a path (of two,
+    the earlier raises MachineError, and the file stays whole).
 
     Args:
-        path: Final name; its folder is made if need be.
+        path: Final name; missing folders are created.
         check: Raises when the file, closed and opened again, is not what it should be.
 
     Raises:
-        UserError: The disk is full, or cannot be written for another reason of its own.
+        MachineError: The disk is full, the folder is read-only, the file system has no locks, ...
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for stale in path.parent.iterdir():
-        if stale.name.startswith(f"{path.name}.") and stale.name.endswith(".part"):
-            stale.unlink(missing_ok=True)
-    part = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        with h5py.File(part, "x") as file:
-            yield file
-        with h5py.File(part, "r") as file:
+    remove_leftovers(path)
+    with replacing(path) as part:
+        with part.open("r+b", buffering=0) as raw:
+            _check_locks(raw.fileno(), path)
+            disk = Disk(raw, path)
+            with h5py.File(disk, "w", libver=FORMAT, userblock_size=USER_BLOCK) as file:
+                yield file, disk
+            disk.check()
+        with open_hdf5(part) as file:
             check(file)
-        _to_disk(part)
-        part.replace(path)
-    except BaseException as error:
-        part.unlink(missing_ok=True)
-        # HDF5 hides a full disk in a page of text, and h5py raises OSError or RuntimeError depending on the moment.
-        if failed := re.search(r"file write failed.*error message = '(.*?)'", str(error), re.DOTALL):
-            raise UserError(f"{path} cannot be written: {failed[1]}; what was there before is untouched") from error
-        raise
-    _to_disk(path.parent)  # the new name itself
+        try:
+            with part.open("r+b", buffering=0) as raw:
+                seal(raw)
+        except OSError as error:
+            raise refused(path, error) from error
 
 
-def _to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+def _check_locks(descriptor: int, path: Path) -> None:
+    """Fail before the work rather than after it where nothing written could be opened."""
+    if os.name != "posix" or os.environ.get("HDF5_USE_FILE_LOCKING") in ("FALSE", "0", "BEST_EFFORT"):
+        return
+    import fcntl  # Windows has none, and a store should be read there, too
+
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    except OSError as error:
+        if error.errno in faults.NO_LOCKS - {errno.ENOSYS}:  # many builds of HDF5 do without locks after ENOSYS
+            raise faults.no_locks(path) from error

@@ -1,7 +1,7 @@
-"""What shards and stores have in common: names, version, tables of clips, ragged arrays and their check."""
+"""What shards and stores have in common: names, version, datasets, tables of clips, ragged arrays, attributes."""
 
-import os
-from pathlib import Path
+import hashlib
+from collections.abc import Iterator
 from typing import Any
 
 import h5py
@@ -9,42 +9,19 @@ import numpy as np
 import pandas as pd
 
 from deepfusion.errors import UserError
+from deepfusion.store.faults import damaged, unreadable
 
 SHARD = "deepfusion-shard"
 STORE = "deepfusion-feature-store"
-VERSION = 1
+VERSION = 2
 
-TEXT = h5py.string_dtype("utf-8")
+# A chunk is read and checked as a whole: with larger ones reading a short clip is slower, with smaller ones a long one.
+CHUNK_BYTES = 1 << 15
+GROWING_CHUNK_ROWS = 1024  # narrow columns of a shard would waste most of a chunk
+TEXT_CHUNK_BYTES = 1 << 18
+BLOCK_BYTES = 1 << 22  # copied or compared at once, so that memory does not grow with the length of a clip
 
-
-def open_layout(path: str | os.PathLike, layout: str) -> h5py.File:
-    """Open a shard or a store for reading.
-
-    Args:
-        path: The file.
-        layout: `SHARD` or `STORE`.
-
-    Raises:
-        UserError: There is no such file, it is damaged, or it is something else or of another version.
-    """
-    if not Path(path).is_file():
-        raise UserError(f"{path}: there is no such file")
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise UserError(f"{path} is damaged or not an HDF5 file ({error}); remove it and make it again") from error
-    try:
-        if file.attrs.get("layout") != layout:
-            raise UserError(f"{path} is not a {layout} but {file.attrs.get('layout', 'some other HDF5 file')!r}")
-        if file.attrs.get("layout_version") != VERSION:
-            raise UserError(
-                f"{path} has version {file.attrs.get('layout_version')} of the {layout} layout and this program reads "
-                f"version {VERSION}: use the program that wrote it, or make the file again"
-            )
-    except UserError:
-        file.close()
-        raise
-    return file
+DIGEST = "attributes_sha256"
 
 
 def attributes(of: h5py.Group | h5py.Dataset) -> dict[str, Any]:
@@ -54,24 +31,162 @@ def attributes(of: h5py.Group | h5py.Dataset) -> dict[str, Any]:
 
 def write_texts(attrs: h5py.AttributeManager, name: str, texts: list[str]) -> None:
     """Write a list of strings, possibly empty, as an attribute."""
-    attrs.create(name, np.array(texts, dtype=object), dtype=TEXT)
+    attrs.create(name, np.array(texts, dtype=object), dtype=h5py.string_dtype("utf-8"))
+
+
+def attributes_digest(file: h5py.File) -> str:
+    """SHA-256 over all attributes of a file but itself: HDF5 keeps no checksum of the text in them."""
+    digest = hashlib.sha256()
+    for thing in (file, *objects(file)):
+        for name, value in sorted(attributes(thing).items()):
+            if (thing.name, name) != ("/", DIGEST):
+                digest.update(f"{thing.name} {name} {value!r}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def seal_attributes(file: h5py.File) -> None:
+    """Write the digest of all attributes: the last thing to be written."""
+    file.attrs[DIGEST] = attributes_digest(file)
+
+
+def check_attributes(file: h5py.File) -> None:
+    """Compare the attributes with their digest, if the file has one.
+
+    Raises:
+        DamagedError: They differ.
+    """
+    try:
+        same = file.attrs.get(DIGEST) in (None, attributes_digest(file))
+    except (OSError, RuntimeError, ValueError, TypeError) as error:
+        raise unreadable(file.filename, error, "an attribute") from error
+    if not same:
+        raise damaged(file.filename, "its attributes are not those that were written")
+
+
+def objects(group: h5py.Group) -> Iterator[h5py.Group | h5py.Dataset]:
+    """All groups and datasets below a group, by name."""
+    for _, thing in sorted(group.items()):
+        yield thing
+        if isinstance(thing, h5py.Group):
+            yield from objects(thing)
+
+
+def chunk_rows(shape: tuple[int, ...], dtype: Any) -> int:
+    """Rows of this shape in a chunk."""
+    return max(1, CHUNK_BYTES // max(1, np.dtype(dtype).itemsize * int(np.prod(shape))))
+
+
+def create_growing(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: Any) -> h5py.Dataset:
+    """Make a dataset without rows that can be extended; rows have this shape."""
+    rows = min(GROWING_CHUNK_ROWS, chunk_rows(shape, dtype))
+    chunks = (rows, *(max(1, n) for n in shape))
+    return group.create_dataset(name, (0, *shape), dtype, maxshape=(None, *shape), chunks=chunks, fletcher32=True)
+
+
+def create(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: Any) -> h5py.Dataset:
+    """Make a dataset of this shape, rows first, in chunks of whole rows with checksums."""
+    if not np.prod(shape):
+        return group.create_dataset(name, shape, dtype)  # nothing to protect, and HDF5 has no chunks of no size
+    chunks = (min(shape[0], chunk_rows(shape[1:], dtype)), *shape[1:])
+    return group.create_dataset(name, shape, dtype, chunks=chunks, fletcher32=True)
+
+
+def write(group: h5py.Group, name: str, values: np.ndarray) -> h5py.Dataset:
+    """Write a dataset of numbers."""
+    data = create(group, name, values.shape, values.dtype)
+    data[...] = values
+    return data
 
 
 def write_table(group: h5py.Group, table: pd.DataFrame) -> None:
     """Write every column of a table as a dataset of the group: numbers as they are, all else as UTF-8 text."""
     for name, column in table.items():
         if pd.api.types.is_numeric_dtype(column):
-            group.create_dataset(name, data=column.to_numpy())
+            write(group, name, column.to_numpy())
         else:
-            group.create_dataset(name, data=column.to_numpy(dtype=object), dtype=TEXT)
+            _write_column_of_texts(group, name, [str(text) for text in column])
+
+
+def _write_column_of_texts(group: h5py.Group, name: str, texts: list[str]) -> None:
+    """Texts of fixed length, padded with NUL: variable-length ones lie where HDF5 keeps no checksum."""
+    if wrong := next((text for text in texts if "\0" in text), None):
+        raise ValueError(f"{group.name}/{name}: {wrong!r} has a NUL character")
+    encoded = [text.encode() for text in texts]
+    width = max([1, *map(len, encoded)])
+    dtype = h5py.string_dtype("utf-8", width)
+    if not encoded:
+        group.create_dataset(name, (0,), dtype)
+        return
+    rows = min(len(encoded), max(1, TEXT_CHUNK_BYTES // width))
+    data = group.create_dataset(
+        name, (len(encoded),), dtype, chunks=(rows,), compression="gzip", shuffle=True, fletcher32=True
+    )
+    for i in range(0, len(encoded), rows):  # all of them padded may not fit in memory
+        data[i : i + rows] = np.array(encoded[i : i + rows], dtype=dtype)
 
 
 def read_table(group: h5py.Group) -> pd.DataFrame:
-    """Read what `write_table` wrote."""
-    columns = {
-        name: data.asstr()[:] if h5py.check_string_dtype(data.dtype) else data[:] for name, data in group.items()
-    }
+    """Read what `write_table` wrote.
+
+    Raises:
+        DamagedError: A column cannot be read.
+        UserError: It is not UTF-8 text.
+    """
+    columns = {}
+    for name, data in group.items():
+        try:
+            columns[name] = _read_texts(data) if h5py.check_string_dtype(data.dtype) else data[:]
+        except UnicodeDecodeError as error:
+            raise UserError(f"{group.file.filename}:{data.name} is not UTF-8 text") from error
+        except OSError as error:
+            raise unreadable(group.file.filename, error, data.name.lstrip("/")) from error
     return pd.DataFrame(columns)
+
+
+def _read_texts(data: h5py.Dataset) -> np.ndarray:
+    texts = np.empty(len(data), dtype=object)
+    rows = max(1, BLOCK_BYTES // data.dtype.itemsize)
+    for i in range(0, len(data), rows):
+        texts[i : i + rows] = data.asstr()[i : i + rows]
+    return texts
+
+
+def check_store(file: h5py.File) -> None:
+    """Check that the groups of a store belong together.
+
+    Raises:
+        UserError: They do not.
+        DamagedError: What must be read for this is damaged.
+    """
+    for name in ("clips", "video", "audio"):
+        if not isinstance(file.get(name), h5py.Group):
+            raise UserError(f"{file.filename} has no group {name}: it is not a store as docs/store.md describes it")
+    clips = check_clips(file["clips"])
+    for name in ("video", "audio"):
+        check_ragged(file[name], [column for column in file[name] if column != "offsets"], clips=clips)
+
+
+def check_shard(file: h5py.File) -> None:
+    """Check that the datasets of a shard belong together.
+
+    Raises:
+        UserError: They do not.
+        DamagedError: What must be read for this is damaged.
+    """
+    if "columns" not in file.attrs or not isinstance(file.get("clips"), h5py.Group):
+        raise UserError(f"{file.filename} has no attribute columns or no group clips: it is not a shard")
+    check_ragged(file, list(file.attrs["columns"]), clips=check_clips(file["clips"]))
+
+
+def check_clips(group: h5py.Group) -> int:
+    """Check that the columns of the table of clips are equally long; returns how many clips there are."""
+    where = f"{group.file.filename}:{group.name}"
+    if "id" not in group or not h5py.check_string_dtype(group["id"].dtype):
+        raise UserError(f"{where} has no column id of text")
+    lengths = {name: data.shape for name, data in group.items() if isinstance(data, h5py.Dataset)}
+    if len(set(lengths.values())) != 1 or len(group["id"].shape) != 1 or len(lengths) != len(group):
+        raise UserError(f"{where}: its columns are not equally long: {lengths}")
+    return len(group["id"])
 
 
 def check_ragged(group: h5py.Group, columns: list[str], *, clips: int) -> None:
@@ -84,16 +199,25 @@ def check_ragged(group: h5py.Group, columns: list[str], *, clips: int) -> None:
 
     Raises:
         UserError: They do not; the line says which dataset is wrong.
+        DamagedError: `offsets` cannot be read.
     """
-    where = f"{group.file.filename}:{group.name}"
-    if missing := [name for name in ["offsets", *columns] if name not in group]:
-        raise UserError(f"{where} is damaged: {', '.join(missing)} missing; remove the file and make it again")
-    offsets = group["offsets"][:]
-    if len(offsets) != clips + 1 or offsets[0] != 0 or (np.diff(offsets) < 0).any():
-        raise UserError(f"{where}/offsets does not describe {clips} clips; remove the file and make it again")
+    where = f"{group.file.filename}:{group.name}".rstrip("/")
+    for name in ("offsets", *columns):
+        if not isinstance(group.get(name), h5py.Dataset):
+            raise UserError(f"{where}/{name} is missing; extract the file again")
+    data = group["offsets"]
+    if data.shape != (clips + 1,) or data.dtype.kind not in "iu":
+        raise UserError(f"{where}/offsets does not describe {clips} clips; extract the file again")
+    try:
+        offsets = data[:].astype(np.int64)
+    except OSError as error:
+        raise unreadable(group.file.filename, error, data.name.lstrip("/")) from error
+    if offsets[0] != 0 or (np.diff(offsets) < 0).any():
+        raise UserError(f"{where}/offsets does not describe {clips} clips; extract the file again")
     for name in columns:
-        if len(group[name]) != offsets[-1]:
+        rows = group[name].shape[:1]
+        if rows != (offsets[-1],):
             raise UserError(
-                f"{where}/{name} has {len(group[name])} rows where offsets say {offsets[-1]}; "
-                "remove the file and make it again"
+                f"{where}/{name} has {rows[0] if rows else 'no'} rows where offsets say {offsets[-1]}; "
+                "extract the file again"
             )

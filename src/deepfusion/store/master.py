@@ -18,11 +18,11 @@ import pandas as pd
 from deepfusion import ledger
 from deepfusion.errors import UserError
 from deepfusion.store import layout
-from deepfusion.store.commit import committed
+from deepfusion.store.checksum import check_whole
+from deepfusion.store.commit import Disk, committed
 from deepfusion.store.shard import read_shard
 
 FACE = 0  # video/reason of a frame that has a face
-BLOCK_BYTES = 1 << 22  # copied at once, so that memory does not grow with a clip's length
 
 # What the columns of clips/ mean: unit, description. Others are the corpus' or a stage's own.
 CLIPS = {
@@ -75,7 +75,9 @@ def build_store(
         attrs: Root attributes: config (JSON text), code_version, corpus and the like.
 
     Raises:
-        UserError: A shard is damaged, or does not agree with the manifest or with another stage; the line names it.
+        UserError: A shard does not agree with the manifest or with another stage; the line names it.
+        DamagedError: A shard is damaged.
+        MachineError: A shard cannot be read, or the store cannot be written.
     """
     path, labels = Path(path), list(labels)
     ids = manifest["id"].tolist()
@@ -92,18 +94,18 @@ def build_store(
     )
     fields = _fields({**stages, "spectrogram": sound}, taken={*facts, "frames", "faces"})
 
-    with committed(path, check=_check) as file:
+    with committed(path, check=layout.check_store) as (file, disk):
         file.attrs.update(attrs)
         file.attrs.update({"layout": layout.STORE, "layout_version": layout.VERSION})
         layout.write_texts(file.attrs, "labels", labels)
         group = file.create_group("video", track_order=True)
         keep = seen["video_status"].eq("ok").to_numpy()
         for stage in stages.values():
-            _copy(group, stage, keep)
+            _copy(group, stage, keep, disk)
         offsets = group["offsets"][:]
         valid = group["reason"][:] == FACE
         _write(group, "valid", valid, axes="frame", units="", description="True where the frame has a face")
-        _copy(file.create_group("audio", track_order=True), sound, sound["status"].eq("ok").to_numpy())
+        _copy(file.create_group("audio", track_order=True), sound, sound["status"].eq("ok").to_numpy(), disk)
 
         facts["frames"] = np.diff(offsets)
         facts["faces"] = np.diff(np.concatenate([[0], np.cumsum(valid)])[offsets])
@@ -115,12 +117,14 @@ def build_store(
         if costs := [cost for cost in costs if len(cost)]:
             _write_ledger(file.create_group("ledger", track_order=True), pd.concat(costs, ignore_index=True))
         file.attrs["key"] = _key(file, table, labels)
+        layout.seal_attributes(file)
 
 
 def _survey(name: str, shards: Sequence[str | os.PathLike], ids: list[str], costs: list[pd.DataFrame]) -> pd.DataFrame:
-    """What the shards of a stage hold: a row a clip; shard, first and last say where its rows are. `costs` grows."""
+    """What the shards of a stage hold: a row per clip; shard, first and last say where its rows are. `costs` grows."""
     tables, like = [], None
     for i, path in enumerate(shards):
+        check_whole(path)
         with read_shard(path) as shard:
             if shard.stage != name:
                 raise UserError(f"{path} is a shard of stage {shard.stage!r}, given as one of {name!r}")
@@ -194,7 +198,7 @@ def _fields(stages: dict[str, pd.DataFrame], *, taken: set[str]) -> pd.DataFrame
     return fields
 
 
-def _copy(group: h5py.Group, stage: pd.DataFrame, keep: np.ndarray) -> None:
+def _copy(group: h5py.Group, stage: pd.DataFrame, keep: np.ndarray, disk: Disk) -> None:
     """Copy the columns of a stage, rows of the clips in `keep` alone; the first stage of a group writes its offsets."""
     lengths = (stage["last"] - stage["first"]).to_numpy(dtype=np.int64) * keep
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
@@ -209,15 +213,16 @@ def _copy(group: h5py.Group, stage: pd.DataFrame, keep: np.ndarray) -> None:
         with read_shard(path) as shard:
             for name, source in shard.columns.items():
                 if name not in targets:
-                    targets[name] = group.create_dataset(name, (offsets[-1], *source.shape[1:]), source.dtype)
+                    targets[name] = layout.create(group, name, (offsets[-1], *source.shape[1:]), source.dtype)
                     targets[name].attrs.update({**shard.attrs, "stage": shard.stage, **layout.attributes(source)})
                     digests[name] = hashlib.sha256()
-                step = max(1, BLOCK_BYTES // max(1, source.dtype.itemsize * int(np.prod(source.shape[1:]))))
+                step = max(1, layout.BLOCK_BYTES // max(1, source.dtype.itemsize * int(np.prod(source.shape[1:]))))
                 for first, last, to in runs:
                     for at in range(first, last, step):
-                        block = source[at : min(at + step, last)]
+                        block = shard.rows(name, at, min(at + step, last))
                         digests[name].update(block)
                         targets[name][to + at - first : to + at - first + len(block)] = block
+                        disk.check()
     for name, digest in digests.items():
         targets[name].attrs["content_sha256"] = digest.hexdigest()
 
@@ -234,8 +239,7 @@ def _runs(clips: pd.DataFrame) -> list[list[int]]:
 
 
 def _write(group: h5py.Group, name: str, values: np.ndarray, **attrs: str) -> None:
-    group[name] = values
-    group[name].attrs.update({**attrs, "content_sha256": hashlib.sha256(values).hexdigest()})
+    layout.write(group, name, values).attrs.update({**attrs, "content_sha256": hashlib.sha256(values).hexdigest()})
 
 
 def _write_ledger(group: h5py.Group, costs: pd.DataFrame) -> None:
@@ -273,9 +277,3 @@ def _key(file: h5py.File, table: pd.DataFrame, labels: list[str]) -> str:
             data = group[name]
             digest.update(f"{data.name} {data.dtype} {data.shape} {data.attrs['content_sha256']}".encode())
     return digest.hexdigest()
-
-
-def _check(file: h5py.File) -> None:
-    clips = len(file["clips/id"])
-    for name in ("video", "audio"):
-        layout.check_ragged(file[name], [column for column in file[name] if column != "offsets"], clips=clips)

@@ -13,6 +13,8 @@ import pandas as pd
 from deepfusion import ledger
 from deepfusion.errors import UserError
 from deepfusion.store import layout
+from deepfusion.store.faults import unreadable
+from deepfusion.store.opening import open_layout
 
 
 class FeatureStore:
@@ -35,13 +37,27 @@ class FeatureStore:
         networks: Face feature -> its attributes (network, weights' sha256, licence, ...), "EF-A" for example.
 
     Raises:
-        UserError: There is no such file, it is damaged, or it is not a store that this version reads.
+        UserError: There is no such file, it is not a store that this version reads, or it refers to other files.
+        DamagedError: It is damaged; raised by every later read, too, that meets damage.
+        MachineError: It is in use, or cannot be read for another reason.
     """
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
-        self._file = layout.open_layout(path, layout.STORE)
+        self._file = open_layout(path, layout.STORE)
+        try:
+            layout.check_attributes(self._file)
+            layout.check_store(self._file)
+            self._survey()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _survey(self) -> None:
+        """What is in it, without reading features."""
         self.attrs: dict[str, Any] = layout.attributes(self._file)
+        if "labels" not in self.attrs:
+            raise UserError(f"{self.path} has no attribute labels: it is not a store as docs/store.md describes it")
         self.labels: list[str] = self.attrs["labels"]
         self._data = {name: data for name, data in self._file["video"].items() if name != "offsets"}
         for name, data in self._file["audio"].items():
@@ -98,11 +114,15 @@ class FeatureStore:
 
     def _read(self, place: int, key: str) -> np.ndarray:
         data, (first, last) = self._dataset(key), self._offsets[key][place : place + 2]
-        if data.dtype != bool:
-            return data[first:last]
-        # h5py is much slower with flags than with numbers, and all of them are a byte a frame.
-        if key not in self._flags:
-            self._flags[key] = data[:]
+        try:
+            if data.dtype != bool:
+                return data[first:last]
+            # h5py is much slower with flags than with numbers, and all of them are a byte a frame.
+            if key not in self._flags:
+                self._flags[key] = data[:]
+        except OSError as error:
+            where = f"{data.name.lstrip('/')} of clip {self.clips.index[place]!r}"
+            raise unreadable(self.path, error, where) from error
         return self._flags[key][first:last].copy()
 
     def close(self) -> None:

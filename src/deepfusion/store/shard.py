@@ -17,13 +17,12 @@ import numpy as np
 import pandas as pd
 
 from deepfusion import ledger
-from deepfusion.errors import UserError
 from deepfusion.store import layout
 from deepfusion.store.commit import committed
+from deepfusion.store.faults import unreadable
+from deepfusion.store.opening import open_layout
 
 STATUSES = ("ok", "absent", "failed")
-CHUNK_BYTES = 1 << 17
-CHUNK_ROWS = 1024  # narrow columns would else waste most of a chunk
 
 
 class ShardWriter:
@@ -35,7 +34,8 @@ class ShardWriter:
             shard.append("EF-A", rows)  # (l, 128), any number of times
             shard.end(video_start=0.0)
 
-    Misuse (a clip twice, columns of unequal length, ...) raises ValueError: it is a defect of the caller.
+    Misuse (a clip twice, columns of unequal length, ...) raises ValueError: it is a defect of the caller. A full disk
+    and the like raise MachineError, at the latest when the `with` block ends.
 
     Args:
         path: Where the shard goes. A complete shard that is already there stays until the new one is complete.
@@ -57,7 +57,7 @@ class ShardWriter:
 
     def __enter__(self) -> "ShardWriter":
         with ExitStack() as stack:
-            self._file = stack.enter_context(committed(self.path, check=_check))
+            self._file, self._disk = stack.enter_context(committed(self.path, check=layout.check_shard))
             self._file.attrs.update(self._attrs)
             stack.push(self._finish)
             self._stack = stack.pop_all()
@@ -77,11 +77,7 @@ class ShardWriter:
         """
         if name in ("clips", "offsets", "ledger") or self._clips or self._open is not None:
             raise ValueError(f"column {name!r}: declared after the first clip, or a reserved name")
-        row_bytes = max(1, np.dtype(dtype).itemsize * int(np.prod(shape)))
-        rows = min(CHUNK_ROWS, max(1, CHUNK_BYTES // row_bytes))
-        column = self._file.create_dataset(
-            name, shape=(0, *shape), maxshape=(None, *shape), chunks=(rows, *(max(1, n) for n in shape)), dtype=dtype
-        )
+        column = layout.create_growing(self._file, name, shape, dtype)
         column.attrs.update(attrs)
         self._columns[name] = column
 
@@ -103,6 +99,7 @@ class ShardWriter:
         length = len(column)
         column.resize(length + len(rows), axis=0)
         column[length:] = rows
+        self._disk.check()
 
     def end(self, *, status: str = "ok", reason: str = "", **fields: float | int | str) -> None:
         """Complete the clip.
@@ -151,9 +148,8 @@ class ShardWriter:
             raise ValueError("no clip was begun")
         if wrong := {"id", "status", "reason"} & fields.keys():
             raise ValueError(f"fields cannot be called {wrong}")
-        # A reason may quote a file name or a library's message; HDF5 text holds neither half characters nor NUL.
-        reason = reason.replace("\0", "").encode(errors="backslashreplace").decode()
-        self._clips[self._open] = {"status": status, "reason": reason, **fields}
+        fields = {name: _text(value) if isinstance(value, str) else value for name, value in fields.items()}
+        self._clips[self._open] = {"status": status, "reason": _text(reason), **fields}
         self._offsets.append(max((len(column) for column in self._columns.values()), default=0))
         self._open = None
 
@@ -164,12 +160,17 @@ class ShardWriter:
             raise ValueError(f"clip {self._open!r} was begun and not ended")
         names = dict.fromkeys(["status", "reason", *(name for clip in self._clips.values() for name in clip)])
         table = {name: _values([clip.get(name) for clip in self._clips.values()]) for name in names}
-        table = pd.DataFrame({"id": list(self._clips), **table})
+        table = pd.DataFrame({"id": pd.Series(list(self._clips), dtype=object), **table})
         layout.write_table(self._file.create_group("clips", track_order=True), table)
         if self._costs:
             layout.write_table(self._file.create_group("ledger", track_order=True), pd.DataFrame(self._costs))
-        self._file["offsets"] = np.array(self._offsets, dtype=np.int64)
+        layout.write(self._file, "offsets", np.array(self._offsets, dtype=np.int64))
         layout.write_texts(self._file.attrs, "columns", list(self._columns))
+
+
+def _text(text: str) -> str:
+    """A reason may quote a file name or a library's message; HDF5 text holds neither half characters nor NUL."""
+    return text.replace("\0", "").encode(errors="backslashreplace").decode()
 
 
 def _values(values: list) -> pd.Series:
@@ -186,10 +187,6 @@ def _seconds(columns: dict[str, h5py.Dataset], offsets: np.ndarray) -> float:
     first, last = offsets[:-1][lengths > 1], offsets[1:][lengths > 1] - 1
     lengths = lengths[lengths > 1]
     return float(((times[last] - times[first]) * lengths / (lengths - 1)).sum())
-
-
-def _check(file: h5py.File) -> None:
-    layout.check_ragged(file, list(file.attrs["columns"]), clips=len(file["clips/id"]))
 
 
 @dataclass(frozen=True)
@@ -222,10 +219,21 @@ class Shard:
         return _seconds(self.columns, self.offsets)
 
     def __getitem__(self, clip_id: str) -> dict[str, np.ndarray]:
-        """All columns of one clip: name -> (L, ...)."""
+        """All columns of one clip: name -> (L, ...).
+
+        Raises:
+            DamagedError: They cannot be read.
+        """
         i = self.clips.index.get_loc(clip_id)
         first, last = self.offsets[i : i + 2]
-        return {name: column[first:last] for name, column in self.columns.items()}
+        return {name: self.rows(name, first, last) for name in self.columns}
+
+    def rows(self, name: str, first: int, last: int) -> np.ndarray:
+        """Rows first:last of a column; raises DamagedError if they cannot be read."""
+        try:
+            return self.columns[name][first:last]
+        except OSError as error:
+            raise unreadable(self.path, error, f"{name}, rows {first}:{last},") from error
 
     def __enter__(self) -> "Shard":
         return self
@@ -235,14 +243,16 @@ class Shard:
 
 
 def read_shard(path: str | os.PathLike) -> Shard:
-    """Open a shard.
+    """Open a shard. Not all of it is read: `check_whole` does that.
 
     Raises:
-        UserError: It is missing, damaged, or not a shard.
+        UserError: It is missing, not a shard, or of another version.
+        DamagedError: What must be read to open it is damaged.
+        MachineError: It cannot be read for another reason.
     """
-    file = layout.open_layout(path, layout.SHARD)
+    file = open_layout(path, layout.SHARD)
     try:
-        _check(file)
+        layout.check_shard(file)
         attrs = layout.attributes(file)
         columns = {name: file[name] for name in attrs.pop("columns")}
         del attrs["layout"], attrs["layout_version"]
@@ -252,7 +262,7 @@ def read_shard(path: str | os.PathLike) -> Shard:
         return Shard(Path(path), stage, key, attrs, clips, offsets, columns, costs, file)
     except (KeyError, OSError) as error:
         file.close()
-        raise UserError(f"{path} is damaged ({error}); remove it and make it again") from error
-    except UserError:
+        raise unreadable(path, error, "its structure") from error
+    except BaseException:
         file.close()
         raise

@@ -9,11 +9,11 @@ from pathlib import Path
 import av
 import numpy as np
 
+from deepfusion.atomic import write_atomically
 from deepfusion.corpora.demo import plan
 from deepfusion.corpora.demo.face import FRAME_RATE, SIZE, film
 from deepfusion.corpora.demo.voice import RATE, speech
 from deepfusion.errors import UserError
-from deepfusion.files import write_atomically
 
 SHORTEST, LONGEST = 12, 20
 """Frames of a clip, both included: 1.2 to 2 s."""
