@@ -205,6 +205,16 @@ def store(
     from deepfusion.extract.store import join
 
     join(manifest, shards, out, config=from_json(Extraction, config))
+
+
+@app.command()
+def publish(
+    joined: Annotated[Path, typer.Argument(help="A store, as `deepfusion store` writes it.", exists=True)], out: Out
+) -> None:
+    """Give a joined store its final name, and say what is in it."""
+    from deepfusion.extract import store as stage
+
+    stage.publish(joined, out)
     log.info("%s\n%s", out, _summary(out, listed=20))
 
 

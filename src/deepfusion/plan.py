@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -25,6 +26,8 @@ TRAINING = "training (train_fbp, fusion_study)"
 
 # Columns of the manifest that features depend on: not labels, speakers or splits.
 NEEDED = ["id", "path", "start", "end", "audio", "person"]
+
+BRACES = re.compile("[{}]")
 
 
 @dataclass(frozen=True)
@@ -105,14 +108,20 @@ class Plan:
                 write_atomically(path, partial(Path.write_bytes, data=text.encode()))
 
     def media(self, stage: str, shard: str) -> list[str]:
-        """Files of a shard's clips that a stage reads.
+        """Files of a shard's clips that a stage reads, those that Snakemake can watch.
 
         Raises:
             UserError: Files of the corpus are missing, each with its line of the manifest.
         """
         if self.config.corpus.source != "demo":
             self._checked  # noqa: B018  once
-        return sorted(set(self._files[stage][self._blocks[shard]]))
+        return sorted(file for file in set(self._files[stage][self._blocks[shard]]) if not BRACES.search(file))
+
+    def stamps(self, stage: str, shard: str) -> list[str]:
+        """Size and time of the files that Snakemake would take for patterns, {1}.mp4: it cannot watch them itself."""
+        files = sorted(file for file in set(self._files[stage][self._blocks[shard]]) if BRACES.search(file))
+        stats = [Path(file).stat() if Path(file).exists() else None for file in files]
+        return [f"{stat.st_size} {stat.st_mtime_ns}" if stat else "" for stat in stats]
 
     @cached_property
     def _checked(self) -> None:

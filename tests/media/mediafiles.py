@@ -97,6 +97,21 @@ def _encode_audio(stream, audio):
     yield from stream.encode(None)
 
 
+def remux(source: Path, target: Path, *, order: tuple[str, ...], timecode: bool = False) -> Path:
+    """The same packets with the streams in another order, and (mov, mp4) with a data track as cameras write it."""
+    with av.open(str(source)) as container:
+        kinds = {stream.type: stream for stream in container.streams}
+        packets = [packet for packet in container.demux() if packet.dts is not None]
+        with av.open(str(target), "w") as out:
+            if timecode:
+                out.metadata["timecode"] = "10:00:00:00"
+            copies = {kind: out.add_stream_from_template(kinds[kind]) for kind in order}
+            for packet in packets:
+                packet.stream = copies[packet.stream.type]
+                out.mux(packet)
+    return target
+
+
 def numbered(n: int, width: int = 64, height: int = 48) -> list:
     """Pictures that tell their number (below 50) by their grey level; see `number`."""
     return [np.full((height, width, 3), 5 + 5 * i, np.uint8) for i in range(n)]

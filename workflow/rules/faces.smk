@@ -17,6 +17,7 @@ rule faces:
     resources:
         mem_mb=lambda wildcards, threads: 1000 * threads,
     params:
+        stamps=lambda wildcards: PLAN.stamps("faces", wildcards.shard),
         settings=CONFIG.faces.model_dump_json(),
         limits=CONFIG.limits.model_dump_json(),
         version=VERSIONS["faces"],

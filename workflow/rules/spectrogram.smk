@@ -15,6 +15,7 @@ rule spectrogram:
     resources:
         mem_mb=1000,
     params:
+        stamps=lambda wildcards: PLAN.stamps("spectrogram", wildcards.shard),
         settings=CONFIG.spectrogram.model_dump_json(),
         dtype=CONFIG.store.dtype,
         limits=CONFIG.limits.model_dump_json(),

@@ -37,6 +37,7 @@ rule store:
         f"{OUT}/logs/store.log",
     conda:
         "../../envs/deepfusion.yaml"
+    resources:
+        mem_mb=500,
     shell:
-        # A second name of the same file, where the file system knows such.
-        "{{ ln -f {input:q} {output:q} || cp {input:q} {output:q}; }} 2> {log:q}"
+        "deepfusion --log {log:q} publish {input:q} --out {output:q}"

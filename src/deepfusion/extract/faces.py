@@ -146,7 +146,7 @@ def track_clip(
     Raises:
         ClipError: The clip cannot be read, as soon as it is noticed.
     """
-    probe = media.probe_video(path)
+    probe = media.probe_video(path, limits)
     if not probe.has_video:
         yield None
         return

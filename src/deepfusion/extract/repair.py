@@ -12,11 +12,10 @@ from deepfusion.config import Extraction, from_json
 from deepfusion.corpora import read_manifest
 from deepfusion.corpora.manifest import missing_files
 from deepfusion.errors import UserError
-from deepfusion.extract.common import link
 from deepfusion.extract.faces import faces_shard
 from deepfusion.extract.networks import network_shards
 from deepfusion.extract.spectrogram import spectrogram_shard
-from deepfusion.extract.store import join
+from deepfusion.extract.store import join, publish
 from deepfusion.networks.engines import Engine
 from deepfusion.store import DamagedError, check_whole
 
@@ -63,7 +62,7 @@ def repair(folder: Path, *, device: torch.device, engine: Engine = "auto", worke
     store, joined = folder / "features.h5", folder / "shards" / "features.h5"
     if made or not _is_whole(store):
         join(manifest, folder / "shards", joined, config=config)
-        link(joined, store)
+        publish(joined, store)
         made.append(store)
     return made
 

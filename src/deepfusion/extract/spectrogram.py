@@ -81,11 +81,12 @@ def _work(
 ) -> Iterator[dict[str, Any] | None]:
     """First the facts about a clip's audio, or None if it has none; then its rows."""
     path, part = job
-    probe = media.probe_audio(path)
+    bounds = media.Limits(limits.pixels, limits.silence_s)
+    probe = media.probe_audio(path, bounds)
     if not probe.has_audio:
         yield None
         return
-    sound = media.sound(path, rate=settings.rate, limits=media.Limits(limits.pixels, limits.silence_s), **part)
+    sound = media.sound(path, rate=settings.rate, limits=bounds, **part)
     facts = ("audio_start", "audio_duration", "audio_rate")
     yield {name: getattr(probe, name) for name in facts} | {"audio_note": sound.note}
     values = spectrograms.spectrogram(sound.samples, **settings.model_dump())

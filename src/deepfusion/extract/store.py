@@ -1,15 +1,19 @@
 """All shards of a corpus -> its feature store, if they are the shards of its manifest and configuration."""
 
+import shutil
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from deepfusion import __version__, stages
+from deepfusion.atomic import write_atomically
 from deepfusion.cache_key import media_key, network_key
 from deepfusion.config import Extraction
 from deepfusion.corpora import read_manifest
 from deepfusion.errors import MachineError
+from deepfusion.extract.common import link
 from deepfusion.networks import catalogue
 from deepfusion.plan import load_corpus
 from deepfusion.store import DamagedError, Shard, build_store, read_shard
@@ -53,6 +57,14 @@ def join(manifest: Path, shards: Path, out: Path, *, config: Extraction) -> None
         raise MachineError(
             f"{error.path} is damaged ({error.reason}): it is removed, and the next run makes it again"
         ) from error
+
+
+def publish(joined: Path, out: Path) -> None:
+    """Give a store its final name; it stays under the first one as well, and takes no more space by that."""
+    try:
+        link(joined, out)
+    except OSError:  # the file system knows no hard links, or `out` is on another one
+        write_atomically(out, partial(shutil.copyfile, joined))
 
 
 def _check(paths: Mapping[str, Path], clips: pd.DataFrame, config: Extraction) -> None:

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -113,7 +113,7 @@ def between(start: float | None, end: float | None) -> str:
 
 def _decoded_from(path: Path, kind: str, seek: float | None, limits: Limits) -> Iterator[Decoded]:
     """Decode a stream from the first key frame that a seek leads to, or (seek None) from its beginning."""
-    with opened(path, limits) as container, clip_errors(path), _large_frames(path, limits):
+    with opened(path, limits) as container, clip_errors(path), _large_frames(path, kind, limits):
         stream = stream_of(container, kind)
         if stream is None:
             raise ClipError(f"{path.name}: no {kind} stream")
@@ -136,7 +136,7 @@ def _decoded_from(path: Path, kind: str, seek: float | None, limits: Limits) -> 
 
 
 @contextmanager
-def _large_frames(path: Path, limits: Limits) -> Iterator[None]:
+def _large_frames(path: Path, kind: str, limits: Limits) -> Iterator[None]:
     """Say that frames are too large where FFmpeg says "Invalid argument"."""
     try:
         yield
@@ -144,8 +144,11 @@ def _large_frames(path: Path, limits: Limits) -> Iterator[None]:
         level = av.logging.get_level()
         av.logging.set_level(av.logging.ERROR)
         try:
-            with av.logging.Capture() as messages, opened(path, limits):
-                pass
+            with av.logging.Capture() as messages, suppress(av.FFmpegError), opened(path, limits) as container:
+                stream = stream_of(container, kind)
+                stream.codec_context.options = _bounds(limits)
+                for _ in container.decode(stream):
+                    pass
         finally:
             av.logging.set_level(level)
         large = next((text for _, _, text in messages if "max pixel count" in text), None)

@@ -10,6 +10,7 @@ import av
 
 from deepfusion.errors import ClipError
 from deepfusion.media.container import Decoded, clip_errors, decoded, opened, stream_of
+from deepfusion.media.limits import DEFAULT_LIMITS, Limits
 from deepfusion.media.picture import orientation_of, square_pixels
 
 
@@ -44,48 +45,48 @@ class Probe:
     frame_rate: float = math.nan
 
 
-def probe(path: str | Path) -> Probe:
+def probe(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> Probe:
     """Look at a clip: its streams, and the first frame and sample of each.
 
     Raises:
         ClipError: The file cannot be read, has neither video nor audio, or a stream is empty or broken.
     """
-    return _probe(Path(path), ["video", "audio"])
+    return _probe(Path(path), ["video", "audio"], limits)
 
 
-def probe_video(path: str | Path) -> Probe:
+def probe_video(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> Probe:
     """Look at the video alone: what is wrong with the audio does not matter.
 
     Raises:
         ClipError: As `probe`, for the video.
     """
-    return _probe(Path(path), ["video"])
+    return _probe(Path(path), ["video"], limits)
 
 
-def probe_audio(path: str | Path) -> Probe:
+def probe_audio(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> Probe:
     """Look at the audio alone: what is wrong with the video does not matter.
 
     Raises:
         ClipError: As `probe`, for the audio.
     """
-    return _probe(Path(path), ["audio"])
+    return _probe(Path(path), ["audio"], limits)
 
 
-def _probe(path: Path, wanted: list[str]) -> Probe:
-    with opened(path) as container:
+def _probe(path: Path, wanted: list[str], limits: Limits) -> Probe:
+    with opened(path, limits) as container:
         kinds = [kind for kind in ("video", "audio") if stream_of(container, kind) is not None]
     if not kinds:
         raise ClipError(f"{path.name}: neither picture nor sound in the file")
     found = {}
     if "video" in kinds and "video" in wanted:
-        found |= _video(path)
+        found |= _video(path, limits)
     if "audio" in kinds and "audio" in wanted:
-        found |= _audio(path)
+        found |= _audio(path, limits)
     return Probe(**found)
 
 
-def _video(path: Path) -> dict:
-    with _first(path, "video") as (time, frame, stream), clip_errors(path):
+def _video(path: Path, limits: Limits) -> dict:
+    with _first(path, "video", limits) as (time, frame, stream), clip_errors(path):
         orientation = orientation_of(frame)
         size = square_pixels(frame.width, frame.height, stream.sample_aspect_ratio)
         width, height = size[::-1] if orientation.swap else size
@@ -100,8 +101,8 @@ def _video(path: Path) -> dict:
         }
 
 
-def _audio(path: Path) -> dict:
-    with _first(path, "audio") as (time, frame, stream):
+def _audio(path: Path, limits: Limits) -> dict:
+    with _first(path, "audio", limits) as (time, frame, stream):
         return {
             "has_audio": True,
             "audio_start": float(time),
@@ -111,9 +112,9 @@ def _audio(path: Path) -> dict:
 
 
 @contextmanager
-def _first(path: Path, kind: str) -> Iterator[Decoded]:
+def _first(path: Path, kind: str, limits: Limits) -> Iterator[Decoded]:
     """The first frame of a stream; the file stays open meanwhile, for the stream lives no longer than it."""
-    with closing(decoded(path, kind, None)) as found:
+    with closing(decoded(path, kind, None, limits)) as found:
         first = next(found, None)
         if first is None or first.time is None:
             raise ClipError(f"{path.name}: the {kind} stream {'is empty' if first is None else 'has no times'}")

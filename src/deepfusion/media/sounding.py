@@ -68,7 +68,7 @@ class Powers(NamedTuple):
 def _mixed(
     path: Path, channel: int | None, rate: int, start: float | None, end: float | None, limits: Limits
 ) -> tuple[Sound, Powers]:
-    """The sound as the mean of the channels (channel None) or of one channel, and the powers of what was decoded."""
+    """The sound as the mean of the channels (channel None) or of one channel, and the powers within the segment."""
     origin = None  # time of the first sample decoded
     count = 0  # samples so far, at the file's rate
     filled = 0  # of them silence that was filled in
@@ -99,10 +99,15 @@ def _mixed(
         with clip_errors(path):
             samples = channels(frame)
             mono = samples.mean(axis=0)
-            if len(samples) > 1:
+            begins = origin + Fraction(count + hole, source_rate)
+            inside = (end is None or begins < end) and (
+                start is None or begins + Fraction(len(mono), source_rate) > start
+            )
+            if inside and len(samples) > 1:
+                if len(each) != len(samples):  # another number of channels from here on
+                    mix, each = 0.0, np.zeros(len(samples))
                 mix += float(mono @ mono)
-                squares = np.einsum("cn,cn->c", samples, samples)
-                each = squares if len(each) != len(squares) else each + squares
+                each += np.einsum("cn,cn->c", samples, samples)
             if channel is not None:
                 mono = samples[min(channel, len(samples) - 1)]
             heard = np.concatenate([np.zeros(hole, np.float32), mono.astype(np.float32)])

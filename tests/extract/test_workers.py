@@ -1,0 +1,97 @@
+"""A process that reads media may crash, hang or grow: that costs the clip at hand."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+import pytest
+
+from deepfusion.config import LimitSettings
+from deepfusion.errors import ClipError, MachineError, UserError
+from deepfusion.extract.workers import Workers
+
+
+def begin():
+    return work
+
+
+def work(job) -> Iterator:
+    kind, value = job
+    if kind == "count":
+        yield from range(value)
+    elif kind == "die":
+        yield "first"
+        os.kill(os.getpid(), value)
+        time.sleep(10)
+    elif kind == "raise":
+        raise value
+    elif kind == "grow":
+        yield len(np.ones(value))
+    elif kind == "spin":
+        while True:
+            pass
+
+
+def workers(count=1, **limits):
+    return Workers(begin, count=count, limits=LimitSettings(**limits))
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL, signal.SIGABRT])
+def test_a_death_costs_one_job(number):
+    with workers() as processes:
+        assert list(processes.stream(("count", 3))) == [0, 1, 2]
+        dying = processes.stream(("die", number))
+        assert next(dying) == "first"
+        with pytest.raises(ClipError, match=signal.Signals(number).name):
+            next(dying)
+        assert list(processes.stream(("count", 2))) == [0, 1]
+
+
+def test_errors_keep_their_kind_and_their_message():
+    with workers() as processes:
+        for error, kind, message in [
+            (ClipError("bad"), ClipError, "^bad$"),
+            (UserError("usage"), UserError, "^usage$"),
+            (MachineError("full"), MachineError, "^full$"),
+            (KeyError("x"), ClipError, "^KeyError: 'x'$"),
+        ]:
+            with pytest.raises(kind, match=message):
+                list(processes.stream(("raise", error)))
+        assert list(processes.stream(("count", 1))) == [0]
+
+
+def test_too_much_memory_and_too_much_time_are_reasons():
+    with workers(memory_mb=500, cpu_s=1) as processes:
+        with pytest.raises(ClipError, match=r"limits\.memory_mb"):
+            list(processes.stream(("grow", 100_000_000)))
+        with pytest.raises(ClipError, match="more than 1 s of CPU time"):
+            list(processes.stream(("spin", None)))
+        assert list(processes.stream(("grow", 10))) == [10]
+
+
+def test_a_job_given_up_leaves_the_process_to_the_next():
+    with workers() as processes:
+        given_up = processes.stream(("count", 1000))
+        assert next(given_up) == 0
+        given_up.close()
+        assert list(processes.stream(("count", 2))) == [0, 1]
+
+
+def fail_to_begin(error):
+    raise error
+
+
+def test_a_process_that_cannot_start_is_no_failure_of_a_clip():
+    with (
+        Workers(partial(fail_to_begin, UserError("no predictor")), limits=LimitSettings()) as processes,
+        pytest.raises(UserError, match="no predictor"),
+    ):
+        next(processes.stream(("count", 1)))
+    with (
+        Workers(partial(os._exit, 3), limits=LimitSettings()) as processes,
+        pytest.raises(RuntimeError, match="did not start"),
+    ):
+        next(processes.stream(("count", 1)))
