@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from deepfusion.corpora.demo import LABELS, face, plan, render, voice
-from deepfusion.errors import UserError
+from deepfusion.errors import MachineError, UserError
 from deepfusion.faces.detect import Detector
 from deepfusion.media import frames, probe, sound
 
@@ -105,7 +105,7 @@ def test_same_clip_and_seed_give_the_same_file_and_others_another(clip, tmp_path
 def test_failed_clip_leaves_nothing_behind(tmp_path):
     path = tmp_path / "s02-f1-v3-t0.mp4"
     path.mkdir()  # no file can be renamed to a folder
-    with pytest.raises(OSError):
+    with pytest.raises(MachineError):
         render.render(path.stem, path, seed=5)
     assert list(tmp_path.iterdir()) == [path]
 

@@ -1,10 +1,11 @@
 """Clips through all stages of the extraction: what is good stays exact, what is bad is told and stops nobody."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
-from mediafiles import Video, write
-from small_corpus import CPU, FRAMES, SLOTS, TIMES, extract, portrait, write_clips
+from small_corpus import CPU, FRAMES, SLOTS, TIMES, extract, write_clips
 
 from deepfusion import FeatureStore
 from deepfusion import spectrogram as spectrograms
@@ -120,7 +121,7 @@ def test_the_store_says_what_it_holds(store):
 
 def test_a_second_run_keeps_every_shard_and_makes_the_same_store(made, store):
     manifest, path = made
-    shards = {file: file.stat().st_ino for file in path.parent.glob("shards/*/*.h5")}
+    shards = {file: file.stat().st_ino for file in path.parent.glob("shards/*/[0-9]*.h5")}
     key = store.attrs["key"]
     assert len(shards) == 8
     for file in shards:
@@ -197,8 +198,7 @@ def test_a_bad_clip_takes_nothing_of_those_it_shares_batches_with(made, store, t
     clips = read_manifest(manifest, labels=None).iloc[[0, 2, 3, 5, 8]]
     tracks = tmp_path / "faces.h5"
     faces_shard(clips, tracks, settings=FaceSettings())
-    (folder / "good.mp4").rename(folder / "mute.mp4")
-    write(folder / "good.mp4", Video(portrait(), times=TIMES, options={"preset": "ultrafast", "crf": "18"}))
+    shutil.copy(folder / "good.mp4", folder / "mute.mp4")  # the same times, another file
     nobody = folder / "nobody.mp4"
     nobody.write_bytes(nobody.read_bytes()[: nobody.stat().st_size // 2])
     for workers in (0, 3):

@@ -8,7 +8,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from deepfusion.errors import UserError
+from deepfusion.errors import MachineError, UserError
 from deepfusion.networks import compact, compact_vgg, state_dict
 from deepfusion.networks.tuned import Tuned
 
@@ -149,6 +149,6 @@ def test_a_full_disk_leaves_nothing_and_what_was_there(tmp_path, net, monkeypatc
     old.write_bytes(b"old")
     monkeypatch.setattr(os, "fsync", full)
     for path in (old, new):
-        with pytest.raises(OSError, match="no space"):
+        with pytest.raises(MachineError, match="no space"):
             compact.save(net, path, base="compact-vgg", storage="int8")
     assert [path.name for path in tmp_path.iterdir()] == ["old.safetensors"] and old.read_bytes() == b"old"

@@ -93,6 +93,9 @@ class Corpus:
                 "label": [self.labels[i % 3] for i in range(len(ids))],
                 "speaker": [clip.split("/")[0] for clip in ids],
                 "split": "",
+                "fold": "",
+                "audio": "",
+                "person": "",
                 "start": np.nan,
                 "end": np.nan,
             }

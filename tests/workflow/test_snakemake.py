@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -90,7 +91,7 @@ def project(made, tmp_path):
 
 def test_extraction_makes_the_store_and_tells_what_it_skipped(made):
     folder, output = made
-    assert jobs(output) == {"manifest": 1, "faces": 3, "networks": 3, "spectrogram": 3, "store": 1}
+    assert jobs(output) == {"faces": 3, "networks": 3, "spectrogram": 3, "join": 1, "store": 1}
     with FeatureStore(folder / "results/small/features.h5") as store:
         assert len(store) == 9
     for line in (
@@ -109,7 +110,12 @@ def test_preflight_says_what_it_will_take_and_makes_nothing(project):
     assert "9 clips, 9 of them looked at" in output
     assert "expected on 2 cores: " in output
     assert "bottleneck: " in output
-    assert sorted(path.name for path in (project / "results/small").iterdir()) == ["benchmarks", "logs", "manifest.csv"]
+    assert sorted(path.name for path in (project / "results/small").iterdir()) == [
+        "benchmarks",
+        "logs",
+        "manifest.csv",
+        "plan",
+    ]
 
 
 def test_running_again_does_nothing(project):
@@ -123,7 +129,7 @@ def test_touching_one_clip_recomputes_its_shard_alone(project):
     before = {path: path.stat().st_ino for path in project.glob("results/small/shards/*/*.h5")}
     # ... of large ones the time: three jobs, which find that their keys still fit, and keep what is there.
     output = run(project, "--max-checksum-file-size", "0", "extract_features")
-    assert jobs(output) == {"faces": 1, "networks": 1, "spectrogram": 1, "store": 1}
+    assert jobs(output) == {"faces": 1, "networks": 1, "spectrogram": 1, "join": 1, "store": 1}
     assert {path: path.stat().st_ino for path in before} == before
     assert "Nothing to be done" in run(project, "extract_features")
 
@@ -140,7 +146,7 @@ def test_a_new_clip_at_the_end_computes_its_shard_alone(project):
     with (project / "manifest.csv").open("a") as file:
         file.write("new,clips/new.mp4,sad,bert,,\n")
     output = run(project, "extract_features")
-    assert jobs(output) == {"manifest": 1, "faces": 1, "networks": 1, "spectrogram": 1, "store": 1}
+    assert jobs(output) == {"faces": 1, "networks": 1, "spectrogram": 1, "join": 1, "store": 1}
     with FeatureStore(project / "results/small/features.h5") as store:
         assert store.clips.index[-1] == "new"
         assert len(store["new"]["EF-A"]) == 5
@@ -149,7 +155,7 @@ def test_a_new_clip_at_the_end_computes_its_shard_alone(project):
 def test_a_corrected_label_computes_no_feature(project):
     manifest = project / "manifest.csv"
     manifest.write_text(manifest.read_text().replace("other,clips/other.mp4,happy", "other,clips/other.mp4,sad"))
-    assert jobs(run(project, "extract_features")) == {"manifest": 1, "store": 1}
+    assert jobs(run(project, "extract_features")) == {"join": 1, "store": 1}
     with FeatureStore(project / "results/small/features.h5") as store:
         assert store.clips.loc["other", "label"] == "sad"
 
@@ -169,7 +175,7 @@ def test_another_network_computes_networks_alone(project):
     configured(project, networks={"EF-A": {"network": "dlib-resnet29"}, "EF-B": {"network": "sface"}})
     before = {path: path.stat().st_ino for path in project.glob("results/small/shards/EF-A/*.h5")}
     output = run(project, "--dry-run", "extract_features")
-    assert jobs(output) == {"networks": 3, "store": 1}
+    assert jobs(output) == {"networks": 3, "join": 1, "store": 1}
     run(project, "extract_features")
     assert {path: path.stat().st_ino for path in before} == before
     with FeatureStore(project / "results/small/features.h5") as store:
@@ -200,6 +206,135 @@ def test_a_killed_run_goes_on_to_the_same_store(made, tmp_path):
             for key in ("EF-A", "time", "spectrogram"):
                 assert clip[key].tobytes() == resumed[clip.id][key].tobytes()
     assert not list(folder.rglob("*.part"))
+
+
+def ends(project):
+    """Id -> presentation time of its last frame, as the store has it."""
+    with FeatureStore(project / "results/small/features.h5") as store:
+        return {clip.id: clip["time"][-1] for clip in store if len(clip["time"])}
+
+
+def edit(project, old, new):
+    manifest = project / "manifest.csv"
+    text = manifest.read_text()
+    assert old in text
+    manifest.write_text(text.replace(old, new))
+
+
+def test_a_changed_segment_and_a_corrected_label_at_once(project):
+    edit(project, "part,clips/good.mp4,happy,anna,0.1,0.3", "part,clips/good.mp4,sad,anna,0.1,0.2")
+    output = run(project, "extract_features")
+    assert jobs(output) == {"faces": 1, "networks": 1, "spectrogram": 1, "join": 1, "store": 1}
+    assert ends(project)["part"] < 0.2
+
+
+def test_a_changed_setting_and_a_corrected_label_at_once(project):
+    edit(project, "other,clips/other.mp4,happy", "other,clips/other.mp4,sad")
+    configured(project, spectrogram={"floor_db": -60})
+    run(project, "extract_features")
+    with FeatureStore(project / "results/small/features.h5") as store:
+        assert store.clips.loc["other", "label"] == "sad"
+        assert store["other"]["spectrogram"].min() == -60
+
+
+def test_without_snakemakes_records_every_change_is_still_seen(project):
+    shutil.rmtree(project / ".snakemake")
+    edit(project, "other,clips/other.mp4,happy", "other,clips/other.mp4,sad")
+    assert jobs(run(project, "extract_features")) == {"join": 1, "store": 1}
+    shutil.rmtree(project / ".snakemake")
+    edit(project, "part,clips/good.mp4,happy,anna,0.1,0.3", "part,clips/good.mp4,happy,anna,0.1,0.2")
+    run(project, "extract_features")
+    assert ends(project)["part"] < 0.2
+    shutil.rmtree(project / ".snakemake")
+    configured(project, spectrogram={"floor_db": -60})
+    run(project, "extract_features")
+    with FeatureStore(project / "results/small/features.h5") as store:
+        assert store.clips.loc["other", "label"] == "sad"
+        assert store["other"]["spectrogram"].min() == -60
+
+
+def test_a_removed_row(project):
+    edit(project, "part,clips/good.mp4,happy,anna,0.1,0.3\n", "")
+    run(project, "extract_features")
+    with FeatureStore(project / "results/small/features.h5") as store:
+        assert "part" not in store and len(store) == 8
+        assert store.clips.loc["other", "frames"] == 12
+
+
+def test_a_damaged_shard_leaves_the_store_and_is_made_again(project):
+    store = project / "results/small/features.h5"
+    before, key = ends(project), FeatureStore(store).attrs["key"]
+    edit(project, "other,clips/other.mp4,happy", "other,clips/other.mp4,sad")
+    shard = project / "results/small/shards/EF-A/00001.h5"
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 16
+    with shard.open("r+b") as file:  # the same file under its second name, too
+        file.write(data)
+    os.utime(shard, ns=(shard.stat().st_atime_ns, store.stat().st_mtime_ns - 1))
+    output = run(project, "extract_features", status=1)
+    assert "shards/EF-A/00001.h5 is damaged" in output and "the next run makes it again" in output
+    assert FeatureStore(store).attrs["key"] == key
+    output = run(project, "extract_features")
+    assert jobs(output) == {"networks": 1, "join": 1, "store": 1}
+    assert ends(project) == before
+    with FeatureStore(store) as again:
+        assert again.clips.loc["other", "label"] == "sad"
+
+
+def test_files_that_snakemake_would_take_for_patterns(project):
+    for name in ("{1}.mp4", "{shard}.mp4", "it's $HOME.mp4"):
+        shutil.copy(project / "clips/other.mp4", project / "clips" / name)
+        with (project / "manifest.csv").open("a") as file:
+            file.write(f"{name},clips/{name},sad,bert,,\n")
+    run(project, "extract_features")
+    assert {"{1}.mp4", "{shard}.mp4", "it's $HOME.mp4"} <= ends(project).keys()
+    write(project / "clips/{1}.mp4", Video(portrait(7)), voice(pitch=300))
+    run(project, "extract_features")
+    assert ends(project)["{1}.mp4"] == pytest.approx(6 / 25, abs=0.001)
+    assert "Nothing to be done" in run(project, "extract_features")
+
+
+def test_training_needs_no_media(project):
+    shutil.rmtree(project / "clips")
+    assert "Nothing to be done" in run(project, "extract_features")
+    output = run(project, "--dry-run", "train_fbp")
+    assert jobs(output) == {"train": 2, "train_everyone": 1, "evaluate": 1}
+
+
+def test_missing_media_are_named_by_the_targets_that_read_them(project):
+    with (project / "manifest.csv").open("a") as file:
+        file.write("gone,clips/gone.mp4,sad,bert,,\n")
+    output = run(project, "extract_features", status=1)
+    assert "line 11: no file 'clips/gone.mp4'" in output
+    assert "Traceback" not in output
+
+
+def test_nothing_in_the_configuration_reaches_the_shell(project):
+    for setting in ("device", "engine"):
+        output = run(project, "extract_features", "--config", f"{setting}=cpu$(touch hacked)", status=1)
+        assert setting in output
+    assert not (project / "hacked").exists()
+
+
+def test_every_value_in_a_shell_line_is_quoted():
+    for file in [ROOT / "Snakefile", *(ROOT / "workflow/rules").glob("*.smk")]:
+        for block in re.findall(r"\n    shell:\n((?:        .*\n)+)", file.read_text()):
+            values = re.findall(r"(?<!{){([^{}]+)}(?!})", block)
+            assert values and all(value.endswith(":q") for value in values), (file.name, values)
+
+
+def test_a_locked_folder_says_what_to_do(project):
+    locks = project / ".snakemake/locks"
+    locks.mkdir(exist_ok=True)
+    (locks / "0.input.lock").write_text(str(project / "clips/other.mp4"))
+    (locks / "0.output.lock").write_text(str(project / "results/small/features.h5"))
+    edit(project, "other,clips/other.mp4,happy", "other,clips/other.mp4,sad")
+    plan = (project / "results/small/manifest.csv").read_bytes()
+    output = run(project, "extract_features", status=1)
+    assert "snakemake --unlock" in output
+    assert (project / "results/small/manifest.csv").read_bytes() == plan  # what another run reads stays
+    run(project, "--unlock")
+    run(project, "extract_features")
 
 
 def test_training_tests_every_speaker_and_leaves_a_model(project):
@@ -303,7 +438,7 @@ def test_the_split_of_afew(tmp_path):
         protocol={"folds": "split", "seeds": [0, 1]},
     )
     output = run(tmp_path, *SHOWN, "train_fbp")
-    stages = {"manifest": 1, "faces": 2, "networks": 2, "spectrogram": 2, "store": 1}
+    stages = {"join": 1, "faces": 2, "networks": 2, "spectrogram": 2, "store": 1}
     assert jobs(output) == stages | {"train": 2, "train_everyone": 2, "evaluate": 1}
     assert "--seed 0 --fold fold01 --by split --test val --settings" in output
     assert "--seed 1 --fold everyone --by split --choose val --settings" in output

@@ -13,6 +13,7 @@ import pandas as pd
 from deepfusion import media
 from deepfusion.cache_key import media_files, media_key
 from deepfusion.config import DEFAULT_LIMITS, FaceSettings, LimitSettings
+from deepfusion.corpora.columns import person
 from deepfusion.extract.ahead import ahead
 from deepfusion.extract.common import AbsentError, each_clip, finish, groups, hash_of, kept, report, segment
 from deepfusion.extract.workers import Work, Workers
@@ -134,8 +135,8 @@ def _begin(settings: FaceSettings, limits: LimitSettings) -> Work:
 
 
 def _track_job(job: tuple[str, dict[str, float | None], str], *, follower: Follower, limits: media.Limits) -> Track:
-    path, part, _ = job
-    return track_clip(path, part, follower, limits=limits)
+    path, part, whom = job
+    return track_clip(path, part, partial(follower, person=person(whom)), limits=limits)
 
 
 def track_clip(

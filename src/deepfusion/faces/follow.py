@@ -1,6 +1,7 @@
 """Follow one person through the frames of a clip."""
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -8,6 +9,10 @@ import numpy as np
 from deepfusion.faces.detect import Detection
 from deepfusion.faces.track import Choice, Reason, Row
 from deepfusion.media import Frame
+
+# "", "largest", "left", "right" or a box.
+Person = str | tuple[float, float, float, float]
+F = TypeVar("F")
 
 NO_BOX = np.full(4, np.nan, np.float32)
 NO_LANDMARKS = np.full((68, 2), np.nan, np.float32)
@@ -20,6 +25,7 @@ def follow(
     max_gap: float = 1.0,
     min_overlap: float = 0.3,
     cut_difference: float = 0.3,
+    person: Person = "",
 ) -> Iterator[Row]:
     """One row a frame: the followed person's face, or why there is none.
 
@@ -38,6 +44,7 @@ def follow(
         cut_difference: Least `difference` of two successive frames that counts as a cut. Within a shot it stays near
             0, unrelated pictures come near 1, dark ones too; a very fast pan may count as a cut. Dissolves are not
             seen: there the gap and the overlap must do.
+        person: Whom to choose, see `pick`.
     """
     last: Detection | None = None  # None: a person is to be chosen, and `new` says why
     new = Choice.FIRST
@@ -53,7 +60,7 @@ def follow(
         elif last is not None and time - seen > max_gap:
             last, new = None, Choice.AFTER_GAP
         found = detector(image)
-        face = most_prominent(found, image) if last is None else continuation(found, last, min_overlap)
+        face = pick(found, person, image) if last is None else continuation(found, last, min_overlap)
         faces = min(len(found), 255)
         if face is None:
             reason = Reason.OTHER_PERSON if found else Reason.NO_FACE
@@ -75,6 +82,39 @@ def resized(face: Detection, before: tuple[int, ...], now: tuple[int, ...]) -> D
     scale = np.array([now[1] / before[1], now[0] / before[0]], np.float32)
     low, high = face.box[:2] * scale, (face.box[2:] + 1) * scale - 1  # the last pixels are inclusive
     return Detection(np.concatenate([low, high]), face.score, (face.landmarks + 0.5) * scale - 0.5)
+
+
+def pick(found: list[F], person: Person, image: np.ndarray) -> F | None:
+    """Whom to follow among the faces of a picture.
+
+    Args:
+        found: Faces with a `box`.
+        person: "": the most prominent. "largest", "left", "right": by box, "left" as seen in the picture. A box (left,
+            top, right, bottom) in px: the face that shares most with it, if any shares something.
+        image: The picture.
+    """
+    if isinstance(person, tuple):
+        place = np.array(person, np.float64)
+        return max(
+            (face for face in found if _common(face.box, place)),
+            key=lambda face: _common(face.box, place),
+            default=None,
+        )
+    match person:
+        case "largest":
+            return max(found, key=lambda face: np.prod(face.box[2:] - face.box[:2] + 1), default=None)
+        case "left":
+            return min(found, key=lambda face: face.box[0] + face.box[2], default=None)
+        case "right":
+            return max(found, key=lambda face: face.box[0] + face.box[2], default=None)
+    return most_prominent(found, image)
+
+
+def _common(a: np.ndarray, b: np.ndarray) -> float:
+    """Intersection over union of two boxes."""
+    sides = np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]) + 1, 0)
+    areas = np.prod(a[2:] - a[:2] + 1) + np.prod(b[2:] - b[:2] + 1)
+    return float(np.prod(sides) / (areas - np.prod(sides)))
 
 
 def most_prominent(found: list[Detection], image: np.ndarray) -> Detection | None:

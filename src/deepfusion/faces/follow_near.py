@@ -9,9 +9,11 @@ from deepfusion.faces.detect import Detection
 from deepfusion.faces.follow import (
     NO_BOX,
     NO_LANDMARKS,
+    Person,
     continuation,
     difference,
     most_prominent,
+    pick,
     prominence,
     resized,
     thumbnail,
@@ -37,6 +39,7 @@ def follow_near(
     cut_difference: float = 0.3,
     redetect: float = 3.0,
     pause: float = 0.4,
+    person: Person = "",
 ) -> Iterator[Row]:
     """One row a frame, as `follow` gives them, from few searches of a whole frame.
 
@@ -61,8 +64,9 @@ def follow_near(
             other faces may be.
         pause: Seconds between searches of the whole frame in vain. Of a shot without a person the first and the last
             frame are searched besides, so that only who comes and goes within this time is missed.
+        person: As `follow`.
     """
-    follower = _Follower(detector, max_gap, min_overlap, cut_difference, redetect, pause)
+    follower = _Follower(detector, max_gap, min_overlap, cut_difference, redetect, pause, person)
     for frame in frames:
         # The grey of the RGB picture, as `follow` has it, not the file's luma: a grey level more or less, which is all
         # that they differ by, moves the landmarks.
@@ -73,10 +77,10 @@ def follow_near(
 class _Follower:
     """What `follow_near` remembers from frame to frame."""
 
-    def __init__(self, detector, max_gap, min_overlap, cut_difference, redetect, pause) -> None:
+    def __init__(self, detector, max_gap, min_overlap, cut_difference, redetect, pause, person) -> None:
         self._detector: NearDetector = detector
         self._max_gap, self._min_overlap, self._cut_difference = max_gap, min_overlap, cut_difference
-        self._redetect, self._pause = redetect, pause
+        self._redetect, self._pause, self._person = redetect, pause, person
         self._last: Detection | None = None  # None: a person is to be chosen, and `_new` says why
         self._new = Choice.FIRST
         self._seen = self._looked = -np.inf  # times of the last face and of the last search of a whole frame
@@ -119,7 +123,7 @@ class _Follower:
         """Choose a person in the last frame that waits, and find the same in those before it."""
         *earlier, frame = self._waiting
         vain, self._looked = self._looked, frame.time
-        best, self._others = self._most_prominent(frame.image)
+        best, self._others = self._to_follow(frame.image)
         if best is None:
             yield from self._nobody([old for old in self._waiting if old.time <= vain])
             self._waiting = [new for new in self._waiting if new.time > vain]
@@ -152,6 +156,14 @@ class _Follower:
         elif frame.time - self._looked >= self._redetect:
             self._count_others(frame)
         return self._row(frame.time, face)
+
+    def _to_follow(self, image: np.ndarray) -> tuple[Sighting | None, int]:
+        """The face to follow, and how many others were found."""
+        if self._person == "":
+            return self._most_prominent(image)
+        found = self._detector.everywhere(image)
+        best = pick(found, self._person, image)
+        return best, len(found) - (best is not None)
 
     def _most_prominent(self, image: np.ndarray) -> tuple[Sighting | None, int]:
         """The most prominent face, and how many others were found on the way to it.

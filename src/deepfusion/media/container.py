@@ -141,8 +141,9 @@ def _large_frames(path: Path, kind: str, limits: Limits) -> Iterator[None]:
     try:
         yield
     except av.ArgumentError as error:
-        level = av.logging.get_level()
+        level, skip = av.logging.get_level(), av.logging.get_skip_repeated()
         av.logging.set_level(av.logging.ERROR)
+        av.logging.set_skip_repeated(False)
         try:
             with av.logging.Capture() as messages, suppress(av.FFmpegError), opened(path, limits) as container:
                 stream = stream_of(container, kind)
@@ -151,6 +152,7 @@ def _large_frames(path: Path, kind: str, limits: Limits) -> Iterator[None]:
                     pass
         finally:
             av.logging.set_level(level)
+            av.logging.set_skip_repeated(skip)
         large = next((text for _, _, text in messages if "max pixel count" in text), None)
         if large is None:
             raise

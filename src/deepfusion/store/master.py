@@ -41,6 +41,8 @@ CLIPS = {
     "video_reason": ("", "why video_status is not ok"),
     "audio_status": ("", "ok, absent (no sound in the file) or failed; no rows in audio/ unless ok"),
     "audio_reason": ("", "why audio_status is not ok"),
+    "audio_note": ("", "what is unusual about the audio, as channels that cancel each other out"),
+    "audio_sha256": ("", "SHA-256 of the file with the audio, where it is another one"),
     "frames": ("frame", "rows of the clip in video/"),
     "faces": ("frame", "rows of the clip in video/ that are valid"),
     "video_start": ("s", "presentation time at which the picture starts"),
