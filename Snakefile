@@ -38,10 +38,11 @@ try:
     PLAN = Plan(check(config, workflow.configfiles))
     CONFIG, OUT = PLAN.config, str(PLAN.folder)
     SHARDS, FETCHED = PLAN.shards, sorted(PLAN.fetched)
-    if workflow.is_main_process:
+    if workflow.is_main_process and "--unlock" not in sys.argv:
         if any(Path(".snakemake/locks").glob("*")) and "--nolock" not in sys.argv:
-            # Snakemake refuses to go on in a moment; nothing that another run reads is touched.
-            print(LOCKED, file=sys.stderr)
+            raise MachineError(LOCKED)  # before anything that another run reads is written
+        if PLAN.is_frozen:
+            print(f"no media file is there: {PLAN.store} is used as it is", file=sys.stderr)
         else:
             PLAN.write()
 except (UserError, MachineError) as error:
@@ -80,7 +81,7 @@ include: "workflow/rules/weights.smk"
 
 rule extract_features:
     input:
-        rules.store.output,
+        STORE,
 
 
 rule train_fbp:

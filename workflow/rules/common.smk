@@ -15,8 +15,6 @@ def one_line(ask):
 
 # Weights that are not here must not stop the rule that fetches them.
 fingerprints = one_line(lambda wildcards: PLAN.fingerprints)
-# Videos that are gone must not stop a training on their features.
-media = one_line(PLAN.media)
 
 
 def division(fold):

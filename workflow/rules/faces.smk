@@ -3,7 +3,7 @@ rule faces:
     input:
         rows=lambda wildcards: str(PLAN.rows(wildcards.shard)),
         depends=str(PLAN.settings("faces")),
-        clips=lambda wildcards: media("faces", wildcards.shard),
+        clips=lambda wildcards: PLAN.media("faces", wildcards.shard),
     output:
         f"{OUT}/shards/faces/{{shard}}.h5",
     log:
@@ -17,7 +17,6 @@ rule faces:
     resources:
         mem_mb=lambda wildcards, threads: 1000 * threads,
     params:
-        stamps=lambda wildcards: PLAN.stamps("faces", wildcards.shard),
         settings=CONFIG.faces.model_dump_json(),
         limits=CONFIG.limits.model_dump_json(),
         version=VERSIONS["faces"],

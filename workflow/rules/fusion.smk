@@ -1,7 +1,7 @@
 # Training: one job a model, seed and fold, so that folds run side by side; then the figures over all of them.
 rule train:
     input:
-        store=rules.store.output,
+        store=STORE,
         # A changed file is another beginning; none, no input.
         weights=CONFIG.fusion.audio_weights or [],
     output:
@@ -71,6 +71,8 @@ rule evaluate:
         mem_mb=1000,
     params:
         folder=subpath(output.metrics, parent=True),
+        # What a failed training has on record must not make an old evaluation look current.
+        depends=lambda wildcards: [PLAN.digest, CONFIG.fusion.model_dump_json()],
     shell:
         "deepfusion --log {log:q} evaluate {input:q} --out {params.folder:q}"
 
@@ -95,7 +97,7 @@ rule results:
 # The fusion study: all heads of all folds and seeds in one job, for they train together.
 rule study:
     input:
-        store=rules.store.output,
+        store=STORE,
     output:
         predictions=f"{OUT}/fusion/study/{{normalisation}}/predictions.csv",
         choices=f"{OUT}/fusion/study/{{normalisation}}/choices.json",
@@ -145,6 +147,7 @@ rule study_results:
     resources:
         mem_mb=1000,
     params:
+        depends=lambda wildcards: [PLAN.digest, CONFIG.study.model_dump_json()],
         folders=lambda wildcards, input: [str(Path(file).parent) for file in input],
     shell:
         "deepfusion --log {log:q} study-results --out {output:q} {params.folders:q}"
@@ -153,7 +156,7 @@ rule study_results:
 rule report:
     input:
         study=rules.study_results.output,
-        store=rules.store.output,
+        store=STORE,
     output:
         f"{OUT}/report.html",
     log:

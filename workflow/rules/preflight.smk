@@ -3,7 +3,7 @@ rule preflight:
     input:
         manifest=str(PLAN.manifest),
         clips=lambda wildcards: [
-            file for shard in SHARDS for file in media("faces", shard)
+            file for shard in SHARDS for file in PLAN.media("faces", shard)
         ],
     log:
         f"{OUT}/logs/preflight.log",

@@ -3,7 +3,7 @@ rule spectrogram:
     input:
         rows=lambda wildcards: str(PLAN.rows(wildcards.shard)),
         depends=str(PLAN.settings("spectrogram")),
-        clips=lambda wildcards: media("spectrogram", wildcards.shard),
+        clips=lambda wildcards: PLAN.media("spectrogram", wildcards.shard),
     output:
         f"{OUT}/shards/spectrogram/{{shard}}.h5",
     log:
@@ -15,7 +15,6 @@ rule spectrogram:
     resources:
         mem_mb=1000,
     params:
-        stamps=lambda wildcards: PLAN.stamps("spectrogram", wildcards.shard),
         settings=CONFIG.spectrogram.model_dump_json(),
         dtype=CONFIG.store.dtype,
         limits=CONFIG.limits.model_dump_json(),

@@ -1,5 +1,8 @@
 # All shards -> one store that opens as one file. Two rules: Snakemake deletes the output of a job before it runs, and a
 # join that fails must leave the store of before.
+STORE = str(PLAN.store)
+
+
 rule join:
     input:
         manifest=str(PLAN.manifest),
@@ -28,16 +31,20 @@ rule join:
         " --config {params.config:q} --out {output:q}"
 
 
-rule store:
-    input:
-        rules.join.output,
-    output:
-        f"{OUT}/features.h5",
-    log:
-        f"{OUT}/logs/store.log",
-    conda:
-        "../../envs/deepfusion.yaml"
-    resources:
-        mem_mb=500,
-    shell:
-        "deepfusion --log {log:q} publish {input:q} --out {output:q}"
+if not PLAN.is_frozen:
+
+    rule store:
+        input:
+            rules.join.output,
+        output:
+            STORE,
+        log:
+            f"{OUT}/logs/store.log",
+        conda:
+            "../../envs/deepfusion.yaml"
+        resources:
+            mem_mb=500,
+        params:
+            plan=lambda wildcards: PLAN.digest,
+        shell:
+            "deepfusion --log {log:q} publish {input:q} --out {output:q}"

@@ -1,0 +1,105 @@
+"""What is damaged or missing is computed again, and nothing else."""
+
+import shutil
+
+import pytest
+from small_corpus import CPU
+
+from deepfusion import FeatureStore
+from deepfusion.config import check
+from deepfusion.errors import MachineError, UserError
+from deepfusion.extract.repair import repair
+from deepfusion.extract.store import publish
+from deepfusion.plan import Plan
+from deepfusion.store import check_whole
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """A folder of results, as the workflow makes it."""
+    from small_corpus import write_clips
+
+    monkeypatch.chdir(tmp_path)
+    write_clips(tmp_path)
+    values = {
+        "corpus": {"name": "small", "source": "manifest", "path": "manifest.csv"},
+        "networks": {"EF-A": {"network": "dlib-resnet29"}},
+        "store": {"clips_per_shard": 5},
+    }
+    plan = Plan(check(values))
+    plan.write()
+    made = repair(plan.folder, device=CPU)
+    assert len(made) == 2 * 3 + 1  # two shards of each stage, and the store
+    return plan.folder
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.unlink()
+    path.write_bytes(data)
+
+
+def key(results):
+    with FeatureStore(results / "features.h5") as store:
+        return store.attrs["key"]
+
+
+def test_nothing_is_computed_where_all_is_well(results):
+    assert repair(results, device=CPU) == []
+
+
+def test_a_damaged_shard_and_a_missing_one(results):
+    before = key(results)
+    damaged, missing = results / "shards/EF-A/00000.h5", results / "shards/spectrogram/00001.h5"
+    flip(damaged)
+    flip(damaged.with_name(".00000.h5"))
+    missing.unlink()
+    others = {
+        path: path.stat().st_mtime_ns for path in results.glob("shards/*/0*.h5") if path not in (damaged, missing)
+    }
+    assert repair(results, device=CPU) == [damaged, missing, results / "features.h5"]
+    assert key(results) == before
+    assert {path: path.stat().st_mtime_ns for path in others} == others
+    check_whole(damaged)
+
+
+def test_a_damaged_store_is_joined_again_from_its_shards(results):
+    before = key(results)
+    flip(results / "features.h5")
+    assert repair(results, device=CPU) == [results / "features.h5"]
+    assert key(results) == before
+
+
+def test_without_the_media_nothing_is_replaced(results):
+    (results / "shards/faces/00000.h5").unlink()
+    (results / "shards/faces/.00000.h5").unlink()
+    shutil.rmtree("clips")
+    with pytest.raises(UserError, match=r"faces/00000\.h5 cannot be made again: .*good\.mp4"):
+        repair(results, device=CPU)
+    assert (results / "shards/EF-A/00000.h5").exists()
+
+
+def test_another_folder(tmp_path):
+    with pytest.raises(UserError, match="holds no results of an extraction"):
+        repair(tmp_path, device=CPU)
+
+
+def test_publishing_replaces_at_once_and_takes_no_space(results):
+    joined = results / "shards/features.h5"
+    publish(joined, results / "features.h5")
+    assert (results / "features.h5").stat().st_ino == joined.stat().st_ino
+
+
+def test_a_shard_of_another_segment_is_refused_and_the_store_stays(results):
+    from deepfusion.config import Extraction, from_json
+    from deepfusion.extract.store import join
+
+    before, manifest = key(results), results / "manifest.csv"
+    text = manifest.read_text()
+    assert "0.3" in text
+    manifest.write_text(text.replace("0.3", "0.2"))
+    config = from_json(Extraction, (results / "plan/store.json").read_text())
+    with pytest.raises(MachineError, match="made from other clips, segments"):
+        join(manifest, results / "shards", results / "features.h5", config=config)
+    assert key(results) == before
