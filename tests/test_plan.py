@@ -44,10 +44,11 @@ def test_small_corpora_have_shards_of_one_size():
 def test_a_shard_depends_on_its_own_clips_and_on_nothing_else_of_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
+    for i in range(40):
+        (tmp_path / f"{i}.mp4").touch()
+
     def plan(label="calm", end=""):
         rows = [f"{i}.mp4,{label},s{i},{end if i == 20 else ''}" for i in range(40)]
-        for i in range(40):
-            (tmp_path / f"{i}.mp4").touch()
         (tmp_path / "m.csv").write_text("\n".join(["path,label,speaker,end", *rows]) + "\n")
         return Plan(check({"corpus": {"name": "m", "source": "manifest", "path": "m.csv"}}))
 
@@ -65,6 +66,22 @@ def test_a_shard_depends_on_its_own_clips_and_on_nothing_else_of_them(tmp_path, 
     assert [file.stat().st_mtime_ns for file in files] == times  # what is the same is not touched
     changed = parts(plan(end="2"))
     assert [a == b for a, b in zip(changed, before, strict=True)] == [True, False, True]
+    (tmp_path / "33.mp4").write_text("another file")
+    replaced = parts(plan())
+    assert [a == b for a, b in zip(replaced, before, strict=True)] == [True, True, False]
+    (tmp_path / "2.mp4").unlink()  # what is gone, and was seen before, makes nothing stale
+    assert parts(plan()) == replaced
+    assert plan(label="sad").digest != plan().digest
+
+
+def test_media_that_never_were_there_are_named_with_their_lines(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.mp4").touch()
+    (tmp_path / "m.csv").write_text("path\na.mp4\nb.mp4\n")
+    plan = Plan(check({"corpus": {"name": "m", "source": "manifest", "path": "m.csv"}}))
+    with pytest.raises(UserError, match=r"line 3: no file 'b\.mp4'"):
+        plan.write()
+    assert not plan.folder.exists()
 
 
 def test_an_unknown_network():
