@@ -40,9 +40,14 @@ try:
     SHARDS, FETCHED = PLAN.shards, sorted(PLAN.fetched)
     if workflow.is_main_process and "--unlock" not in sys.argv:
         if any(Path(".snakemake/locks").glob("*")) and "--nolock" not in sys.argv:
-            raise MachineError(LOCKED)  # before anything that another run reads is written
+            raise MachineError(
+                LOCKED
+            )  # before anything that another run reads is written
         if PLAN.is_frozen:
-            print(f"no media file is there: {PLAN.store} is used as it is", file=sys.stderr)
+            print(
+                f"no media file is there: {PLAN.store} is used as it is",
+                file=sys.stderr,
+            )
         else:
             PLAN.write()
 except (UserError, MachineError) as error:

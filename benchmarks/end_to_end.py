@@ -25,7 +25,6 @@ import yaml
 from provenance import publish
 
 from deepfusion.config import PRESETS
-from deepfusion.corpora.manifest import read_manifest
 from deepfusion.networks import catalogue
 
 ONE_CORE = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "DEEPFUSION_PROGRESS": "lines"}
@@ -57,8 +56,7 @@ def run(*command: object) -> Cost:
 
 def stages(manifest: Path, folder: Path) -> dict[str, Cost]:
     """What each command of the extraction costs, in one shard."""
-    rows, shards = f"0:{len(read_manifest(manifest, labels=None))}", folder / "shards"
-    own = ["--manifest", manifest, "--rows", rows]
+    shards, own = folder / "shards", ["--clips", manifest]
     outs = {stage: shards / stage / "00000.h5" for stage in ("faces", *SLOTS, "spectrogram")}
     config = {"corpus": {"name": "measured", "source": "manifest", "path": str(manifest)}}
     return {
