@@ -6,9 +6,16 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from deepfusion.store.commit import committed
+
 
 def write_attention_file(
-    path: Path, clips: Sequence[str], kinds: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]], **attributes: object
+    path: Path,
+    clips: Sequence[str],
+    kinds: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]],
+    *,
+    frequency: np.ndarray | None = None,
+    **attributes: object,
 ) -> None:
     """Write `clip`, and for each kind a group: clip i has the rows offsets[i] to offsets[i + 1] of `weight` and `time`.
 
@@ -16,9 +23,13 @@ def write_attention_file(
         path: HDF5 file.
         clips: Ids.
         kinds: "sound", "faces" -> of each clip (L, ...) weights and (L,) s; L = 0 without the modality.
+        frequency: Hz of each column of the weights of "sound", where they have columns.
         attributes: Of the file, such as the model's name.
+
+    Raises:
+        MachineError: The file cannot be written.
     """
-    with h5py.File(path, "w") as file:
+    with committed(path, check=lambda file: file["clip"]) as (file, _):
         file.attrs.update(attributes)
         file.create_dataset("clip", data=list(clips), dtype=h5py.string_dtype())
         for kind, pieces in kinds.items():
@@ -28,3 +39,5 @@ def write_attention_file(
             group.create_dataset("weight", data=np.concatenate(weights).astype(np.float32))
             seconds = group.create_dataset("time", data=np.concatenate(times).astype(np.float64))
             seconds.attrs["units"] = "s"
+        if frequency is not None:
+            file["sound"].create_dataset("frequency", data=frequency).attrs["units"] = "Hz"

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import h5py
 import numpy as np
 import torch
 from torch import nn
@@ -66,9 +65,6 @@ def write_attention(
         kind: [(w, times[kind](i, w)) for i, w in zip(positions, weights, strict=True)]
         for kind, weights in found.items()
     }
-    write_attention_file(path, [dataset[i].id for i in positions], kinds, **attributes)
-    if "sound" in found:
-        with h5py.File(path, "a") as file:
-            bands = file["sound/weight"].shape[1]
-            frequency = file["sound"].create_dataset("frequency", data=centres(bands).numpy() * dataset.spacing)
-            frequency.attrs["units"] = "Hz"
+    heard = [weights.shape[1] for weights in found.get("sound", ())]
+    frequency = centres(heard[0]).numpy() * dataset.spacing if heard else None
+    write_attention_file(path, [dataset[i].id for i in positions], kinds, frequency=frequency, **attributes)

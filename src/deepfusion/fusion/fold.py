@@ -113,9 +113,6 @@ def train_fold(
         probabilities = predict(trained.model, dataset, tested, device).numpy()
         table = predictions_table(clips.iloc[tested], probabilities, dataset.labels, fold=fold, seed=seed, model=name)
         seen = attention(trained.model, dataset, tested, device)
-        write_atomically(
-            folder / "attention.h5",
-            lambda part: write_attention(part, dataset, tested, seen, model=name, fold=fold, seed=seed),
-        )
+        write_attention(folder / "attention.h5", dataset, tested, seen, model=name, fold=fold, seed=seed)
         write_atomically(folder / "predictions.csv", lambda part: table.to_csv(part, index=False))
         log.info("%s, fold %s, seed %d: %d epochs, %s", name, fold, seed, trained.epochs, scores(table))

@@ -362,7 +362,7 @@ def run_study(
     }
     text = json.dumps(report, indent=1) + "\n"
     write_atomically(folder / "choices.json", lambda part: part.write_text(text))
-    write_atomically(folder / "attention.h5", lambda part: write_attention(part, corpus, study.explained, attention))
+    write_attention(folder / "attention.h5", corpus, study.explained, attention)
 
 
 def _accuracy(probabilities: np.ndarray, corpus: Corpus) -> float:
