@@ -106,10 +106,11 @@ def faces_shard(
         facts.update(found)
         yield from map(vars, track)
 
+    processes = Workers(partial(_begin, settings, limits), count=min(workers, len(clips)), limits=limits)
     with (
         ShardWriter(out, stage="faces", key=key, attrs={"settings": settings.model_dump_json()}) as shard,
         measured(shard, threads=workers),
-        Workers(partial(_begin, settings, limits), count=workers, limits=limits) as processes,
+        processes,
         closing(_tracks(clips, processes, workers)) as tracks,
     ):
         for name, (shape, dtype) in COLUMNS.items():

@@ -58,34 +58,35 @@ def network_shards(
     """
     check_whole(tracks)
     with read_shard(tracks) as faces, ExitStack() as stack:
-        stale = {}
+        stale: dict[str, tuple[catalogue.Network, str, str]] = {}  # slot -> network, its fingerprint, the shard's key
         for slot, out in outs.items():
             settings = networks[slot]
             fingerprint = catalogue.fingerprint(settings.network, settings.weights)
             key = network_key(faces.key, fingerprint, dtype)
             if not kept(out, key):
-                shard = stack.enter_context(ShardWriter(out, stage=slot, key=key))
-                _declare(shard, slot, catalogue.find(settings.network), fingerprint, dtype)
-                stale[slot] = shard
+                stale[slot] = catalogue.find(settings.network), fingerprint, key
         if not stale:
             return
-        cards = {slot: catalogue.find(networks[slot].network) for slot in stale}
+        crops = [network.crop for network, *_ in stale.values()]
+        reading = Workers(partial(_begin, crops, limits), count=max(workers, 1), limits=limits)
+        shards = {}
+        for slot, (network, fingerprint, key) in stale.items():
+            shards[slot] = stack.enter_context(ShardWriter(outs[slot], stage=slot, key=key))
+            _declare(shards[slot], slot, network, fingerprint, dtype)
         opened = {slot: _opened(networks[slot], device, engine) for slot in stale}
         where = {"device": _name(device), "threads": workers or torch.get_num_threads(), "alone": not workers}
-        clock = stack.enter_context(measured(*stale.values(), media_s=faces.seconds(), **where))
+        clock = stack.enter_context(measured(*shards.values(), media_s=faces.seconds(), **where))
         runs = [
             Batches(
                 clock.timed(slot, opened[slot]),
                 batch=engines.batch(device),
                 shard=shard,
                 column=slot,
-                dimension=cards[slot].dimension,
+                dimension=stale[slot][0].dimension,
                 dtype=dtype,
             )
-            for slot, shard in stale.items()
+            for slot, shard in shards.items()
         ]
-        crops = [card.crop for card in cards.values()]
-        reading = Workers(partial(_begin, crops, limits), count=max(workers, 1), limits=limits)
         processes = stack.enter_context(reading)
         streams = (_cut(clip, faces, processes) for clip in clips.itertuples())
         parts = stack.enter_context(closing(ahead(streams, workers=workers)))

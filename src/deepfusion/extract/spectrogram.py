@@ -51,10 +51,11 @@ def spectrogram_shard(
         facts.update(found)
         yield from parts
 
+    processes = Workers(partial(_begin, settings, dtype, limits), limits=limits)
     with (
         ShardWriter(out, stage="spectrogram", key=key) as shard,
         measured(shard),
-        Workers(partial(_begin, settings, dtype, limits), limits=limits) as processes,
+        processes,
     ):
         shard.column("time", (), np.float64, units="s", axes="window", description="centre of the window, clip's clock")
         shard.column(

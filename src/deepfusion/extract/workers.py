@@ -1,12 +1,17 @@
 """Processes that read media: a crash, or a kill for memory or time, costs the clip at hand and no other."""
 
 import logging
+import re
 import resource
 import signal
+import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
@@ -25,17 +30,23 @@ MORE, DROP = "more", "drop"
 class Workers:
     """Some processes, each for one job at a time; one that dies is replaced.
 
+    Make them before a file is opened for writing, and before other threads start: on Linux the first ones are forked,
+    which takes no time.
+
     Args:
         begin: Called in each process when it starts; returns what does the jobs there.
-        count: Processes. They start when they are needed.
+        count: Processes.
         limits: What a job may take.
     """
 
     def __init__(self, begin: Callable[[], Work], *, count: int = 1, limits: LimitSettings):
         self._idle: SimpleQueue[_Worker] = SimpleQueue()
         self._all = [_Worker(begin, limits) for _ in range(count)]
-        for worker in self._all:
-            self._idle.put(worker)
+        method = "fork" if sys.platform == "linux" and threading.active_count() == 1 else "spawn"
+        with _without_opencv_threads():
+            for worker in self._all:
+                worker.start(method)
+                self._idle.put(worker)
 
     def stream(self, job: Any) -> Iterator:
         """The results of a job, each computed when it is asked for.
@@ -59,16 +70,46 @@ class Workers:
             worker.stop()
 
 
+@contextmanager
+def _without_opencv_threads() -> Iterator[None]:
+    """OpenCV's threads are not there in a fork, which would wait for them for ever."""
+    cv2 = sys.modules.get("cv2")
+    if cv2 is None:
+        yield
+        return
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
+
+
 class _Worker:
     """One process, and the pipe to it."""
 
     def __init__(self, begin: Callable[[], Work], limits: LimitSettings):
         self._begin, self._limits = begin, limits
         self._process = None
+        self._ready = False
+
+    def start(self, method: str) -> None:
+        context = get_context(method)
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(
+            target=_serve,
+            args=(theirs, self._begin, self._limits, self._pipe if method == "fork" else None),
+            daemon=True,
+        )
+        self._process.start()
+        self._ready = False
+        theirs.close()
 
     def stream(self, job: Any) -> Iterator:
         if self._process is None:
-            self._start()
+            self.start("spawn")  # a fork would share the shard that is open by now
+        if not self._ready:
+            self._wait_until_ready()
         self._pipe.send(job)
         asked = False  # whether the process waits to be told how to go on
         try:
@@ -89,23 +130,16 @@ class _Worker:
         if self._process is None:
             return
         self._pipe.close()
-        self._process.join(timeout=1)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
+        self._process.kill()  # it has nothing to lose
+        self._process.join()
         self._process = None
 
-    def _start(self) -> None:
-        # Spawned, not forked: a fork would share the open shard.
-        context = get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, self._begin, self._limits), daemon=True)
-        self._process.start()
-        theirs.close()
+    def _wait_until_ready(self) -> None:
         try:
             self._receive()
         except ClipError as error:
             raise RuntimeError(f"a process that reads media did not start: {error}") from error
+        self._ready = True
 
     def _receive(self) -> tuple[str, Any]:
         try:
@@ -130,8 +164,10 @@ def _death(code: int, limits: LimitSettings) -> str:
     return f"reading the file ended its process by {how}{hint}"
 
 
-def _serve(pipe: Connection, begin: Callable[[], Work], limits: LimitSettings) -> None:
-    """The life of a worker: job after job, until the pipe is closed."""
+def _serve(pipe: Connection, begin: Callable[[], Work], limits: LimitSettings, parents: Connection | None) -> None:
+    """The life of a worker: job after job, until the pipe is closed. `parents` is its other end, where inherited."""
+    if parents is not None:
+        parents.close()  # else it would never be told that the parent is gone
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes the pipe
     try:
         work = begin()
@@ -176,7 +212,9 @@ def _limit_time(limits: LimitSettings) -> None:
 
 
 def _limit_memory(limits: LimitSettings) -> None:
-    """Bound what the process may allocate besides what it has loaded."""
-    if hasattr(resource, "RLIMIT_DATA"):
+    """Bound what the process may allocate besides what it has loaded; on Linux, elsewhere the system does not say."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        loaded = int(re.search(r"VmData:\s+(\d+) kB", status.read_text())[1]) * 1024
         _, most = resource.getrlimit(resource.RLIMIT_DATA)
-        resource.setrlimit(resource.RLIMIT_DATA, (limits.memory_mb * 1_000_000, most))
+        resource.setrlimit(resource.RLIMIT_DATA, (loaded + limits.memory_mb * 1_000_000, most))
