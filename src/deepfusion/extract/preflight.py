@@ -2,7 +2,8 @@
 
 import math
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,14 @@ import pandas as pd
 import torch
 
 from deepfusion import ledger, media
-from deepfusion.config import Extraction
+from deepfusion.cache_key import media_files
+from deepfusion.config import DEFAULT_LIMITS, Extraction, LimitSettings
 from deepfusion.errors import ClipError, UserError
+from deepfusion.extract.ahead import ahead
 from deepfusion.extract.faces import faces_shard
 from deepfusion.extract.networks import network_shards
 from deepfusion.extract.spectrogram import spectrogram_shard
+from deepfusion.extract.workers import Work, Workers
 from deepfusion.networks.engines import Engine
 from deepfusion.store.shard import read_shard
 
@@ -45,7 +49,7 @@ def preflight(
     Raises:
         UserError: None of the clips can be read.
     """
-    looked = scan(clips.iloc[_spread(len(clips), SCANNED)], cores=cores)
+    looked = scan(clips.iloc[_spread(len(clips), SCANNED)], cores=cores, limits=config.limits)
     good = looked[looked["reason"] == ""]
     if good.empty:
         raise UserError(f"none of {len(looked)} clips can be read; the first: {looked['reason'].iloc[0]}")
@@ -55,7 +59,7 @@ def preflight(
     tried = clips.loc[full.index[_spread(len(full), TRIED)]]
     with tempfile.TemporaryDirectory() as folder:
         costs, frame_bytes, second_bytes = _try(
-            _beginnings(tried), Path(folder), config=config, device=device, engine=engine
+            _beginnings(tried, full["begins"]), Path(folder), config=config, device=device, engine=engine
         )
     parts = ledger.totals(costs)
     parts = parts[parts["media_s"] > 0]
@@ -78,26 +82,44 @@ def preflight(
     }
 
 
-def scan(clips: pd.DataFrame, *, cores: int) -> pd.DataFrame:
+def scan(clips: pd.DataFrame, *, cores: int, limits: LimitSettings = DEFAULT_LIMITS) -> pd.DataFrame:
     """Look at clips without decoding them, so many `cores` at a time.
 
     Returns:
         The index of `clips`; video_s, audio_s, frames: 0 without such a stream, NaN where the file does not declare
-        them; reason: why the clip cannot be read, else "".
+        them; begins: time of the first frame or sample, s; reason: why the clip cannot be read, else "".
     """
+    files = zip(clips["path"], media_files("spectrogram", clips), strict=True)
+    with (
+        Workers(_looking, count=cores, limits=limits) as processes,
+        closing(ahead(map(processes.stream, files), workers=cores, depth=0)) as streams,
+    ):
+        found = [_looked(clip, stream) for clip, stream in zip(clips.itertuples(), streams, strict=True)]
+    return pd.DataFrame(found, index=clips.index)
 
-    def look(clip: Any) -> dict[str, Any]:
-        try:
-            found = media.probe(clip.path)
-        except ClipError as error:
-            return {"video_s": math.nan, "audio_s": math.nan, "frames": math.nan, "reason": str(error)}
-        video = _inside(clip, found.video_start, found.video_duration) if found.has_video else 0.0
-        audio = _inside(clip, found.audio_start, found.audio_duration) if found.has_audio else 0.0
-        frames = video * found.frame_rate if found.has_video else 0.0
-        return {"video_s": video, "audio_s": audio, "frames": frames, "reason": ""}
 
-    with ThreadPoolExecutor(cores) as pool:
-        return pd.DataFrame(list(pool.map(look, clips.itertuples())), index=clips.index)
+def _looking() -> Work:
+    return _look
+
+
+def _look(job: tuple[str, str]) -> Iterator[media.Probe]:
+    """What the video file of a clip holds, and what its audio file."""
+    video, audio = job
+    yield media.probe_video(video)
+    yield media.probe_audio(audio)
+
+
+def _looked(clip: Any, stream: Iterator[media.Probe]) -> dict[str, Any]:
+    """A row of `scan`."""
+    try:
+        picture, sound = stream
+    except ClipError as error:
+        return {"video_s": math.nan, "audio_s": math.nan, "frames": math.nan, "begins": math.nan, "reason": str(error)}
+    video = _inside(clip, picture.video_start, picture.video_duration) if picture.has_video else 0.0
+    audio = _inside(clip, sound.audio_start, sound.audio_duration) if sound.has_audio else 0.0
+    frames = video * picture.frame_rate if picture.has_video else 0.0
+    begins = np.fmin(picture.video_start, sound.audio_start)
+    return {"video_s": video, "audio_s": audio, "frames": frames, "begins": begins, "reason": ""}
 
 
 def _inside(clip: Any, start: float, duration: float) -> float:
@@ -110,10 +132,9 @@ def _spread(n: int, most: int) -> np.ndarray:
     return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(int))
 
 
-def _beginnings(clips: pd.DataFrame) -> pd.DataFrame:
+def _beginnings(clips: pd.DataFrame, begins: pd.Series) -> pd.DataFrame:
     """The clips, each cut off after `TRIED_S`."""
-    found = [media.probe(path) for path in clips["path"]]
-    first = np.where(clips["start"].isna(), [np.nanmin([p.video_start, p.audio_start]) for p in found], clips["start"])
+    first = clips["start"].fillna(begins)
     return clips.assign(end=np.fmin(clips["end"], first + TRIED_S))
 
 

@@ -49,32 +49,49 @@ def sound(
         ClipError: No audio stream, damage, times that jump, too much silence to fill in, or no sample in the segment.
     """
     path = Path(path)
-    found, powers = _mixed(path, None, rate, start, end, limits)
-    if powers.mix >= CANCELLED * powers.channels.mean():
+    powers = _Powers()
+    found = _mixed(path, None, rate, start, end, limits, powers)
+    if not powers.cancel():
         return found
-    loudest = int(np.argmax(powers.channels))
-    found, _ = _mixed(path, loudest, rate, start, end, limits)
-    count = len(powers.channels)
+    loudest, count = int(np.argmax(powers.channels)), len(powers.channels)
+    found = _mixed(path, loudest, rate, start, end, limits, _Powers())
     return found._replace(note=f"the channels cancel each other out: channel {loudest + 1} of {count} is used")
 
 
-class Powers(NamedTuple):
-    """Sums of squares: of the mix, and of each channel (n,)."""
+class _Powers:
+    """Sums of squares: of the channels' mean, and of each channel."""
 
-    mix: float
-    channels: np.ndarray
+    def __init__(self) -> None:
+        self.mean, self.channels = 0.0, np.zeros(0)
+
+    def add(self, samples: np.ndarray) -> None:
+        """Take (channels, n) samples in; where their number changes, what was before does not count."""
+        if len(self.channels) != len(samples):
+            self.mean, self.channels = 0.0, np.zeros(len(samples))
+        mean = samples.mean(axis=0)
+        self.mean += float(mean @ mean)
+        self.channels += np.einsum("cn,cn->c", samples, samples)
+
+    def cancel(self) -> bool:
+        """Whether the channels cancel each other out in their mean."""
+        return len(self.channels) > 1 and self.mean < CANCELLED * self.channels.mean()
 
 
 def _mixed(
-    path: Path, channel: int | None, rate: int, start: float | None, end: float | None, limits: Limits
-) -> tuple[Sound, Powers]:
-    """The sound as the mean of the channels (channel None) or of one channel, and the powers within the segment."""
+    path: Path,
+    channel: int | None,
+    rate: int,
+    start: float | None,
+    end: float | None,
+    limits: Limits,
+    powers: _Powers,
+) -> Sound:
+    """The sound as the mean of the channels (channel None) or as one channel; `powers` gets what is in the segment."""
     origin = None  # time of the first sample decoded
     count = 0  # samples so far, at the file's rate
     filled = 0  # of them silence that was filled in
     blocks = []
     channels = _Channels()
-    mix, each = 0.0, np.zeros(0)
     for time, frame, _ in decoded(path, "audio", start, limits):
         if origin is None:
             if time is None:
@@ -98,18 +115,11 @@ def _mixed(
             )
         with clip_errors(path):
             samples = channels(frame)
-            mono = samples.mean(axis=0)
+            mono = samples.mean(axis=0) if channel is None else samples[min(channel, len(samples) - 1)]
             begins = origin + Fraction(count + hole, source_rate)
-            inside = (end is None or begins < end) and (
-                start is None or begins + Fraction(len(mono), source_rate) > start
-            )
-            if inside and len(samples) > 1:
-                if len(each) != len(samples):  # another number of channels from here on
-                    mix, each = 0.0, np.zeros(len(samples))
-                mix += float(mono @ mono)
-                each += np.einsum("cn,cn->c", samples, samples)
-            if channel is not None:
-                mono = samples[min(channel, len(samples) - 1)]
+            ends = begins + Fraction(len(mono), source_rate)
+            if (end is None or begins < end) and (start is None or ends > start):
+                powers.add(samples)
             heard = np.concatenate([np.zeros(hole, np.float32), mono.astype(np.float32)])
         count += len(heard)
         blocks.append(resampler.resample_chunk(heard))
@@ -126,8 +136,7 @@ def _mixed(
         raise ClipError(f"{path.name}: no sound {between(start, end)}")
     if not np.isfinite(samples).all():
         raise ClipError(f"{path.name}: the sound holds values that are not numbers")
-    powers = Powers(mix, each if len(each) else np.zeros(1))
-    return Sound(np.clip(samples, -1, 1), rate, float(origin + Fraction(first, rate))), powers
+    return Sound(np.clip(samples, -1, 1), rate, float(origin + Fraction(first, rate)))
 
 
 def _index(time: float, origin: Fraction, rate: int) -> int:
