@@ -184,7 +184,7 @@ def _packets(container: av.container.InputContainer, stream: av.stream.Stream, p
     if container.format.name in DECLARE_LENGTH and container.duration:
         declared = container.duration / av.time_base  # Matroska counts it from 0, so no start is added
         if end < declared - CUT_SHORT:
-            raise ClipError(f"{path.name}: cut short: {declared:.3f} s declared, {end:.3f} s found")
+            raise ClipError(f"{path.name}: cut short: {declared:.3f} s declared, {max(end, 0.0):.3f} s found")
 
 
 def _presentation_clock(frame: av.VideoFrame | av.AudioFrame) -> Fraction | None:
