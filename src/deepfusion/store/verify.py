@@ -217,7 +217,7 @@ def _clips(file: h5py.File, name: str, bad: list[tuple[int, int]]) -> tuple[str,
         ids = file["clips/id"].asstr()[:]
         if group == "clips":
             offsets = np.arange(len(ids) + 1)
-        elif column == "offsets" or group == "ledger":
+        elif column in ("offsets", "frequency") or group == "ledger":
             return ()
         else:
             offsets = file[f"{group}/offsets"][:]
