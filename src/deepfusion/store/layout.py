@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from deepfusion.errors import UserError
+from deepfusion.stages import ENCODER
 from deepfusion.store.faults import damaged, unreadable
 
 SHARD = "deepfusion-shard"
@@ -23,7 +24,7 @@ BLOCK_BYTES = 1 << 22  # copied or compared at once, so that memory does not gro
 
 DIGEST = "attributes_sha256"
 
-ENCODER = "AF"  # group audio/AF, optional: positions of the audio encoder, with offsets of its own
+# Of the optional group audio/AF: positions of the audio encoder, with offsets of its own.
 ENCODER_COLUMNS = ["time", "positions"]
 
 

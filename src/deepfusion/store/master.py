@@ -17,6 +17,7 @@ import pandas as pd
 
 from deepfusion import ledger
 from deepfusion.errors import UserError
+from deepfusion.stages import ENCODER
 from deepfusion.store import layout
 from deepfusion.store.checksum import check_whole
 from deepfusion.store.commit import Disk, committed
@@ -90,7 +91,7 @@ def build_store(
     costs: list[pd.DataFrame] = []
     stages = {name: _survey(name, shards, ids, costs) for name, shards in video.items()}
     sound = _survey("spectrogram", audio, ids, costs)
-    positions = _survey(layout.ENCODER, encoder, ids, costs) if encoder else None
+    positions = _survey(ENCODER, encoder, ids, costs) if encoder else None
     if positions is not None:
         _check_statuses(positions, sound)
     seen = _first_trouble(stages)
@@ -116,7 +117,7 @@ def build_store(
         group = file.create_group("audio", track_order=True)
         _copy(group, sound, heard, disk)
         if positions is not None:
-            _copy_positions(group.create_group(layout.ENCODER, track_order=True), positions, heard, disk)
+            _copy_positions(group.create_group(ENCODER, track_order=True), positions, heard, disk)
 
         facts["frames"] = np.diff(offsets)
         facts["faces"] = np.diff(np.concatenate([[0], np.cumsum(valid)])[offsets])
@@ -193,7 +194,7 @@ def _check_statuses(positions: pd.DataFrame, sound: pd.DataFrame) -> None:
     for clip in positions.index[positions["status"].ne(sound["status"])]:
         raise UserError(
             f"{positions.at[clip, 'shard']}: clip {clip!r} is {positions.at[clip, 'status']!r} in stage "
-            f"{layout.ENCODER!r} and {sound.at[clip, 'status']!r} in {sound.at[clip, 'shard']}: remove the former and "
+            f"{ENCODER!r} and {sound.at[clip, 'status']!r} in {sound.at[clip, 'shard']}: remove the former and "
             "make it again"
         )
 

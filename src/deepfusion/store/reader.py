@@ -12,6 +12,7 @@ import pandas as pd
 
 from deepfusion import ledger
 from deepfusion.errors import UserError
+from deepfusion.stages import ENCODER
 from deepfusion.store import layout
 from deepfusion.store.faults import unreadable
 from deepfusion.store.opening import open_layout
@@ -63,8 +64,8 @@ class FeatureStore:
         self._data = {name: self._file["video"][name] for name in layout.columns(self._file["video"])}
         for name in layout.columns(self._file["audio"]):
             self._data["audio_time" if name == "time" else name] = self._file["audio"][name]
-        if encoder := self._file["audio"].get(layout.ENCODER):
-            self._data |= {layout.ENCODER: encoder["positions"], f"{layout.ENCODER}_time": encoder["time"]}
+        if encoder := self._file["audio"].get(ENCODER):
+            self._data |= {ENCODER: encoder["positions"], f"{ENCODER}_time": encoder["time"]}
         self.keys: list[str] = list(self._data)
         self.networks = {name: self.attributes(name) for name in self.keys if name.startswith("EF-")}
         # Plain numbers and dictionaries: what numpy and pandas take to look one up is as long as a short read.
@@ -148,9 +149,9 @@ class FeatureStore:
 class Clip:
     """One clip of a store; what it holds is read from the file when asked for.
 
-    clip["EF-A"], clip["box"], ... have one row a frame (L, ...), clip["spectrogram"] and clip["audio_time"] one row a
-    window (T, ...), clip["AF"] and clip["AF_time"] one row per position in time of the audio encoder (R, ...); rows of a
-    frame without a face (`valid` False) are NaN in the face features.
+    clip["EF-A"], clip["box"], ... have one row per frame (L, ...), clip["spectrogram"] and clip["audio_time"] one row
+    per window (T, ...), clip["AF"] (R, F', C) and clip["AF_time"] (R,) one row per position in time of the audio encoder.
+    Rows of a frame without a face (`valid` False) are NaN in the face features.
 
     Attributes:
         id: Its id.
