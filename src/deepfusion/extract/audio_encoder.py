@@ -1,5 +1,6 @@
 """Spectrograms of a block -> a shard of the audio encoder's positions."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from deepfusion.stages import ENCODER
 from deepfusion.store import ShardWriter, check_whole, read_shard
 from deepfusion.store.layout import attributes
 
-# What the store copies from the encoder's card.
-CARD = ("name", "data", "licence", "citation", "source")
+# What the store copies from the encoder's card: key there -> attribute.
+CARD = {"name": "network", "data": "data", "licence": "licence", "citation": "citation"}
 
 
 def encoder_shard(spectrograms: Path, out: Path, *, settings: AudioEncoderSettings) -> None:
@@ -84,10 +85,10 @@ def _declare(shard: ShardWriter, encoder: SpeechEncoder, dtype: np.dtype) -> Non
         description="vectors a_i of the pre-trained audio encoder, after its last ReLU",
         frequency=encoder.bins(),
         sha256=encoder.sha256,
-        **{name: _text(encoder.card[name]) for name in CARD if name in encoder.card},
+        **{name: _text(encoder.card[key]) for key, name in CARD.items() if key in encoder.card},
     )
 
 
 def _text(value: Any) -> str:
-    """A value of a card as text."""
-    return value if isinstance(value, str) else "; ".join(map(str, value))
+    """A value of a card as text; lists and mappings as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
