@@ -150,7 +150,7 @@ class Clip:
     """One clip of a store; what it holds is read from the file when asked for.
 
     clip["EF-A"], clip["box"], ... have one row per frame (L, ...), clip["spectrogram"] and clip["audio_time"] one row
-    per window (T, ...), clip["AF"] (R, F', C) and clip["AF_time"] (R,) one row per position in time of the audio encoder.
+    per window (T, ...), clip["AF"] (R, F', C) and clip["AF_time"] (R,) one row per time position of the audio encoder.
     Rows of a frame without a face (`valid` False) are NaN in the face features.
 
     Attributes:

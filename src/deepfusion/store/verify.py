@@ -222,7 +222,7 @@ def _clips(file: h5py.File, name: str, bad: list[tuple[int, int]]) -> tuple[str,
         else:
             offsets = file[f"{group}/offsets"][:]
         hit = [((offsets[:-1] < last) & (offsets[1:] > first)) for first, last in bad]
-        return tuple(ids[np.logical_or.reduce(hit)].tolist())
+        return tuple(ids[np.logical_or.reduce(hit) & (np.diff(offsets) > 0)].tolist())
     except ERRORS:
         return ()
 
