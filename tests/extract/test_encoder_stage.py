@@ -17,6 +17,7 @@ from deepfusion.extract.spectrogram import spectrogram_shard
 from deepfusion.extract.store import join
 from deepfusion.networks.audio_encoder import load_encoder, save_encoder
 from deepfusion.networks.encoder_file import SHIPPED_ENCODER, encoder_path, required_spectrogram, unsuited
+from deepfusion.report.summary import store_summary
 from deepfusion.store import DamagedError, read_shard
 
 SHIPPED = AudioEncoderSettings()
@@ -90,6 +91,7 @@ def test_the_store_says_whose_positions_they_are(made):
     with FeatureStore(made[1]) as store:
         found = store.attributes("AF")
         assert store.attributes("AF_time")["units"] == "s"
+        assert "; audio encoder AF" in store_summary(store)
     assert found["sha256"] == encoder.sha256
     assert found["frequency"] == pytest.approx(encoder.bins())
     assert found["licence"] == encoder.card["licence"]
