@@ -160,6 +160,7 @@ class FinetuneSettings(Settings):
         min_length=1,
     )
 
+
 Factors = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
 
 
@@ -183,7 +184,7 @@ class PretrainAudioSettings(Settings):
     bursts: tuple[str, ...] = Field(("emogator",), description="of the corpora, those of vocal bursts: own classifier")
     labels: tuple[str, ...] = ("neutral", "sad", "happy", "surprise", "fear", "angry", "disgust")
     merged: dict[str, str] = Field({"calm": "neutral"}, description="labels that count as another one")
-    held_out: Share = Field(0.2, description="share of the speakers of each corpus that do not train")
+    held_out: Share = Field(0.1, description="share of the speakers of each corpus that do not train")
     frames: int = Field(192, ge=32, description="length of the random stretches, in spectrogram frames")
     batch: int = Field(48, ge=2, description="stretches a step")
     epochs: int = Field(30, ge=1)
@@ -196,6 +197,12 @@ class PretrainAudioSettings(Settings):
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: the faster on this machine")
     augment: SpeechAugmentSettings = SpeechAugmentSettings()
     seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _unseen_is_unseen(self):
+        if both := set(self.corpora) & set(self.unseen):
+            raise ValueError(f"{sorted(both)[0]!r} is in corpora and in unseen")
+        return self
 
 
 class StoreSettings(Settings):

@@ -51,9 +51,7 @@ def zero_shot(logits: np.ndarray, label: np.ndarray, labels: Sequence[str]) -> f
     return recall(label[known], predicted)
 
 
-def linear_probe(
-    vectors: np.ndarray, label: np.ndarray, speaker: np.ndarray, *, by_speaker: bool = False
-) -> float:
+def linear_probe(vectors: np.ndarray, label: np.ndarray, speaker: np.ndarray, *, by_speaker: bool = False) -> float:
     """UAR of a ridge classifier on the vectors, speakers disjoint.
 
     Args:

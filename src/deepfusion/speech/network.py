@@ -82,8 +82,8 @@ class TrainingNetwork(nn.Module):
         return every[torch.arange(len(x), device=x.device), kind]
 
     @torch.no_grad()
-    def folded(self) -> SpeechEncoder:
-        """The encoder alone, without batch normalisation, in evaluation mode."""
+    def folded(self, kind: int = 0) -> SpeechEncoder:
+        """The encoder with one of the classifiers, without batch normalisation, in evaluation mode."""
         encoder = SpeechEncoder(self.architecture)
         encoder.front.load_state_dict(self.front.state_dict())
         for block, convolution in zip(self.blocks, encoder.convolutions, strict=True):
@@ -92,5 +92,5 @@ class TrainingNetwork(nn.Module):
             convolution.bias.copy_(bias)
         encoder.W.load_state_dict(self.W.state_dict())
         encoder.u.load_state_dict(self.u.state_dict())
-        encoder.classifier.load_state_dict(self.classifiers[0].state_dict())
+        encoder.classifier.load_state_dict(self.classifiers[kind].state_dict())
         return encoder.eval()

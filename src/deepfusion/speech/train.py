@@ -72,7 +72,7 @@ def draw(task: Task, count: int, balance: float, generator: np.random.Generator)
 
 def stretches(data: Prepared, rows: np.ndarray, frames: int, generator: np.random.Generator) -> Tensor:
     """(B, frames, F) dB: a random stretch of each clip; a shorter clip is repeated."""
-    out = np.empty((len(rows), frames, data.values.shape[1]), np.float32)
+    out = np.empty((len(rows), frames, data.levels.shape[1]), np.float32)
     lengths = data.lengths()
     for place, row in zip(out, rows, strict=True):
         length = lengths[row]
