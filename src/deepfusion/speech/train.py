@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from deepfusion.config import PretrainAudioSettings
 from deepfusion.fusion.checkpoint import resume, save_progress
@@ -129,11 +129,10 @@ def train(
     if not checkpoint.exists():
         standardise(network.front, data, task.rows)
     network.to(device, memory_format=torch.channels_last)
-    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE), use_buffers=True)
+    averaged = AveragedModel(network, avg_fn=running_mean, use_buffers=True)
     both = torch.nn.ModuleDict({"network": network, "averaged": averaged})
-    optimiser = torch.optim.AdamW(
-        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
-    )
+    # Not fused: that needs states in the layout of the weights, which a checkpoint does not keep.
+    optimiser = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     state = resume(checkpoint, both, optimiser, key=key)
     curve = state["curve"] if state else []
     if curve:
@@ -205,6 +204,13 @@ def masked_cross_entropy(logits: Tensor, label: Tensor, present: Tensor, *, smoo
     hit = said.gather(1, label[:, None])[:, 0]
     even = said.sum(1) / present.sum(1)
     return -((1 - smoothing) * hit + smoothing * even).mean()
+
+
+def running_mean(average: Tensor, value: Tensor, count: Tensor | int) -> Tensor:
+    """The running mean after one more value; the first ones count more, so that short runs have one, too."""
+    return (
+        average + (value - average) * max(1 - AVERAGE, 10 / (10 + int(count))) if value.is_floating_point() else value
+    )
 
 
 def rate(step: int, settings: PretrainAudioSettings) -> float:
