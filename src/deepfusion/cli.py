@@ -153,6 +153,23 @@ def spectrogram(
     spectrogram_shard(_clips(clips), out, settings=chosen, limits=bounds, dtype=dtype)
 
 
+@app.command("audio-encoder")
+def audio_encoder(
+    spectrograms: Annotated[Path, typer.Option(help="Shard of spectrograms, as `deepfusion spectrogram` writes it.")],
+    out: Out,
+    settings: SettingsText = "{}",
+    threads: Threads = 1,
+) -> None:
+    """Compute the positions of the pre-trained audio encoder for the spectrograms of a block."""
+    import torch
+
+    from deepfusion.config import AudioEncoderSettings, from_json
+    from deepfusion.extract.audio_encoder import encoder_shard
+
+    torch.set_num_threads(threads)
+    encoder_shard(spectrograms, out, settings=from_json(AudioEncoderSettings, settings))
+
+
 @app.command()
 def networks(
     clips: Clips,
@@ -464,6 +481,42 @@ def ship(
     torch.set_num_threads(threads)
     usages = ["PublicTest", "PrivateTest"] if final else ["PublicTest"]
     stage.ship(data, trained, out, storage=storage, usages=usages, device=inference.device(device))
+
+
+@app.command("prepare-speech")
+def prepare_speech(
+    manifest: Annotated[Path, typer.Option(help="csv: path, corpus, speaker, label, language, licence.")],
+    out: Out,
+    settings: SettingsText = "{}",
+    spectrogram: Annotated[str, typer.Option(help="JSON, like `spectrogram` in config.yaml; else defaults.")] = "{}",
+    threads: Threads = 1,
+) -> None:
+    """Compute the spectrograms of emotional speech once, for pretrain-audio."""
+    from deepfusion.config import PretrainAudioSettings, SpectrogramSettings, from_json
+    from deepfusion.speech.manifest import read
+    from deepfusion.speech.prepare import prepare
+
+    clips = read(manifest, from_json(PretrainAudioSettings, settings))
+    prepare(clips, out, settings=from_json(SpectrogramSettings, spectrogram), workers=threads)
+
+
+@app.command("pretrain-audio")
+def pretrain_audio(
+    data: Annotated[Path, typer.Option(help="Spectrograms, as `deepfusion prepare-speech` writes them.")],
+    out: Annotated[Path, typer.Option(help="Folder for the encoder, its card and the training curve.")],
+    settings: SettingsText = "{}",
+    device: Device = "auto",
+    threads: Threads = 1,
+) -> None:
+    """Pre-train the audio encoder on emotional speech; an interrupted run resumes after its last whole epoch."""
+    import torch
+
+    from deepfusion.config import PretrainAudioSettings, from_json
+    from deepfusion.networks import inference
+    from deepfusion.speech.pretrain import pretrain
+
+    torch.set_num_threads(threads)
+    pretrain(data, out, settings=from_json(PretrainAudioSettings, settings), device=inference.device(device))
 
 
 @app.command()

@@ -15,6 +15,9 @@ def one_line(ask):
 
 # Weights that are not here must not stop the rule that fetches them.
 fingerprints = one_line(lambda wildcards: PLAN.fingerprints)
+encoder_sha256 = one_line(
+    lambda wildcards: "" if PLAN.no_encoder else PLAN.encoder_sha256
+)
 
 
 def division(fold):
@@ -35,6 +38,15 @@ def fer2013(wildcards):
         for name in ("data", "votes")
         if (path := getattr(settings, name))
     }
+
+
+def speech(wildcards):
+    manifest = CONFIG.pretrain_audio.manifest
+    if manifest is None:
+        raise WorkflowError(
+            "pretrain_audio.manifest is null: give a csv with path, corpus, speaker, label, language, licence"
+        )
+    return str(manifest)
 
 
 def own_recipe(wildcards):
