@@ -20,6 +20,8 @@ from torch.nn import functional as F
 from deepfusion.atomic import write_atomically
 from deepfusion.errors import UserError
 from deepfusion.networks import catalogue, state_dict
+from deepfusion.networks.encoder_file import FORMAT, encoder_path
+from deepfusion.networks.encoder_file import SHIPPED_ENCODER as SHIPPED_ENCODER
 
 # (kernel, stride, padding) of the five convolutions, and whether LRN and a max-pool 3/2 follow (AlexNet's order).
 LAYERS = (
@@ -137,9 +139,6 @@ class AudioEncoder(nn.Module):
         return grid[keep], keep.nonzero()[:, 0]
 
 
-SHIPPED_ENCODER = catalogue.SHIPPED / "audio-encoder.safetensors"
-"""The weights that come with the project; the card is the file of the same name that ends in .json."""
-FORMAT = "deepfusion-audio-encoder-1"
 SILENCE_DB = -100.0
 """Level that fills up a clip that is shorter than `SpeechEncoder.shortest`."""
 LOUD = 0.05
@@ -347,7 +346,7 @@ class SpeechEncoder(nn.Module):
 
     @torch.inference_mode()
     def attended(self, positions: np.ndarray) -> np.ndarray:
-        """(R, F', C) positions of one clip, R > 0 -> (2 C,) float32: attended mean and deviation, one vector."""
+        """(R, F', C) positions of one clip, R > 0 -> (2 C,) float32: attended mean and deviation."""
         return self.pooled(torch.from_numpy(positions).to(self.front.mean.device))[0].cpu().numpy()
 
     def frames(self, R: int) -> np.ndarray:
@@ -408,9 +407,7 @@ def load_encoder(path: Path | None = None) -> SpeechEncoder:
     Raises:
         UserError: The file or its card is missing, damaged, or something else.
     """
-    path = Path(path or SHIPPED_ENCODER)
-    if not path.is_file():
-        raise UserError(f"audio encoder: there is no file {path}; `snakemake pretrain_audio` makes one")
+    path = encoder_path(path)
     try:
         with safetensors.safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
