@@ -346,7 +346,7 @@ class SpeechEncoder(nn.Module):
 
     @torch.inference_mode()
     def attended(self, positions: np.ndarray) -> np.ndarray:
-        """(R, F', C) positions of one clip, R > 0 -> (2 C,) float32, attended mean and deviation: the clip as one vector."""
+        """(R, F', C) positions of one clip, R > 0 -> (2 C,) float32: attended mean and deviation."""
         return self.pooled(torch.from_numpy(positions).to(self.front.mean.device))[0].cpu().numpy()
 
     def frames(self, R: int) -> np.ndarray:
@@ -391,7 +391,8 @@ def save_encoder(encoder: SpeechEncoder, path: Path, card: Mapping) -> None:
         name: (value.half() if value.ndim > 1 else value.float()).contiguous()
         for name, value in encoder.state_dict().items()
     }
-    metadata = {"format": FORMAT, "architecture": encoder.architecture.to_json()}
+    # One entry: safetensors writes several in any order, and the file's hash names the weights.
+    metadata = {FORMAT: encoder.architecture.to_json()}
     content = safetensors.torch.save(tensors, metadata)
     write_atomically(path, lambda part: part.write_bytes(content))
     text = json.dumps(card, indent=1, ensure_ascii=False) + "\n"
@@ -412,9 +413,9 @@ def load_encoder(path: Path | None = None) -> SpeechEncoder:
         with safetensors.safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no dictionary)
-        if metadata.get("format") != FORMAT:
+        if FORMAT not in metadata:
             raise UserError(f"{path}: not an audio encoder of `snakemake pretrain_audio`")
-        architecture = Architecture.from_json(metadata["architecture"])
+        architecture = Architecture.from_json(metadata[FORMAT])
     except (OSError, safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: not a whole file of an audio encoder: {error}") from error
     try:
