@@ -1,6 +1,6 @@
 """Layers that fuse the attended vectors of audio and video, (B, m) and (B, n), into one vector (B, size).
 
-FBP, the paper's, is in `fbp.py`. Concatenation and sum followed by a linear classifier are additive: they cannot express
+FBP, the paper's, is in `fbp.py`. Concatenation and sum followed by a linear classifier are additive: they cannot say
 that a voice means something else with another face. A hidden layer, a product and the bilinear layers can.
 
 A layer has `size`, the length of its output, and `dropped`, the number of values that its dropout mask covers.

@@ -39,6 +39,7 @@ class Reduction(nn.Module):
         self.register_buffer("deviation", torch.ones(width))
         self.register_buffer("axes", torch.zeros(width, size))
         self.register_buffer("centre", torch.zeros(size))  # what the mean standardised row is on the axes
+        self.register_buffer("variance", torch.ones(size))  # of the training rows on the axes; its mean is 1
 
     @property
     def size(self) -> int:
@@ -57,6 +58,10 @@ class Reduction(nn.Module):
         """
         mean, deviation = own or (self.mean, self.deviation)
         return ((rows - mean) / deviation) @ self.axes - self.centre
+
+    def first(self, reduced: Tensor, axes: int) -> Tensor:
+        """The first `axes` of reduced rows (..., p), scaled to a mean variance of 1 again: (..., min(axes, p))."""
+        return reduced[..., :axes] / self.variance[:axes].mean().sqrt().clamp_min(SMALLEST)
 
 
 # Single-threaded, so that the axes are the same on any machine.
@@ -88,6 +93,7 @@ def fit(rows: np.ndarray, *, size: int, standardised: bool = False) -> Reduction
         ("deviation", deviation),
         ("axes", matrix),
         ("centre", axes.mean_.astype(np.float32) @ matrix),
+        ("variance", (axes.explained_variance_ / scale**2).astype(np.float32)),
     ):
         getattr(made, name).copy_(torch.from_numpy(np.ascontiguousarray(value)))
     return made

@@ -70,7 +70,9 @@ def check(streams: Mapping[Modality, Sequence[str]], available: Iterable[str]) -
         if names and all(map(is_per_clip, names)):
             raise UserError(f"fusion.{modality}: {', '.join(names)} has no rows to attend to: add a stream that has")
     if {"speech", "AF"} <= set(streams.get("audio", ())):
-        raise UserError("fusion.audio: speech and AF have different times: take one of them, and AF-clip or speech-clip")
+        raise UserError(
+            "fusion.audio: speech and AF have different times: take one, and speech-clip or AF-clip"
+        )
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,9 @@ class Spectrogram:
     def of(cls, attributes: Mapping, encoder: Mapping | None = None) -> "Spectrogram":
         """From the attributes of the store's `spectrogram` and `AF`."""
         frequency = tuple(np.asarray((encoder or {}).get("frequency", ()), float).tolist())
-        return cls(float(attributes["rate"]) / float(attributes["dft"]), float(attributes["shift_ms"]) / 1000, frequency)
+        return cls(
+            float(attributes["rate"]) / float(attributes["dft"]), float(attributes["shift_ms"]) / 1000, frequency
+        )
 
 
 @dataclass(frozen=True)
