@@ -15,7 +15,7 @@ from deepfusion.fusion.explain import attention, write_attention
 from deepfusion.fusion.fold import train_fold
 from deepfusion.fusion.models import MODELS
 from deepfusion.fusion.train import new_model
-from deepfusion.networks.audio_encoder import AudioEncoder, centres
+from deepfusion.networks.alexnet_audio import AudioEncoder, centres
 from deepfusion.store import FeatureStore
 
 CPU = torch.device("cpu")

@@ -15,7 +15,7 @@ from deepfusion.fusion.fold import train_fold
 from deepfusion.fusion.pretrained import fill
 from deepfusion.fusion.train import new_model
 from deepfusion.networks import torchvision_cpu
-from deepfusion.networks.audio_encoder import AudioEncoder
+from deepfusion.networks.alexnet_audio import AudioEncoder
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from torch import nn
 from deepfusion.fusion.attention_file import write_attention_file
 from deepfusion.fusion.data import ClipDataset, collate
 from deepfusion.fusion.models import AudioBranch, VideoBranch
-from deepfusion.networks.audio_encoder import centres, output_length
+from deepfusion.networks.alexnet_audio import centres, output_length
 
 KINDS = {"sound": AudioBranch, "faces": VideoBranch}
 

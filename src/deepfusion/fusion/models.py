@@ -10,7 +10,7 @@ from deepfusion.fusion.data import Batch
 from deepfusion.fusion.fbp import FBP
 from deepfusion.fusion.missing import Impute
 from deepfusion.fusion.standardise import Standardise
-from deepfusion.networks.audio_encoder import AudioEncoder
+from deepfusion.networks.alexnet_audio import AudioEncoder
 
 
 @dataclass(frozen=True)

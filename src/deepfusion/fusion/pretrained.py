@@ -9,7 +9,7 @@ from pathlib import Path
 
 from deepfusion.errors import UserError
 from deepfusion.networks import state_dict
-from deepfusion.networks.audio_encoder import AudioEncoder
+from deepfusion.networks.alexnet_audio import AudioEncoder
 from deepfusion.networks.catalogue import file_sha256
 
 PLACES = (0, 3, 6, 8, 10)  # of the convolutions in torchvision's `features`
