@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from sklearn.linear_model import RidgeClassifier
+from sklearn.metrics import make_scorer
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -67,6 +68,6 @@ def linear_probe(vectors: np.ndarray, label: np.ndarray, speaker: np.ndarray, *,
         known = speaker[train]
         inner = GroupKFold(min(INNER_FOLDS, len(np.unique(known)))).split(known, groups=known)
         ridge = make_pipeline(StandardScaler(), RidgeClassifier(class_weight="balanced"))
-        model = GridSearchCV(ridge, {"ridgeclassifier__alpha": PENALTIES}, scoring="balanced_accuracy", cv=list(inner))
+        model = GridSearchCV(ridge, {"ridgeclassifier__alpha": PENALTIES}, scoring=make_scorer(recall), cv=list(inner))
         predicted[test] = model.fit(vectors[train], label[train]).predict(vectors[test])
     return recall(label, predicted)
