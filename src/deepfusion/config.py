@@ -235,6 +235,7 @@ class NetworkShape(Settings):
     root: Literal["smooth", "mfb"] = Field(
         "smooth", alias="signed_sqrt", description="mfb: MFB's. smooth: with a bounded slope at 0"
     )
+    bias: bool = Field(True, description="FBP's products contain the vectors themselves, too; the paper's do not")
 
 
 class TrainingSettings(Settings):

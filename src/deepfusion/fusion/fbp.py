@@ -35,7 +35,7 @@ class FBP(nn.Module):
     """z = SumPool(U~^T a o V~^T v, k), equation (12), then signed square root and L2 normalisation.
 
     Every output is a bilinear form z_i = a^T W_i v, equation (10), whose matrix has rank k at most:
-    W_i = U_i V_i^T, equation (11). U~ and V~ are linear layers without bias.
+    W_i = U_i V_i^T, equation (11). U~ and V~ are linear layers.
 
     Args:
         m: Length of the audio vector a.
@@ -43,12 +43,14 @@ class FBP(nn.Module):
         k: Rank of each W_i, the window of the sum pooling.
         o: Number of outputs.
         root: The signed square root.
+        bias: Add a constant to every factor. The products then contain the vectors themselves, too, as if a 1 had been
+            appended to both (Zadeh et al., "Tensor Fusion Network", EMNLP 2017). The paper's have none.
     """
 
-    def __init__(self, m: int, n: int, *, k: int, o: int, root: Root):
+    def __init__(self, m: int, n: int, *, k: int, o: int, root: Root, bias: bool):
         super().__init__()
-        self.U = nn.Linear(m, k * o, bias=False)
-        self.V = nn.Linear(n, k * o, bias=False)
+        self.U = nn.Linear(m, k * o, bias=bias)
+        self.V = nn.Linear(n, k * o, bias=bias)
         self.k, self.o, self.root = k, o, root
         self.size, self.dropped = o, k * o
 
@@ -62,7 +64,7 @@ class FBP(nn.Module):
         return unit(self.pool(a, v, keep), self.root)
 
     def bilinear(self) -> Tensor:
-        """The full matrices of equation (10), W_i = U_i V_i^T: (o, m, n)."""
+        """The full matrices of equation (10), W_i = U_i V_i^T: (o, m, n), without what biases add."""
         U = self.U.weight.unflatten(0, (self.o, self.k))  # (o, k, m)
         V = self.V.weight.unflatten(0, (self.o, self.k))  # (o, k, n)
         return torch.einsum("okm,okn->omn", U, V)

@@ -126,21 +126,20 @@ class AdaptiveFBP(nn.Module):
 
     After the adaptive strategy of Zhou et al., "Information Fusion in Attention Networks Using Adaptive and Multi-level
     Factorized Bilinear Pooling for Audio-visual Emotion Recognition", 2021; the form is ours. FBP's unit length removes
-    any common factor of a product, so a 1 is appended to each vector: the products then contain the vectors themselves,
-    too, and the weights decide how much of each, and of their interaction, there is.
+    any common factor of a product, so its factors have a bias: the products then contain the vectors themselves, too, and
+    the weights decide how much of each, and of their interaction, there is.
     """
 
     def __init__(self, m: int, n: int, *, k: int, o: int, root: Root):
         super().__init__()
         self.weight = nn.Linear(m + n, 2)
-        self.fbp = FBP(m + 1, n + 1, k=k, o=o, root=root)
+        self.fbp = FBP(m, n, k=k, o=o, root=root, bias=True)
         self.size, self.dropped = o, self.fbp.dropped
 
     def forward(self, a: Tensor, v: Tensor, keep: Tensor | None = None) -> Tensor:
         """Fuse."""
         weight = 2 * self.weight(torch.cat([a, v], dim=1)).softmax(1)  # about 1 for both at first
-        one = torch.ones_like(a[:, :1])
-        return self.fbp(torch.cat([weight[:, :1] * a, one], 1), torch.cat([weight[:, 1:] * v, one], 1), keep)
+        return self.fbp(weight[:, :1] * a, weight[:, 1:] * v, keep)
 
 
 FUSION_LAYERS: dict[str, Callable[[int, int, NetworkShape], nn.Module]] = {
@@ -150,6 +149,6 @@ FUSION_LAYERS: dict[str, Callable[[int, int, NetworkShape], nn.Module]] = {
     "product": lambda m, n, s: Product(m, n, o=s.o),
     "bilinear": lambda m, n, s: Bilinear(m, n, o=s.o, root=s.root),
     "compact": lambda m, n, s: CompactBilinear(m, n, d=SKETCH, root=s.root),
-    "fbp": lambda m, n, s: FBP(m, n, k=s.k, o=s.o, root=s.root),
-    "adaptive": lambda m, n, s: AdaptiveFBP(m, n, k=s.k, o=s.o, root=s.root),
+    "fbp": lambda m, n, s: FBP(m, n, k=s.k, o=s.o, root=s.root, bias=s.bias),
+    "adaptive": lambda m, n, s: AdaptiveFBP(m, n, k=s.k, o=s.o, root=s.root, bias=s.bias),
 }
