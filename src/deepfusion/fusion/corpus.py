@@ -123,17 +123,11 @@ def fit_fold(
     reductions, own = {}, {}
     for name in corpus.streams:
         rows = corpus.sample[name]
-        if by == "speaker":
-            own[name] = speaker_statistics(rows, corpus.speakers)
-            rows = [standardised(x, own[name].get(who)) for x, who in zip(rows, corpus.speakers, strict=True)]
-        of = np.concatenate([rows[i] for i in train])
-        reductions[name] = fit(of[:: -(-len(of) // FITTED) or 1], size=axes, standardised=by == "speaker")
+        own[name] = speaker_statistics(rows, corpus.speakers) if by == "speaker" else {}
+        step = -(-sum(len(rows[i]) for i in train) // FITTED) or 1
+        of = [own[name].get(corpus.speakers[i]) for i in train]
+        reductions[name] = fit([rows[i][::step] for i in train], of, size=axes)
     return reductions, own
-
-
-def standardised(rows: np.ndarray, own: tuple[Tensor, Tensor] | None) -> np.ndarray:
-    """Rows by a speaker's mean and deviation; as they are if there is none."""
-    return rows if own is None else (rows - own[0].numpy()) / own[1].numpy()
 
 
 def reduce_folds(corpus: Corpus, trains: Sequence[Sequence[int]], *, axes: int, by: Normalisation) -> list[FoldData]:
