@@ -1,12 +1,14 @@
 """The streams of a feature store, reduced for each fold; memory does not grow with the width of the face features."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from deepfusion.corpora.needs import need_classes
@@ -139,7 +141,9 @@ def reduce_folds(corpus: Corpus, trains: Sequence[Sequence[int]], *, axes: int, 
         axes: Principal axes of each stream, at most.
         by: "training": standardised by the training clips. "speaker": by each speaker's own clips (transductive).
     """
-    fits = [fit_fold(corpus, train, axes=axes, by=by) for train in trains]
+    # Each fit is single-threaded, so that the axes are the same on any machine.
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        fits = list(pool.map(lambda train: fit_fold(corpus, train, axes=axes, by=by), trains))
     made: list[dict[str, list[Tensor]]] = [{name: [] for name in corpus.streams} for _ in fits]
     lengths = {name: [max(1, len(time)) for time in of] for name, of in corpus.time.items()}
     long = [name for name in corpus.streams if is_long(name)]

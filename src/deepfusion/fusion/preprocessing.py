@@ -6,7 +6,6 @@ from typing import Literal
 import numpy as np
 import torch
 from sklearn.decomposition import PCA
-from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 Normalisation = Literal["training", "speaker"]
@@ -16,13 +15,13 @@ SMALLEST = 1e-6  # standard deviation of a value that never changes
 FLOOR = 0.1
 # Wider streams get randomised axes: the exact ones take the cube of the width.
 EXACT_WIDTH = 1500
+POWER = 2  # iterations of the randomised ones
 
 
 def standardisation(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each column, float32; (L, n) rows, L at least 1."""
-    mean = rows.mean(0, dtype=np.float64)
-    deviation = rows.std(0, dtype=np.float64)
-    return mean.astype(np.float32), np.maximum(deviation, SMALLEST).astype(np.float32)
+    deviation, mean = torch.std_mean(torch.from_numpy(np.ascontiguousarray(rows)), 0, correction=0)
+    return mean.numpy(), deviation.clamp_min(SMALLEST).numpy()
 
 
 class Reduction(nn.Module):
@@ -71,8 +70,6 @@ class Reduction(nn.Module):
         return reduced[..., :axes] / self.variance[:axes].mean().sqrt().clamp_min(SMALLEST)
 
 
-# Single-threaded, so that the axes are the same on any machine.
-@threadpool_limits.wrap(limits=1, user_api="blas")
 def fit(rows: Sequence[np.ndarray], own: Sequence[tuple[Tensor, Tensor] | None], *, size: int) -> Reduction:
     """Fit a reduction.
 
@@ -93,7 +90,7 @@ def fit(rows: Sequence[np.ndarray], own: Sequence[tuple[Tensor, Tensor] | None],
     made.deviation.copy_(deviation)
     scaled = torch.cat([made.scaled(torch.from_numpy(x), of) for x, of in zip(rows, own, strict=True)]).numpy()
     solver = "covariance_eigh" if joined.shape[1] <= EXACT_WIDTH else "randomized"
-    axes = PCA(made.size, svd_solver=solver, random_state=0).fit(scaled)
+    axes = PCA(made.size, svd_solver=solver, iterated_power=POWER, random_state=0).fit(scaled)
     scale = np.sqrt(max(axes.explained_variance_.mean(), SMALLEST))
     matrix = (axes.components_.T / scale).astype(np.float32)
     made.axes.copy_(torch.from_numpy(matrix))
