@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 
 from deepfusion.faces.track import Choice
-from deepfusion.fusion.landmark_features import COURSE, HEAD, LEAST, MOVEMENT, SHAPE, course, longest_shot, movement, shapes
+from deepfusion.fusion.landmark_features import (
+    COURSE,
+    HEAD,
+    LEAST,
+    MOVEMENT,
+    SHAPE,
+    course,
+    longest_shot,
+    movement,
+    shapes,
+)
 
 RNG = np.random.default_rng(0)
 FACE = RNG.normal(size=(68, 2))
