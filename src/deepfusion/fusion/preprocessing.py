@@ -10,16 +10,19 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 Normalisation = Literal["training", "speaker"]
-SMALLEST = 1e-6  # standard deviation of a value that never changes
+SMALLEST = 1e-6  # a lower standard deviation is rounding: the value never changes
 # Wider streams get randomised axes: the exact ones take the cube of the width.
 EXACT_WIDTH = 1500
 
 
 def standardisation(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each column, float32; (L, n) rows, L at least 1."""
+    """Mean and standard deviation of each column, float32; (L, n) rows, L at least 1.
+
+    The deviation of a column that never changes is 1, so that a test clip in which it does change is no outlier.
+    """
     mean = rows.mean(0, dtype=np.float64)
     deviation = rows.std(0, dtype=np.float64)
-    return mean.astype(np.float32), np.maximum(deviation, SMALLEST).astype(np.float32)
+    return mean.astype(np.float32), np.where(deviation < SMALLEST, 1, deviation).astype(np.float32)
 
 
 class Reduction(nn.Module):
@@ -71,7 +74,7 @@ def fit(rows: np.ndarray, *, size: int, standardised: bool = False) -> Reduction
 
     Args:
         rows: (L, n) of training clips.
-        size: Axes, at most; fewer if rows or columns are fewer.
+        size: Axes, at most; fewer if columns are fewer, or rows: L rows vary along L - 1 axes.
         standardised: Rows are standardised already, by each speaker's own clips.
 
     Returns:
@@ -84,7 +87,7 @@ def fit(rows: np.ndarray, *, size: int, standardised: bool = False) -> Reduction
         mean, deviation = standardisation(rows)
     scaled = (rows - mean) / deviation
     solver = "covariance_eigh" if rows.shape[1] <= EXACT_WIDTH else "randomized"
-    axes = PCA(min(size, *rows.shape), svd_solver=solver, random_state=0).fit(scaled)
+    axes = PCA(min(size, len(rows) - 1, rows.shape[1]), svd_solver=solver, random_state=0).fit(scaled)
     scale = np.sqrt(max(axes.explained_variance_.mean(), SMALLEST))
     made = Reduction(rows.shape[1], len(axes.components_))
     matrix = (axes.components_.T / scale).astype(np.float32)
