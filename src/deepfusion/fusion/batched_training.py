@@ -37,6 +37,11 @@ class Reduced:
         """(clips,) rows of each clip."""
         return self.offsets.diff()
 
+    @property
+    def present(self) -> Tensor:
+        """(clips,) bool: which clips have the modality; the row of zeros of the others is no measurement."""
+        return (self.lengths > 1) | self.rows[self.offsets[:-1]].any(1)
+
 
 @dataclass(frozen=True)
 class Task:
@@ -87,6 +92,8 @@ def draw(task: Task, settings: TrainingSettings, *, steps: int, batch: int) -> D
 def speaker_means(data: Reduced, train: Sequence[int], speakers: Sequence[str]) -> tuple[Tensor, Tensor]:
     """Mean row (clips, p) and mean clip vector (clips, q) of the speaker of each training clip; 0 for other clips.
 
+    Means are over the training clips that have the modality; 0 for a speaker without any.
+
     Transposing a clip from one speaker to another subtracts the first one's mean and adds the second one's: a network
     that sees every clip in many voices and on many faces cannot rely on whose they are. Its linear relative is
     within-class covariance normalisation (Hatch, Kajarekar and Stolcke 2006). Streams that are normalised by speaker
@@ -99,7 +106,9 @@ def speaker_means(data: Reduced, train: Sequence[int], speakers: Sequence[str]) 
     names = [speakers[i] for i in train.tolist()]
     for speaker in sorted(set(names)):
         own = train[[i for i, name in enumerate(names) if name == speaker]]
-        rows[own], clip[own] = per_clip[own].mean(0), data.clip[own].mean(0)
+        some = own[data.present[own]]
+        if len(some):
+            rows[own], clip[own] = per_clip[some].mean(0), data.clip[some].mean(0)
     return rows, clip
 
 
@@ -129,8 +138,14 @@ class _Steps:
     def __init__(self, tasks: Sequence[Task], settings: TrainingSettings, steps: int, batch: int, device: torch.device):
         draws = [draw(task, settings, steps=steps, batch=batch) for task in tasks]
         self.clips = torch.stack([d.clips for d in draws], 1)  # (steps, tasks, batch)
-        self.like = torch.stack([d.like for d in draws], 1)
         self.modalities: list[Modality] = list(tasks[0].data)
+        # What stands in for an absent modality is nobody's: it is not transposed.
+        self.like = {
+            m: torch.stack(
+                [torch.where(t.data[m].present[d.clips], d.like, d.clips) for t, d in zip(tasks, draws, strict=True)], 1
+            )
+            for m in self.modalities
+        }
         self.rows = {m: torch.stack([d.rows[m] for d in draws], 1) for m in self.modalities}
         means = {m: self._means(tasks, m) for m in self.modalities}
         self.tables = {
@@ -155,8 +170,9 @@ class _Steps:
 
     def batch(self, step: int) -> dict[Modality, tuple[Tensor, Tensor]]:
         """(tasks, batch, vectors, p) rows and (tasks, batch, q) clip vectors of each modality."""
-        clips, like, seen = self.clips[step], self.like[step], {}
+        clips, seen = self.clips[step], {}
         for m in self.modalities:
+            like = self.like[m][step]
             rows, whole, mean_row, mean_clip = self.tables[m]
             moved = mean_row.take(like) - mean_row.take(clips)
             values = rows.take(self.rows[m][step]) + moved[:, :, None]

@@ -78,7 +78,7 @@ def fit(rows: np.ndarray, *, size: int, standardised: bool = False) -> Reduction
         standardised: Rows are standardised already, by each speaker's own clips.
 
     Returns:
-        The reduction; without two rows, its only axis is 0.
+        The reduction; without two different rows, its only axis is 0.
     """
     if len(rows) < 2:
         return Reduction(rows.shape[1], 1)
@@ -86,6 +86,8 @@ def fit(rows: np.ndarray, *, size: int, standardised: bool = False) -> Reduction
     if not standardised:
         mean, deviation = standardisation(rows)
     scaled = (rows - mean) / deviation
+    if not scaled.any():
+        return Reduction(rows.shape[1], 1)
     solver = "covariance_eigh" if rows.shape[1] <= EXACT_WIDTH else "randomized"
     axes = PCA(min(size, len(rows) - 1, rows.shape[1]), svd_solver=solver, random_state=0).fit(scaled)
     scale = np.sqrt(max(axes.explained_variance_.mean(), SMALLEST))
