@@ -22,6 +22,7 @@ from deepfusion.fusion.streams import Modality
 # The signed square root is steep near zero: a single step must not throw the weights away.
 LARGEST_GRADIENT = 1.0
 CHECKED = 50  # steps between two looks at whether training has diverged
+GRAIN = 1.1  # training clips are counted in powers of it: folds of about equally many make equally many steps
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,12 @@ class Task:
 
 
 def step_count(clips: int, settings: TrainingSettings) -> tuple[int, int]:
-    """Steps and clips per step: `epochs` passes, with a batch that grows as the square root of the training clips."""
+    """Steps and clips per step: `epochs` passes, with a batch that grows as the square root of the training clips.
+
+    `clips` is rounded to a power of `GRAIN`. So a network's steps depend on its own training clips alone, and networks
+    of folds that are not quite equally large can still train together.
+    """
+    clips = round(GRAIN ** round(math.log(clips, GRAIN)))
     batch = min(clips, max(settings.batch, round(settings.batch * math.sqrt(clips / settings.clips_of_batch))))
     return max(1, round(settings.epochs * clips / batch)), batch
 
@@ -193,7 +199,7 @@ def train_together(
 
     Args:
         new: Makes a network with fresh weights; all have equal shapes.
-        tasks: One per network; their numbers of training clips should be alike, since all make equally many steps.
+        tasks: One per network; all have the same `step_count`.
         labels: (clips,) int64 of the whole corpus; those of training clips alone are looked at.
         settings: The training.
         learning_rate: Of AdamW at the first step; falls to 0 along a cosine.
@@ -213,7 +219,7 @@ def train_together(
     weights, buffers = stack_module_state(networks)
     weights = {name: value.detach().to(device).requires_grad_() for name, value in weights.items()}
     buffers = {name: value.to(device) for name, value in buffers.items()}
-    steps, batch = step_count(max(len(task.train) for task in tasks), settings)
+    ((steps, batch),) = {step_count(len(task.train), settings) for task in tasks}
     work = _Steps(tasks, settings, steps, batch, device)
     masks = _masks([task.seed for task in tasks], (batch, skeleton.dropped), settings.dropout)
     inside = torch.ones(batch, settings.vectors, dtype=torch.bool, device=device)
