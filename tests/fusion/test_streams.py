@@ -35,7 +35,8 @@ def test_video_streams_are_the_frames_with_a_face(opened, settings, clips):
     valid = clips[0].valid
     np.testing.assert_array_equal(made.rows["EF-A"], clips[0].faces[valid, :4])
     np.testing.assert_array_equal(made.rows["EF-B"], clips[0].faces[valid, 4:])
-    np.testing.assert_array_equal(made.time["video"], np.flatnonzero(valid) / 25)
+    for name in ("EF-A", "EF-B", "landmarks"):
+        np.testing.assert_array_equal(made.time[name], np.flatnonzero(valid) / 25)
     points = clip["landmarks"][valid]
     np.testing.assert_array_equal(made.rows["landmarks"], landmark_features.shapes(points))
     course = made.rows["landmarks-clip"][0, : landmark_features.COURSE]
@@ -52,8 +53,8 @@ def test_encoder_positions_are_flattened_with_their_time_and_frequency(opened, s
         for f in range(bands):
             i = t * bands + f
             np.testing.assert_array_equal(made.rows["AF"][i], positions[t, f])
-            assert made.time["audio"][i] == time[t]
-            assert made.frequency[i] == settings.encoder_frequency[f]
+            assert made.time["AF"][i] == time[t]
+            assert made.frequency["AF"][i] == settings.encoder_frequency[f]
     per_band = [positions[:, f] for f in range(bands)]
     wanted = np.concatenate([*(x.mean(0) for x in per_band), *(x.std(0) for x in per_band)])
     np.testing.assert_allclose(made.rows["AF-clip"][0], wanted, rtol=1e-4, atol=1e-5)
@@ -66,8 +67,17 @@ def test_speech_windows_have_their_time_on_the_clock_of_the_clip(opened, setting
     windows, middle = speech_features.windows(described, length=100)
     np.testing.assert_allclose(made.rows["speech"], windows, rtol=1e-6)
     np.testing.assert_allclose(made.rows["speech-clip"][0], speech_features.whole(described), rtol=1e-6)
-    np.testing.assert_allclose(made.time["audio"], clip["audio_time"][0] + 0.01 * middle)
-    assert made.frequency is None
+    np.testing.assert_allclose(made.time["speech"], clip["audio_time"][0] + 0.01 * middle)
+    assert made.frequency == {}
+
+
+def test_streams_of_several_networks_keep_their_own_times(opened, settings):
+    together = clip_streams(opened[COMPLETE], ["speech", *ALL], settings)
+    for names in (["speech"], ["AF"], ["EF-A", "landmarks"]):
+        alone = clip_streams(opened[COMPLETE], names, settings)
+        for name in names:
+            np.testing.assert_array_equal(together.time[name], alone.time[name])
+            np.testing.assert_array_equal(together.rows[name], alone.rows[name])
 
 
 @pytest.mark.parametrize("audio", [["speech", "speech-clip"], ["AF", "AF-clip", "speech-clip"]])
@@ -84,7 +94,7 @@ def test_a_clip_without_a_modality_has_streams_of_no_rows_and_the_usual_width(op
         if is_per_clip(name):
             assert len(made.rows[name]) == (not absent), name
         else:
-            assert len(made.rows[name]) == len(made.time["video" if is_video(name) else "audio"]), name
+            assert len(made.rows[name]) == len(made.time[name]), name
 
 
 def test_every_stream_is_finite(opened, settings):
