@@ -34,7 +34,7 @@ def part(clips: pd.DataFrame, fold: Fold, *, inner_folds: int) -> Part:
     Args:
         clips: The store's table of clips.
         fold: Who is tested and who chooses.
-        inner_folds: Inner folds by speaker, at most; by clip where no training clip has a speaker.
+        inner_folds: Inner folds by speaker, at most; by clip where no speaker of the training clips is known.
 
     Raises:
         UserError: An unknown speaker or split, too few clips to train on, or leakage between both sides.
@@ -51,17 +51,26 @@ def part(clips: pd.DataFrame, fold: Fold, *, inner_folds: int) -> Part:
     if not train:
         raise UserError(f"fold {fold.name}: no clip is left to train on")
     known = clips["sha256"].ne("").to_numpy()
+    speakers = clips["speaker"]
+    if fold.by == "split" and speakers.eq("").all():
+        speakers = clips["split"]  # who divides a corpus without speakers answers for its speakers
     guard(
-        clips[known].reset_index(),
+        clips.assign(speaker=speakers)[known].reset_index(),
         train=clips.index[[i for i in sorted({*train, *choosing}) if known[i]]],
         test=clips.index[[i for i in tested if known[i]]],
     )
     if choosing:
         validation = sorted(set(choosing) - set(empty))
+        if not validation:
+            raise UserError(f"fold {fold.name}: no clip of {', '.join(fold.choose)} has audio or a face to choose by")
         return Part(fold.name, train if fold.test else sorted({*train, *validation}), tested, [(train, validation)])
-    inner, note = inner_of(clips["speaker"].to_numpy()[train], clips["label"].to_numpy()[train], inner_folds)
+    who = clips["speaker"].to_numpy(dtype=str)[train]
+    if fold.by == "split" and len(set(who)) == 1:
+        who[:] = ""  # a corpus without speakers, such as AFEW, has the split in their place
+    inner, note = inner_of(who, clips["label"].to_numpy()[train], inner_folds)
     if not inner:
-        raise UserError(f"fold {fold.name}: two training speakers or more are needed, one of them to choose on")
+        needed = "speakers or more are needed, one of them" if who.any() else "clips of a class are needed, one of them"
+        raise UserError(f"fold {fold.name}: two training {needed} to choose on")
     return Part(fold.name, train, tested, [([train[i] for i in a], [train[i] for i in b]) for a, b in inner], note)
 
 
@@ -70,8 +79,10 @@ def inner_of(
 ) -> tuple[list[tuple[Sequence[int], Sequence[int]]], str]:
     """(train, validation) positions among training clips: whole speakers on either side, where they are known."""
     if (speakers == "").all():
-        least = pd.Series(labels).value_counts().min()
-        division = StratifiedKFold(max(2, min(folds, least)), shuffle=True, random_state=0)
+        counts = pd.Series(labels).value_counts()
+        if counts.max() < 2:
+            return [], BY_CLIP
+        division = StratifiedKFold(max(2, min(folds, counts.min())), shuffle=True, random_state=0)
         return list(division.split(labels, labels)), BY_CLIP
     count = len(np.unique(speakers))
     return (list(GroupKFold(min(folds, count)).split(speakers, groups=speakers)) if count > 1 else []), ""
