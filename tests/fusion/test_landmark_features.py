@@ -14,6 +14,7 @@ from deepfusion.fusion.landmark_features import (
     longest_shot,
     movement,
     shapes,
+    whole,
 )
 
 RNG = np.random.default_rng(0)
