@@ -6,7 +6,8 @@ import pytest
 
 from deepfusion.corpora.folds import Fold, by_split, folds
 from deepfusion.errors import UserError
-from deepfusion.fusion.parts import BY_CLIP, inner_of, part
+from deepfusion.corpora.inner_folds import BY_CLIP, inner_folds
+from deepfusion.fusion.parts import part
 
 
 def table(speakers=6, each=5, **columns):
@@ -161,15 +162,15 @@ def test_validation_clips_without_audio_and_face_cannot_choose():
 def test_a_clip_per_class_is_too_few_without_speakers():
     clips = afew(test=False)
     clips = pd.concat([clips[clips["split"] == "train"].iloc[:3], clips[clips["split"] == "val"]])
-    with pytest.raises(UserError, match="fold01: two training clips of a class are needed, one of them to choose on"):
+    with pytest.raises(UserError, match="fold01: two training clips of a class are needed, one to choose on"):
         part(clips, by_split(clips), inner_folds=3)
 
 
 def test_inner_folds_do_not_depend_on_anything_but_speakers_and_labels():
     speakers, labels = np.array([""] * 12), np.array(["a", "b"] * 6)
-    first, _ = inner_of(speakers, labels, 3)
+    first, _ = inner_folds(speakers, labels, 3)
     np.random.default_rng().random()
-    again, _ = inner_of(speakers, labels, 3)
+    again, _ = inner_folds(speakers, labels, 3)
     for (a, b), (c, d) in zip(first, again, strict=True):
         np.testing.assert_array_equal(a, c)
         np.testing.assert_array_equal(b, d)

@@ -1,18 +1,15 @@
 """The clips of a fold: who is trained on, who is tested, and the inner folds of the training clips that choose."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import GroupKFold, StratifiedKFold
 
 from deepfusion.corpora import guard
 from deepfusion.corpora.folds import Fold
+from deepfusion.corpora.inner_folds import inner_folds as divide
 from deepfusion.corpora.needs import need
 from deepfusion.errors import UserError
-
-BY_CLIP = "inner folds over clips: no speaker is known, so that what they choose may suit the training speakers alone"
 
 
 @dataclass(frozen=True)
@@ -34,7 +31,7 @@ def part(clips: pd.DataFrame, fold: Fold, *, inner_folds: int) -> Part:
     Args:
         clips: The store's table of clips.
         fold: Who is tested and who chooses.
-        inner_folds: Inner folds by speaker, at most; by clip where no speaker of the training clips is known.
+        inner_folds: Inner folds by speaker, at most; by clip where no training clip has a speaker.
 
     Raises:
         UserError: An unknown speaker or split, too few clips to train on, or leakage between both sides.
@@ -51,11 +48,11 @@ def part(clips: pd.DataFrame, fold: Fold, *, inner_folds: int) -> Part:
     if not train:
         raise UserError(f"fold {fold.name}: no clip is left to train on")
     known = clips["sha256"].ne("").to_numpy()
-    speakers = clips["speaker"]
-    if fold.by == "split" and speakers.eq("").all():
-        speakers = clips["split"]  # who divides a corpus without speakers answers for its speakers
+    who = clips["speaker"]
+    if fold.by == "split" and who.eq("").all():
+        who = clips["split"]  # who divides a corpus without speakers answers for its speakers
     guard(
-        clips.assign(speaker=speakers)[known].reset_index(),
+        clips.assign(speaker=who)[known].reset_index(),
         train=clips.index[[i for i in sorted({*train, *choosing}) if known[i]]],
         test=clips.index[[i for i in tested if known[i]]],
     )
@@ -64,25 +61,11 @@ def part(clips: pd.DataFrame, fold: Fold, *, inner_folds: int) -> Part:
         if not validation:
             raise UserError(f"fold {fold.name}: no clip of {', '.join(fold.choose)} has audio or a face to choose by")
         return Part(fold.name, train if fold.test else sorted({*train, *validation}), tested, [(train, validation)])
-    who = clips["speaker"].to_numpy(dtype=str)[train]
-    if fold.by == "split" and len(set(who)) == 1:
-        who[:] = ""  # a corpus without speakers, such as AFEW, has the split in their place
-    inner, note = inner_of(who, clips["label"].to_numpy()[train], inner_folds)
+    speakers = clips["speaker"].to_numpy()[train]
+    if fold.by == "split" and len(set(speakers)) == 1:  # AFEW does not say who is seen: its speaker is the split
+        speakers = np.full(len(train), "")
+    inner, note = divide(speakers, clips["label"].to_numpy()[train], inner_folds)
     if not inner:
-        needed = "speakers or more are needed, one of them" if who.any() else "clips of a class are needed, one of them"
+        needed = "clips of a class are needed, one" if note else "speakers or more are needed, one of them"
         raise UserError(f"fold {fold.name}: two training {needed} to choose on")
     return Part(fold.name, train, tested, [([train[i] for i in a], [train[i] for i in b]) for a, b in inner], note)
-
-
-def inner_of(
-    speakers: np.ndarray, labels: np.ndarray, folds: int
-) -> tuple[list[tuple[Sequence[int], Sequence[int]]], str]:
-    """(train, validation) positions among training clips: whole speakers on either side, where they are known."""
-    if (speakers == "").all():
-        counts = pd.Series(labels).value_counts()
-        if counts.max() < 2:
-            return [], BY_CLIP
-        division = StratifiedKFold(max(2, min(folds, counts.min())), shuffle=True, random_state=0)
-        return list(division.split(labels, labels)), BY_CLIP
-    count = len(np.unique(speakers))
-    return (list(GroupKFold(min(folds, count)).split(speakers, groups=speakers)) if count > 1 else []), ""
