@@ -1,7 +1,7 @@
 """The audio encoder that is pre-trained on emotional speech (`snakemake pretrain_audio`) and used frozen.
 
-Spectrograms of any length -> the vectors a_i that the paper's audio attention, equations (1)-(3), weighs. AlexNet, the
-paper's encoder, is in `alexnet_audio.py`.
+Spectrograms of any length -> the vectors a_i that the paper's audio attention, equations (1)-(3), weighs. The paper's
+encoder is an AlexNet that was trained on ImageNet; this one is smaller and was trained on speech.
 """
 
 import json
