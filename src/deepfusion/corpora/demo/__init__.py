@@ -1,9 +1,9 @@
 """The demo corpus: synthetic clips whose label is carried by face and voice jointly, by their interaction alone.
 
 A face shows one of four expressions f, a voice speaks in one of four manners s, the label is (f + s) mod 4, and every
-speaker has all 16 pairs equally often. So one modality alone says nothing about the label, and no additive fusion (scores
-g_c(f) + h_c(s), summed) can be better than chance, where a bilinear form of one-hot f and s is exact and a hidden layer
-on both can learn it. Proof in three steps:
+speaker has all 16 pairs equally often. So one modality alone says nothing about the label, and training leads an additive
+fusion (scores g_c(f) + h_c(s), summed) to uniform scores, where a bilinear form of one-hot f and s is exact and a hidden
+layer can learn it. Proof in three steps:
     1. Keep f: as s runs through 0..3, so does the label. So over the 16 pairs, the scores of the true class,
        g_{f+s}(f) + h_{f+s}(s), add up to what the mean scores of all classes do: the mean margin is 0.
     2. So the mean cross-entropy, mean(logsumexp - true score) = mean(logsumexp - mean score), is log 4 at least
@@ -83,8 +83,8 @@ def plan(*, speakers: int = 10, takes: int = 1, seed: int = 0) -> pd.DataFrame:
         seed: Of everything random in video and audio; the table is the same for every seed.
 
     Returns:
-        16 * speakers * takes rows, ordered by speaker: id, path (relative), label, speaker, split, start, end, face
-        (the expression f), voice (the manner s) and take. Clips are whole files, so start and end are NaN.
+        16 * speakers * takes rows, ordered by speaker: id, path (relative), label, speaker, face (the expression f),
+        voice (the manner s), take, and split, start and end, which are empty: clips are whole files.
 
     Raises:
         UserError: no speaker or no take.
@@ -95,5 +95,9 @@ def plan(*, speakers: int = 10, takes: int = 1, seed: int = 0) -> pd.DataFrame:
     for speaker, face, voice, take in itertools.product(range(1, speakers + 1), range(4), range(4), range(takes)):
         clip = f"s{speaker:02d}-f{face}-v{voice}-t{take}"
         label = LABELS[(face + voice) % 4]
-        rows.append((clip, f"clips/{clip}.mp4", label, f"s{speaker:02d}", "", float("nan"), float("nan"), face, voice, take))
-    return pd.DataFrame(rows, columns=["id", "path", "label", "speaker", "split", "start", "end", "face", "voice", "take"])
+        rows.append(
+            (clip, f"clips/{clip}.mp4", label, f"s{speaker:02d}", "", float("nan"), float("nan"), face, voice, take)
+        )
+    return pd.DataFrame(
+        rows, columns=["id", "path", "label", "speaker", "split", "start", "end", "face", "voice", "take"]
+    )

@@ -3,8 +3,8 @@
 The source is a train of glottal pulses (Rosenberg's, with jitter and shimmer) or noise; the filter is a cascade of
 formant resonators (Klatt 1980), one for each vowel, faded into one another. A speaker has a base pitch, a length of
 the vocal tract (which scales the formants), a rate and a room noise. A manner of speaking differs grossly from the
-other manners, whoever speaks; outside the clip's stretch the voice is neutral. Everything random comes from a generator seeded by the clip, so a clip is a pure
-function of it.
+other manners, whoever speaks; outside the clip's stretch the voice is neutral. Everything random comes from a
+generator seeded by the clip, so a clip is a pure function of it.
 """
 
 from dataclasses import dataclass
