@@ -199,13 +199,13 @@ def test_expression_moves_the_landmarks_where_it_should():
 
 
 def test_face_at_rest_is_the_same_whatever_expression_follows():
-    films = [face.film(3, expression, np.zeros(2), seed=0, clip=(7,)).frames for expression in range(4)]
+    films = [face.film(3, expression, np.zeros(4), seed=0, clip=(7,)).frames for expression in range(4)]
     assert all(np.array_equal(film, films[0]) for film in films)
 
 
 def test_a_little_of_an_expression_is_close_to_rest():
     """Frames without any are drawn by a shorter way: no jump between the two."""
-    rest, little = (face.film(3, 2, np.full(1, a), seed=0, clip=(7,)).frames.astype(int) for a in (0.0, 1e-4))
+    rest, little = (face.film(3, 2, np.full(4, a), seed=0, clip=(7,)).frames.astype(int) for a in (0.0, 1e-4))
     assert np.abs(rest - little).max() <= 3
 
 

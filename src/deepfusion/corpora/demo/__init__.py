@@ -1,9 +1,9 @@
 """The demo corpus: synthetic clips whose label is carried by face and voice jointly, by their interaction alone.
 
 A face shows one of four expressions f, a voice speaks in one of four manners s, the label is (f + s) mod 4, and every
-speaker has all 16 pairs equally often. So one modality alone says nothing about the label, and training leads an additive
-fusion (scores g_c(f) + h_c(s), summed) to uniform scores, where a bilinear form of one-hot f and s is exact and a hidden
-layer can learn it. Proof in three steps:
+speaker has all 16 pairs equally often. So one modality alone says nothing about the label. Training leads an additive
+fusion (scores g_c(f) + h_c(s), summed) to uniform scores, where a bilinear form of one-hot f and s is exact and a
+hidden layer can learn it. Proof in three steps:
     1. Keep f: as s runs through 0..3, so does the label. So over the 16 pairs, the scores of the true class,
        g_{f+s}(f) + h_{f+s}(s), add up to what the mean scores of all classes do: the mean margin is 0.
     2. So the mean cross-entropy, mean(logsumexp - true score) = mean(logsumexp - mean score), is log 4 at least
