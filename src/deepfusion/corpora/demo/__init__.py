@@ -36,8 +36,8 @@ LICENCE = "The portrait is in the public domain (NASA); what is generated from i
 
 FRAME_RATE = 4
 """Video frames per second: few, because each one goes through four face networks."""
-SHORTEST, LONGEST = 12, 16
-"""Frames of a clip, both included: 3 to 4 s."""
+SHORTEST, LONGEST = 11, 14
+"""Frames of a clip, both included: 2.75 to 3.5 s."""
 SHARE = 0.3, 0.4
 """Least and largest share of a clip that shows the expression and the manner."""
 
