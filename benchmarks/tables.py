@@ -114,6 +114,21 @@ def float16(figures: dict) -> str:
     return "\n".join(lines)
 
 
+def attention(figures: dict) -> str:
+    """How evenly attention is spread, and whether it finds the stretch, where that is known."""
+    known = "auc" in figures["attention"][0]
+    head = ["streams", "network", "lambda", "accuracy", "attention over", "effective share"]
+    head += ["AUC of the stretch", "weight in it", "rows in it"] if known else []
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for row in figures["attention"]:
+        cells = [row["streams"], row["network"], row["lambda"], percent(row["accuracy"]), row["modality"]]
+        cells.append(f"{row['effective_share']:.3f}")
+        if known:
+            cells += [f"{row['auc']:.2f}", percent(row["weight_inside"]), percent(row["rows_inside"])]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
 def percent(value: float) -> str:
     """A share as percent, one decimal."""
     return f"{100 * value:.1f}"
@@ -367,6 +382,7 @@ TABLES = {
     "demo-fbp": ("demo.json", train_fbp),
     "trainer": ("trainer.json", trainer),
     "float16": ("float16.json", float16),
+    "attention-demo": ("attention_demo.json", attention),
     "performance": ("../performance.json", performance),
     "front-end": ("front_end.json", front_end),
     "face-parts": ("face_parts.json", face_parts),

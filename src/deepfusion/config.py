@@ -25,8 +25,8 @@ class Settings(BaseModel):
 class DemoSettings(Settings):
     """The generated corpus."""
 
-    speakers: int = Field(8, ge=2, description="synthetic speakers")
-    takes: int = Field(2, ge=1, description="clips a speaker for each pair of face and voice")
+    speakers: int = Field(10, ge=2, description="synthetic speakers")
+    takes: int = Field(1, ge=1, description="clips per speaker and pair of face and voice; there are 16 pairs")
     seed: int = Field(0, ge=0)
 
 
