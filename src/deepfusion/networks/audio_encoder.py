@@ -1,4 +1,4 @@
-"""The audio encoder that is pre-trained on emotional speech (`snakemake pretrain_audio`) and used frozen.
+"""The audio encoder that is pre-trained on emotional speech (`snakemake pretrain_audio`), used frozen or fine-tuned.
 
 Spectrograms of any length -> the vectors a_i that the paper's audio attention, equations (1)-(3), weighs. AlexNet, the
 paper's encoder, is in `alexnet_audio.py`.
@@ -166,7 +166,18 @@ class SpeechEncoder(nn.Module):
         Returns:
             (B, R, F', C) vectors a_i, and (B, R) bool, which positions in time belong to the clip.
         """
-        x = self.front(decibels, length)
+        return self.encode(self.front(decibels, length), length)
+
+    def encode(self, x: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+        """The convolutions alone, for input that is augmented after the front end.
+
+        Args:
+            x: (B, 1, rows, T) of the front end.
+            length: (B,) int64 frames of each clip.
+
+        Returns:
+            As `forward`.
+        """
         for convolution, layer in zip(self.convolutions, self.architecture.layers, strict=True):
             outside = torch.arange(x.shape[3], device=x.device) >= length[:, None]
             x = F.relu(convolution(x.masked_fill(outside[:, None, None], 0)))
