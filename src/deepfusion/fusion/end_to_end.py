@@ -81,9 +81,7 @@ def encoder_streams(positions: Tensor) -> dict[str, Tensor]:
         AF: (B, R F', C). AF-clip: (B, 2 F' C), mean and standard deviation.
     """
     flat = positions.flatten(2)
-    mean = flat.mean(1)
-    # A channel that is 0 all the time has no slope there, not an infinite one.
-    deviation = ((flat - mean[:, None]).square().mean(1) + 1e-8).sqrt()
+    deviation, mean = torch.std_mean(flat, 1, correction=0)
     return {"AF": positions.flatten(1, 2), "AF-clip": torch.cat([mean, deviation], 1)}
 
 
