@@ -11,9 +11,9 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from deepfusion.corpora.needs import need_classes
+from deepfusion.corpora.needs import need, need_classes
 from deepfusion.fusion.batched_training import Reduced
-from deepfusion.fusion.finite import HEARD, check_clip
+from deepfusion.fusion.finite import ENCODED, HEARD, check_clip
 from deepfusion.fusion.preprocessing import Normalisation, Reduction, fit, speaker_statistics
 from deepfusion.fusion.streams import Modality, Spectrogram, clip_streams, is_per_clip, is_video, keys
 from deepfusion.store import FeatureStore
@@ -79,12 +79,13 @@ def read_corpus(path: Path, streams: Iterable[str], *, purpose: str) -> Corpus:
         need_classes(table.reset_index(), purpose=purpose, origin=f"the store {path}")
         encoder = store.attributes("AF") if "AF" in store.keys else None
         spectrogram = Spectrogram.of(store.attributes("spectrogram"), encoder)
+        checked = dict.fromkeys((*keys(streams), "time", *HEARD, *(ENCODED if "AF" in keys(streams) else ())))
         per_clip = -(-FITTED // max(1, len(table)))
         sample: dict[str, list[np.ndarray]] = {name: [] for name in streams}
         time: dict[str, list[np.ndarray]] = {name: [] for name in streams if not is_per_clip(name)}
         frequency: dict[str, list[np.ndarray]] = {}
         for clip in store:
-            check_clip(path, clip, {name: clip[name] for name in (*keys(streams), "time", *HEARD)})
+            check_clip(path, clip, {name: clip[name] for name in checked})
             made = clip_streams(clip, streams, spectrogram)
             for name in streams:
                 rows = made.rows[name]
@@ -140,7 +141,13 @@ def reduce_folds(corpus: Corpus, trains: Sequence[Sequence[int]], *, axes: int, 
         trains: Positions of the training clips of each fold.
         axes: Principal axes of each stream, at most.
         by: "training": standardised by the training clips. "speaker": by each speaker's own clips (transductive).
+
+    Raises:
+        UserError: Speakers are unknown, and `by` is "speaker".
     """
+    if by == "speaker":
+        origin = f"the store {corpus.path}"
+        need(corpus.table.reset_index(), "speaker", purpose="fusion.normalisation: speaker", origin=origin)
     # Each fit is single-threaded, so that the axes are the same on any machine.
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(torch.get_num_threads()) as pool:
         fits = list(pool.map(lambda train: fit_fold(corpus, train, axes=axes, by=by), trains))

@@ -76,19 +76,22 @@ def fit(rows: Sequence[np.ndarray], own: Sequence[tuple[Tensor, Tensor] | None],
     Args:
         rows: (L, n) of each training clip.
         own: Of each clip, mean and deviation to standardise by; None: those of all.
-        size: Axes, at most; fewer if rows or columns are fewer.
+        size: Axes, at most; fewer if columns are fewer, or rows: L rows vary along L - 1 axes.
 
     Returns:
-        The reduction; without two rows, its only axis is 0.
+        The reduction; without two different rows, its only axis is 0.
     """
     joined = np.concatenate(rows)
     if len(joined) < 2:
         return Reduction(joined.shape[1], 1)
     mean, deviation = map(torch.from_numpy, standardisation(joined))
-    made = Reduction(joined.shape[1], min(size, *joined.shape))
+    made = Reduction(joined.shape[1], min(size, len(joined) - 1, joined.shape[1]))
     made.mean.copy_(mean)
-    made.deviation.copy_(deviation)
+    # A value that never changes in training may change in test: divided by almost nothing it would be an outlier.
+    made.deviation.copy_(torch.where(deviation > SMALLEST, deviation, 1))
     scaled = torch.cat([made.scaled(torch.from_numpy(x), of) for x, of in zip(rows, own, strict=True)]).numpy()
+    if not scaled.any():
+        return Reduction(joined.shape[1], 1)
     solver = "covariance_eigh" if joined.shape[1] <= EXACT_WIDTH else "randomized"
     axes = PCA(made.size, svd_solver=solver, iterated_power=POWER, random_state=0).fit(scaled)
     scale = np.sqrt(max(axes.explained_variance_.mean(), SMALLEST))
