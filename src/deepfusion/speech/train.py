@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 
+from deepfusion.checkpoint import resume, save_progress
 from deepfusion.config import PretrainAudioSettings
-from deepfusion.fusion.checkpoint import resume, save_progress
 from deepfusion.networks.audio_encoder import FrontEnd
 from deepfusion.progress import track
 from deepfusion.speech import augment
