@@ -52,6 +52,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[pipeline,dev]'
+	$(BIN)/python -c 'import librosa; librosa.feature.mfcc' # numba compiles it once, for half a minute
 	touch $@
 
 clean:

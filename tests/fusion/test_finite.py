@@ -1,14 +1,12 @@
-"""NaN, infinity and damaged checkpoints: a line before training, never NaN predictions."""
+"""NaN and infinity: a line before training, never NaN predictions."""
 
-import json
-import logging
 import shutil
 
 import h5py
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from small_store import SETTINGS, dataset_of, make_clips, write_store
 from test_study import SETTINGS as STUDY
 from test_study import run as study
@@ -16,7 +14,6 @@ from test_study import run as study
 from deepfusion.corpora.folds import Fold
 from deepfusion.errors import MachineError, UserError
 from deepfusion.fusion import study as studies
-from deepfusion.fusion.checkpoint import resume, save_progress
 from deepfusion.fusion.evaluate import predictions_table
 from deepfusion.fusion.fold import train_fold
 from deepfusion.fusion.train import fit, new_model
@@ -90,74 +87,3 @@ def test_predictions_that_are_no_numbers_are_not_written(dataset):
     probabilities[3, 1] = np.nan
     with pytest.raises(UserError, match="fbp predicts no number for clip 's0-3': nothing was written"):
         predictions_table(dataset.table, probabilities, dataset.labels, fold="f", seed=0, model="fbp")
-
-
-def trained(dataset, checkpoint, epochs=3):
-    """The weights after some epochs, from the checkpoint on if it is whole; and how many epochs were run now."""
-    positions = dataset.positions(["s0", "s1"])
-    model = new_model("video", dataset, positions, SETTINGS, 5)
-    fit(model, dataset, positions, choosing=[], epochs=epochs, settings=SETTINGS, seed=1, device=CPU,
-        checkpoint=checkpoint, key="k")  # fmt: skip
-    return model.state_dict()
-
-
-def same(a, b):
-    return all(torch.equal(a[name], b[name]) for name in a)
-
-
-@pytest.mark.parametrize("damage", ["truncated", "empty", "text", "a folder", "no header"])
-def test_a_damaged_checkpoint_is_ignored_with_a_warning(dataset, tmp_path, caplog, damage):
-    whole = trained(dataset, tmp_path / "whole.safetensors")
-    path = tmp_path / "c.safetensors"
-    trained(dataset, path, epochs=2)
-    content = path.read_bytes()
-    if damage == "a folder":
-        path.unlink()
-        path.symlink_to(tmp_path)
-    elif damage == "no header":
-        save_file({"model.x": torch.zeros(1)}, path)
-    else:
-        path.write_bytes({"truncated": content[:-100], "empty": b"", "text": b"not a checkpoint"}[damage])
-    if damage == "a folder":
-        model = new_model("video", dataset, [0, 1], SETTINGS, 5)
-        assert resume(path, model, torch.optim.AdamW(model.parameters()), key="k") is None
-    else:
-        with caplog.at_level(logging.WARNING):
-            assert same(trained(dataset, path), whole)
-    assert f"{path} is damaged" in caplog.text and "training starts from the beginning" in caplog.text
-
-
-def test_every_flipped_bit_of_a_checkpoint_is_found(dataset, tmp_path, caplog):
-    """Or lies where it changes nothing: what is resumed is what was saved."""
-    model = new_model("video", dataset, [0, 1, 2], SETTINGS, 5)
-    optimiser = torch.optim.AdamW(model.parameters())
-    model.video.attention.W.weight.sum().backward()
-    optimiser.step()
-    path = tmp_path / "c.safetensors"
-    save_progress(path, model, optimiser, {"key": "k", "history": [{"epoch": 1}]})
-    content, rng, kept = path.read_bytes(), np.random.default_rng(0), 0
-    saved = {name: value.clone() for name, value in model.state_dict().items()}
-    for place in rng.choice(len(content), 100, replace=False):
-        damaged = bytearray(content)
-        damaged[place] ^= 1 << int(rng.integers(8))
-        path.write_bytes(damaged)
-        fresh = new_model("video", dataset, [3, 4, 5], SETTINGS, 6)
-        before = {name: value.clone() for name, value in fresh.state_dict().items()}
-        progress = resume(path, fresh, torch.optim.AdamW(fresh.parameters()), key="k")
-        if progress is None:
-            assert same(before, fresh.state_dict())
-        else:
-            kept += 1
-            assert progress == {"key": "k", "history": [{"epoch": 1}]} and same(saved, fresh.state_dict())
-    assert kept < 5
-
-
-def test_a_whole_checkpoint_is_resumed(dataset, tmp_path, caplog):
-    path = tmp_path / "c.safetensors"
-    trained(dataset, path, epochs=2)
-    assert same(trained(dataset, path), trained(dataset, tmp_path / "whole.safetensors"))
-    assert "damaged" not in caplog.text
-    with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(size))
-    assert set(header["__metadata__"]) == {"progress", "sha256"}
