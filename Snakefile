@@ -49,6 +49,8 @@ try:
                 file=sys.stderr,
             )
         else:
+            if PLAN.no_encoder:
+                print(PLAN.no_encoder, file=sys.stderr)
             PLAN.write()
 except (UserError, MachineError) as error:
     raise WorkflowError(str(error)) from None
@@ -78,6 +80,7 @@ include: "workflow/rules/preflight.smk"
 include: "workflow/rules/faces.smk"
 include: "workflow/rules/networks.smk"
 include: "workflow/rules/spectrogram.smk"
+include: "workflow/rules/audio_encoder.smk"
 include: "workflow/rules/store.smk"
 include: "workflow/rules/fusion.smk"
 include: "workflow/rules/finetune.smk"

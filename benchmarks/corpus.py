@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--end-to-end", action="store_true", help="also the models that `snakemake compare` trained")
     args = parser.parse_args()
     # Jobs of a training that is not published may be of other code.
-    made = ["faces", "networks", "spectrogram", "study", *(["train"] if args.end_to_end else [])]
+    made = ["faces", "networks", "spectrogram", "audio_encoder", "study", *(["train"] if args.end_to_end else [])]
     study = json.loads((args.folder / "fusion/study.json").read_text())
     figures = {
         "corpus": args.folder.name,

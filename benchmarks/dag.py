@@ -25,7 +25,7 @@ from deepfusion.corpora import load, write_manifest
 from deepfusion.plan import Plan
 
 SIZES = (100, 10_000, 100_000)
-STAGES = ("faces", "networks", "spectrogram")
+STAGES = ("faces", "networks", "spectrogram", "audio_encoder")
 # Of real clips, so few in a shard that there are jobs enough to measure.
 REAL, REAL_PER_SHARD = 16, 2
 

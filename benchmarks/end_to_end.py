@@ -57,7 +57,7 @@ def run(*command: object) -> Cost:
 def stages(manifest: Path, folder: Path) -> dict[str, Cost]:
     """What each command of the extraction costs, in one shard."""
     shards, own = folder / "shards", ["--clips", manifest]
-    outs = {stage: shards / stage / "00000.h5" for stage in ("faces", *SLOTS, "spectrogram")}
+    outs = {stage: shards / stage / "00000.h5" for stage in ("faces", *SLOTS, "spectrogram", "AF")}
     config = {"corpus": {"name": "measured", "source": "manifest", "path": str(manifest)}}
     return {
         "faces": run("deepfusion", "faces", *own, "--out", outs["faces"]),
@@ -66,6 +66,9 @@ def stages(manifest: Path, folder: Path) -> dict[str, Cost]:
             "cpu", *[outs[slot] for slot in SLOTS],
         ),
         "spectrogram": run("deepfusion", "spectrogram", *own, "--out", outs["spectrogram"]),
+        "audio_encoder": run(
+            "deepfusion", "audio-encoder", "--spectrograms", outs["spectrogram"], "--out", outs["AF"]
+        ),
         "store": run(
             "deepfusion", "store", "--manifest", manifest, "--shards", shards, "--config", json.dumps(config), "--out",
             folder / "features.h5",
@@ -118,7 +121,7 @@ def again(configfile: Path, rounds: int) -> dict:
     folder = Path("results") / yaml.safe_load(configfile.read_text())["corpus"]["name"]
     jobs = pd.concat(
         pd.read_csv(file, sep="\t")
-        for stage in ("faces", "networks", "spectrogram", "store")
+        for stage in ("faces", "networks", "spectrogram", "audio_encoder", "store")
         for file in [*folder.glob(f"benchmarks/{stage}/*.tsv"), *folder.glob(f"benchmarks/{stage}.tsv")]
     )
     with tempfile.TemporaryDirectory() as empty:

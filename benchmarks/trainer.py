@@ -28,7 +28,6 @@ from deepfusion import FeatureStore
 from deepfusion.config import FusionSettings, StudySettings
 from deepfusion.corpora.folds import folds
 from deepfusion.fusion.attention import VideoAttention
-from deepfusion.fusion.audio_encoder import output_length
 from deepfusion.fusion.data import ClipDataset, collate
 from deepfusion.fusion.heads import Design, Head
 from deepfusion.fusion.study import part, read_corpus, tables
@@ -36,6 +35,7 @@ from deepfusion.fusion.together import Task, judge, train_together
 from deepfusion.fusion.tokens import Tokens
 from deepfusion.fusion.train import batches, new_model
 from deepfusion.heap import keep_freed_memory
+from deepfusion.networks.audio_encoder import output_length
 
 # What no way to train can leave out: the products of the convolutions and of the linear layers.
 ARITHMETIC = ("aten::mkldnn_convolution", "aten::convolution_backward", "aten::mm", "aten::addmm", "aten::bmm")

@@ -94,6 +94,7 @@ def test_the_schema_knows_every_group_and_reason(tmp_path):
         "preset",
         "networks",
         "spectrogram",
+        "audio_encoder",
         "store",
         "finetune",
         "fusion",

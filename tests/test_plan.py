@@ -1,12 +1,15 @@
 """What the workflow has to fetch and to make for a configuration."""
 
+import shutil
+
 import pytest
 
 from deepfusion import stages
 from deepfusion.config import check
 from deepfusion.corpora import Fold
 from deepfusion.errors import UserError
-from deepfusion.plan import Plan
+from deepfusion.networks.encoder_file import SHIPPED_ENCODER
+from deepfusion.plan import Plan, stage_names
 
 
 @pytest.mark.parametrize(
@@ -93,6 +96,33 @@ def test_finetuning_makes_no_store_stale():
     plain, other = (Plan(check({"finetune": {"seed": seed}})).extraction_json for seed in (0, 1))
     assert plain == other
     assert plain != Plan(check({"preset": "paper"})).extraction_json
+
+
+def test_weights_of_the_audio_encoder_are_part_of_its_own_stage_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.mp4").touch()
+    (tmp_path / "m.csv").write_text("path\na.mp4\n")
+    shutil.copy(SHIPPED_ENCODER, tmp_path / "same.safetensors")
+
+    def plan(weights=None, **groups):
+        corpus = {"name": "m", "source": "manifest", "path": "m.csv"}
+        return Plan(check({"corpus": corpus, "audio_encoder": {"weights": weights}, **groups}))
+
+    def parts(plan):
+        plan.write()
+        return {path.name: path.read_text() for path in (plan.folder / "plan").glob("*.json")}
+
+    before = parts(plan())
+    assert plan().encoder_sha256 in before["audio_encoder.json"]
+    changed = parts(plan("same.safetensors"))
+    assert {name for name in before if changed[name] != before[name]} == {"store.json"}  # the store keeps the settings
+    missing = plan("absent.safetensors")
+    assert {name for name in before if parts(missing)[name] != before[name]} == {"audio_encoder.json", "store.json"}
+    with pytest.raises(UserError, match=r"there is no file absent\.safetensors"):
+        _ = missing.encoder_sha256
+    other = plan(spectrogram={"shift_ms": 20})
+    assert "spectrogram.shift_ms 10, not 20" in other.no_encoder and not plan().no_encoder
+    assert stage_names(other.config)[-1] == "spectrogram" and stage_names(plan().config)[-1] == "AF"
 
 
 def split_plan(folder, *splits, folds="split"):

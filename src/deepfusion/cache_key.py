@@ -47,3 +47,13 @@ def network_key(tracks: str, fingerprint: str, dtype: str) -> str:
         dtype: Type of the stored numbers.
     """
     return digest(VERSIONS["networks"], tracks, fingerprint, dtype)
+
+
+def encoder_key(spectrograms: str, sha256: str) -> str:
+    """Key of a shard of the audio encoder's positions.
+
+    Args:
+        spectrograms: Key of the shard of spectrograms.
+        sha256: Of the file of the encoder's weights.
+    """
+    return digest(VERSIONS["audio_encoder"], spectrograms, sha256)

@@ -153,6 +153,23 @@ def spectrogram(
     spectrogram_shard(_clips(clips), out, settings=chosen, limits=bounds, dtype=dtype)
 
 
+@app.command("audio-encoder")
+def audio_encoder(
+    spectrograms: Annotated[Path, typer.Option(help="Shard of spectrograms, as `deepfusion spectrogram` writes it.")],
+    out: Out,
+    settings: SettingsText = "{}",
+    threads: Threads = 1,
+) -> None:
+    """Compute the positions of the pre-trained audio encoder for the spectrograms of a block."""
+    import torch
+
+    from deepfusion.config import AudioEncoderSettings, from_json
+    from deepfusion.extract.audio_encoder import encoder_shard
+
+    torch.set_num_threads(threads)
+    encoder_shard(spectrograms, out, settings=from_json(AudioEncoderSettings, settings))
+
+
 @app.command()
 def networks(
     clips: Clips,

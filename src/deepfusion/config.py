@@ -128,6 +128,14 @@ class SpectrogramSettings(Settings):
     floor_db: float = Field(-100, lt=0, description="dB re a full-scale sine; silence is lifted to it")
 
 
+class AudioEncoderSettings(Settings):
+    """The pre-trained audio encoder, whose positions the store keeps as audio/AF."""
+
+    weights: Path | None = Field(
+        None, description="a file of `snakemake pretrain_audio`, its card next to it; null: the shipped encoder"
+    )
+
+
 class RecipeSettings(Settings):
     """How one network is fine-tuned."""
 
@@ -298,6 +306,7 @@ class Extraction(Settings):
     preset: Preset = Field("compact", description="fills the slots where `networks` is null")
     networks: Networks = Field(None, min_length=1, description="slots of your own choice; null: the preset's")
     spectrogram: SpectrogramSettings = SpectrogramSettings()
+    audio_encoder: AudioEncoderSettings = AudioEncoderSettings()
     store: StoreSettings = StoreSettings()
 
     @field_validator("networks", mode="before")

@@ -16,6 +16,8 @@ from typing import ParamSpec, TypeVar
 
 import pandas as pd
 
+from deepfusion.stages import ENCODER
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -26,7 +28,7 @@ SHARED = "decode+warp"
 COLUMNS = {
     "part": ("", f"stage; {SHARED}: what the networks of a job share"),
     "clips": ("clip", "clips of the shard; of a shared part this shard's portion, as in rows and media_s"),
-    "rows": ("row", "frames, or windows of the spectrogram"),
+    "rows": ("row", "frames, windows of the spectrogram, or positions of the audio encoder"),
     "media_s": ("s", "duration of the pictures, or of the sound"),
     "wall_s": ("s", "time by the clock"),
     "cpu_s": ("s", "time of all cores together"),
@@ -167,7 +169,7 @@ def totals(ledger: pd.DataFrame) -> pd.DataFrame:
         ledger: Rows of shards; not empty.
 
     Returns:
-        Index part, in the order of the work: faces, `SHARED`, networks, spectrogram. clips, rows, media_s, wall_s,
+        Index part, in the order of the work: faces, `SHARED`, networks, spectrogram, AF. clips, rows, media_s, wall_s,
         cpu_s: sums. peak_memory_mb: the largest. device, threads, machine: all that occur. rows_per_s and media_per_s:
         of one worker; cpu_s_per_minute: of pictures or sound; share: of the time for which workers were held (0 to 1).
     """
@@ -184,7 +186,7 @@ def totals(ledger: pd.DataFrame) -> pd.DataFrame:
         cpu_s_per_minute=60 * found["cpu_s"] / found["media_s"],
         share=held / held.sum(),
     )
-    order = {"faces": 0, SHARED: 1, "spectrogram": 3}
+    order = {"faces": 0, SHARED: 1, "spectrogram": 3, ENCODER: 4}
     return found.sort_index(key=lambda names: names.map(lambda name: order.get(name, 2)), kind="stable")
 
 

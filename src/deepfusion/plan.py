@@ -11,12 +11,14 @@ from typing import Any
 from deepfusion import stages
 from deepfusion.atomic import write_atomically
 from deepfusion.cache_key import media_files
-from deepfusion.config import Config, CorpusSettings
+from deepfusion.config import Config, CorpusSettings, Extraction
 from deepfusion.corpora import Corpus, load
 from deepfusion.corpora.folds import Fold
 from deepfusion.corpora.manifest import manifest_text
 from deepfusion.corpora.needs import divide, need_classes
-from deepfusion.networks.catalogue import find, fingerprint
+from deepfusion.errors import UserError
+from deepfusion.networks.catalogue import file_sha256, find, fingerprint
+from deepfusion.networks.encoder_file import encoder_path, unsuited
 
 RESULTS = Path("results")
 
@@ -137,6 +139,9 @@ class Plan:
             ("spectrogram", config.spectrogram, config.limits, dtype),
         ):
             texts[self.settings(stage)] = _as_json({"version": stages.VERSIONS[stage], "settings": depends})
+        if not self.no_encoder:
+            weights = {"version": stages.VERSIONS["audio_encoder"], "sha256": self._encoder["sha256"]}
+            texts[self.settings("audio_encoder")] = _as_json(weights)
         return texts | {self.settings("store"): _as_json(json.loads(self.extraction_json))}
 
     @cached_property
@@ -207,6 +212,31 @@ class Plan:
         return [fingerprint(slot.network, slot.weights) for slot in self.config.networks.values()]
 
     @cached_property
+    def _encoder(self) -> dict[str, str]:
+        """Hash of the audio encoder, and why it does not fit; both "" if its file cannot be read."""
+        weights = self.config.audio_encoder.weights
+        try:
+            reason = unsuited(weights, self.config.spectrogram.model_dump())
+            return {"sha256": file_sha256(encoder_path(weights)), "reason": reason}
+        except UserError:  # targets that do not need the file must not fail; `encoder_sha256` raises it
+            return {"sha256": "", "reason": ""}
+
+    @property
+    def no_encoder(self) -> str:
+        """Why the store gets no positions of the audio encoder, in one line; "" if it gets them."""
+        return self._encoder["reason"]
+
+    @property
+    def encoder_sha256(self) -> str:
+        """SHA-256 of the audio encoder's file.
+
+        Raises:
+            UserError: The file is missing or is something else.
+        """
+        unsuited(self.config.audio_encoder.weights, self.config.spectrogram.model_dump())
+        return self._encoder["sha256"]
+
+    @cached_property
     def _folds(self) -> dict[str, Fold]:
         protocol, corpus = self.config.protocol, self.corpus
         made = divide(corpus.clips, protocol=protocol.folds, k=protocol.k, purpose=TRAINING, origin=corpus.origin)
@@ -238,6 +268,16 @@ class Plan:
 
 def _as_json(value: Any) -> str:
     return json.dumps(value, indent=1, default=lambda settings: settings.model_dump(mode="json")) + "\n"
+
+
+def stage_names(config: Extraction) -> list[str]:
+    """Stages whose shards make the store: the names of the folders of the shards.
+
+    Raises:
+        UserError: The audio encoder's file is missing or is something else.
+    """
+    no_encoder = unsuited(config.audio_encoder.weights, config.spectrogram.model_dump())
+    return ["faces", *config.networks, "spectrogram", *([] if no_encoder else [stages.ENCODER])]
 
 
 def load_corpus(settings: CorpusSettings, folder: Path) -> Corpus:

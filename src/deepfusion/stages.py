@@ -7,7 +7,8 @@ its own room or by the media that it reads.
 import hashlib
 import json
 
-VERSIONS = {"faces": 5, "networks": 2, "spectrogram": 2, "fusion": 1}
+ENCODER = "AF"  # stage of the audio encoder, and in the store the group of its positions
+VERSIONS = {"faces": 5, "networks": 2, "spectrogram": 2, "audio_encoder": 1, "fusion": 1}
 
 
 def digest(*parts: object) -> str:

@@ -8,6 +8,7 @@ import torch
 from mediafiles import Audio, Video, numbered, write
 
 from deepfusion.config import (
+    AudioEncoderSettings,
     CorpusSettings,
     Extraction,
     FaceSettings,
@@ -16,6 +17,7 @@ from deepfusion.config import (
     StoreSettings,
 )
 from deepfusion.corpora import read_manifest
+from deepfusion.extract.audio_encoder import encoder_shard
 from deepfusion.extract.faces import faces_shard
 from deepfusion.extract.networks import network_shards
 from deepfusion.extract.spectrogram import spectrogram_shard
@@ -83,9 +85,11 @@ def extract(manifest, results, *, dtype="float32", slots=SLOTS):
     clips = read_manifest(manifest, labels=None)
     for i, first in enumerate(range(0, len(clips), BLOCK)):
         rows = clips.iloc[first : first + BLOCK]
-        shard = {stage: results / "shards" / stage / f"{i:05d}.h5" for stage in ("faces", "spectrogram", *slots)}
+        stages = ("faces", "spectrogram", "AF", *slots)
+        shard = {stage: results / "shards" / stage / f"{i:05d}.h5" for stage in stages}
         faces_shard(rows, shard["faces"], settings=FaceSettings())
         spectrogram_shard(rows, shard["spectrogram"], settings=SpectrogramSettings(), dtype=dtype)
+        encoder_shard(shard["spectrogram"], shard["AF"], settings=AudioEncoderSettings())
         outs = {slot: shard[slot] for slot in slots}
         network_shards(rows, shard["faces"], outs, networks=slots, dtype=dtype, device=CPU)
     config = Extraction(

@@ -10,6 +10,7 @@ from deepfusion.corpora import load, read_manifest
 from deepfusion.errors import UserError
 from deepfusion.extract.preflight import preflight, scan
 from deepfusion.ledger import SHARED
+from deepfusion.networks.audio_encoder import load_encoder
 from deepfusion.report.costs import expected
 
 CONFIG = Extraction(networks={"EF-A": NetworkSettings(network="dlib-resnet29")})
@@ -42,12 +43,14 @@ def test_expected_is_what_the_clips_have_times_what_they_cost(tmp_path):
     assert found["frames"] == pytest.approx(250, abs=2)
     costs = found["ledger"].set_index("part")
     assert costs.at["faces", "rows"] == pytest.approx(200, abs=3)  # 4 s of each were tried
-    assert list(found["worker_s"]) == ["faces", SHARED, "EF-A", "spectrogram"]
+    assert list(found["worker_s"]) == ["faces", SHARED, "EF-A", "spectrogram", "AF"]
     assert found["worker_s"]["faces"] == pytest.approx(costs.at["faces", "wall_s"] * 10 / 8, rel=0.05)
     assert found["seconds"] == pytest.approx(sum(found["worker_s"].values()) / 2)
     # A frame: feature, time, box, landmarks, score, three codes. A window of sound, 100 a second: 200 bins and a time.
     frame = 128 * 4 + 8 + 4 * 4 + 68 * 2 * 4 + 4 + 3
-    assert found["store_bytes"] == pytest.approx(250 * frame + 10 * 100 * 808, rel=0.03)
+    encoder = load_encoder()  # of each of the two clips 4 s were tried
+    positions = encoder.output_length(400) / 4 * (encoder.bands * encoder.channels * 4 + 8)
+    assert found["store_bytes"] == pytest.approx(250 * frame + 10 * (100 * 808 + positions), rel=0.03)
     text = expected(found)
     for part in (
         "3 clips, 3 of them looked at: 10",
@@ -62,7 +65,7 @@ def test_expected_is_what_the_clips_have_times_what_they_cost(tmp_path):
 def test_clips_without_pictures_are_tried_by_their_sound(tmp_path):
     write(tmp_path / "a.wav", audio=Audio(voice(2.0).pieces, rate=16000))
     found = preflight(clips_of(tmp_path, "a,a.wav,a,x,,"), config=CONFIG, device=CPU, cores=1)
-    assert list(found["worker_s"]) == ["spectrogram"]
+    assert list(found["worker_s"]) == ["spectrogram", "AF"]
     assert found["frames"] == 0
     assert "2 s of sound" in expected(found)
 

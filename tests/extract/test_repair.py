@@ -29,7 +29,7 @@ def results(tmp_path, monkeypatch):
     plan = Plan(check(values))
     plan.write()
     made = repair(plan.folder, device=CPU)
-    assert len(made) == 2 * 3 + 1  # two shards of each stage, and the store
+    assert len(made) == 2 * 4 + 1  # two shards of each stage, and the store
     return plan.folder
 
 
@@ -78,6 +78,19 @@ def test_without_the_media_nothing_is_replaced(results):
     with pytest.raises(UserError, match=r"faces/00000\.h5 cannot be made again: .*good\.mp4"):
         repair(results, device=CPU)
     assert (results / "shards/EF-A/00000.h5").exists()
+
+
+def test_the_audio_encoder_needs_no_media(results):
+    before = key(results)
+    damaged, missing = results / "shards/AF/00000.h5", results / "shards/AF/00001.h5"
+    flip(damaged)
+    flip(damaged.with_name(".00000.h5"))
+    missing.unlink()
+    missing.with_name(".00001.h5").unlink()
+    shutil.rmtree("clips")
+    assert repair(results, device=CPU) == [damaged, missing, results / "features.h5"]
+    assert key(results) == before
+    check_whole(damaged)
 
 
 def test_another_folder(tmp_path):

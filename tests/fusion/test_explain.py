@@ -10,12 +10,12 @@ import pytest
 import torch
 from small_store import BINS, SETTINGS, dataset_of, make_clips, write_store
 
-from deepfusion.fusion.audio_encoder import AudioEncoder, centres
 from deepfusion.fusion.data import collate
 from deepfusion.fusion.explain import attention, write_attention
 from deepfusion.fusion.fold import train_fold
 from deepfusion.fusion.models import MODELS
 from deepfusion.fusion.train import new_model
+from deepfusion.networks.audio_encoder import AudioEncoder, centres
 from deepfusion.store import FeatureStore
 
 CPU = torch.device("cpu")

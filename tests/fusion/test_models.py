@@ -7,9 +7,9 @@ import pytest
 import torch
 from small_store import BINS, SETTINGS, dataset_of, make_clips, write_store
 
-from deepfusion.fusion.audio_encoder import SHORTEST
 from deepfusion.fusion.data import Clip, collate
 from deepfusion.fusion.models import MODELS, Sizes
+from deepfusion.networks.audio_encoder import SHORTEST
 from deepfusion.store import FeatureStore
 
 SIZES = Sizes(bins=BINS, features=7, classes=3)

@@ -11,11 +11,11 @@ from torch import nn
 
 from deepfusion.config import ALEXNET, FusionSettings, check
 from deepfusion.errors import UserError
-from deepfusion.fusion.audio_encoder import AudioEncoder
 from deepfusion.fusion.fold import train_fold
 from deepfusion.fusion.pretrained import fill
 from deepfusion.fusion.train import new_model
 from deepfusion.networks import torchvision_cpu
+from deepfusion.networks.audio_encoder import AudioEncoder
 
 
 @pytest.fixture(scope="module")

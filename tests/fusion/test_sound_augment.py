@@ -7,8 +7,8 @@ import torch
 from small_store import VARIED
 
 from deepfusion.config import AugmentSettings
-from deepfusion.fusion.audio_encoder import SHORTEST
 from deepfusion.fusion.augment import cropped, frequency_masked, noisy, paced, time_masked, varied
+from deepfusion.networks.audio_encoder import SHORTEST
 
 BINS = 200
 MEAN = torch.linspace(-70, -50, BINS)

@@ -17,6 +17,7 @@ from deepfusion.store import ShardWriter, build_store
 LENGTHS = {"anna/ä-1": 5, "anna/ä-2": 0, "bert/1": 130, "bert/2": 7, "cleo 日本": 1, "cleo/2": 40}
 FAILED = {"anna/ä-2": "kein Bild — “leer”"}
 SILENT = {"bert/2": "no audio stream"}
+FREQUENCY = np.array([620.0, 1260.0, 1900.0, 2540.0, 3180.0])  # Hz, of the bands of the audio encoder
 
 
 def track(rng, length):
@@ -69,6 +70,7 @@ class Corpus:
         ids = list(LENGTHS)
         self.folder, self.ids, self.labels = folder, ids, ["sad", "happy", "calm"]
         self.tracks, self.features, self.sounds, self.expected = {}, {"EF-A": {}, "EF-B": {}, "EF-VGG": {}}, {}, {}
+        self.positions = {}
         width = {"EF-A": 6, "EF-B": 3, "EF-VGG": 9}
         for i, (clip, length) in enumerate(LENGTHS.items()):
             rows = track(rng, length)
@@ -85,6 +87,10 @@ class Corpus:
             self.expected[clip] |= {"audio_time": sound["time"], "spectrogram": sound["spectrogram"]}
             fields = {"audio_start": -0.02, "sha256": f"{i:064x}"}
             self.sounds[clip] = {**sound, "fields": fields} if clip not in SILENT else ("absent", SILENT[clip])
+            rows = windows // 3  # the first clip has one window and no position
+            heard = {"time": 0.32 * np.arange(rows), "positions": rng.random((rows, 5, 4)).astype(dtype)}
+            self.expected[clip] |= {"AF": heard["positions"], "AF_time": heard["time"]}
+            self.positions[clip] = heard if clip not in SILENT else ("absent", SILENT[clip])
         self.blocks = [ids[i : i + block] for i in range(0, len(ids), block)]
         self.manifest = pd.DataFrame(
             {
@@ -105,6 +111,7 @@ class Corpus:
             attrs = {"network": f"net of {name}", "sha256": "ab" * 32, "licence": "MIT", "citation": "Someone, 2018"}
             self.video[name] = self.shards(name, clips, attrs)
         self.audio = self.shards("spectrogram", self.sounds, {"rate": 16000, "bins": 200, "floor_db": -100.0})
+        self.encoder = self.shards("AF", self.positions, {"sha256": "cd" * 32, "frequency": FREQUENCY})
 
     def shards(self, stage, clips, attrs=None):
         columns = next(c for c in clips.values() if isinstance(c, dict))
@@ -115,7 +122,8 @@ class Corpus:
 
     def build(self, path=None, **changes):
         path = path or self.folder / "features.h5"
-        settings = {"video": self.video, "audio": self.audio, "labels": self.labels, "manifest": self.manifest}
+        settings = {"video": self.video, "audio": self.audio, "encoder": self.encoder, "labels": self.labels}
+        settings |= {"manifest": self.manifest}
         settings |= {"attrs": {"config": "{}", "code_version": "1", "corpus": "six clips"}} | changes
         build_store(path, settings.pop("manifest"), **settings)
         return path
@@ -142,6 +150,7 @@ def corpus(tmp_path, finished):
     twin.folder = shutil.copytree(finished.folder, tmp_path / "corpus")
     twin.path = twin.folder / finished.path.name
     twin.audio = [twin.folder / path.name for path in finished.audio]
+    twin.encoder = [twin.folder / path.name for path in finished.encoder]
     twin.video = {name: [twin.folder / path.name for path in paths] for name, paths in finished.video.items()}
     return twin
 

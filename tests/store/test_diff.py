@@ -84,16 +84,31 @@ def test_clips_of_one_of_them_and_their_order(finished, corpus, kit, tmp_path):
     half = kit.Corpus(tmp_path / "half", block=2)
     half.manifest = half.manifest[:2]
     half.video = {name: shards[:1] for name, shards in half.video.items()}
-    half.audio = half.audio[:1]
+    half.audio, half.encoder = half.audio[:1], half.encoder[:1]
     path = half.build()
     found = diff(finished.path, path)
     assert found["only_a"] == finished.ids[2:] and not found["only_b"] and not found["features"]
     assert lines(diff(path, finished.path))[0].startswith("clips only in B: bert/1")
     corpus.manifest = corpus.manifest.iloc[[2, 3, 0, 1, 4, 5]]
     corpus.video = {name: [shards[1], shards[0], shards[2]] for name, shards in corpus.video.items()}
-    corpus.audio = [corpus.audio[1], corpus.audio[0], corpus.audio[2]]
+    for shards in (corpus.audio, corpus.encoder):
+        shards[:2] = shards[1::-1]
     found = diff(finished.path, corpus.build())
     assert found["order"] and [name for name, value in found.items() if value] == ["order"]
+
+
+def test_another_audio_encoder(finished, corpus):
+    corpus.positions["bert/1"]["positions"][1, 2, 3] += 0.5
+    attrs = {"sha256": "ef" * 32, "frequency": np.array([620.0, 1260.0, 1900.0, 2540.0, 3000.0])}
+    corpus.encoder = corpus.shards("AF", corpus.positions, attrs)
+    found = diff(finished.path, corpus.build())
+    assert {name: result["clips"] for name, result in found["features"].items()} == {
+        "AF": {"bert/1": pytest.approx(0.5, rel=1e-5)}
+    }
+    assert found["attributes"]["AF"]["sha256"] == ["cd" * 32, "ef" * 32]
+    assert found["attributes"]["AF"]["frequency"][1][-1] == 3000
+    found = diff(finished.path, corpus.build(encoder=[]))
+    assert found["keys_only_a"] == ["AF", "AF_time"] and not found["features"]
 
 
 def test_command(finished, corpus, deepfusion):

@@ -112,8 +112,25 @@ def no_labels(file, other):
     return "has no attribute labels"
 
 
+def positions_without_their_times(file, other):
+    del file["audio/AF/time"]
+    return "/audio/AF/time is missing"
+
+
+def bands_without_their_frequencies(file, other):
+    del file["audio/AF/frequency"]
+    return r"/audio/AF/frequency does not fit positions \(\d+, 5, 4\)"
+
+
+def positions_that_are_no_group(file, other):
+    del file["audio/AF"]
+    file["audio/AF"] = np.zeros(41)
+    return "/audio/AF is not a group"
+
+
 CHANGES = [external_link, link_of_a_group, soft_link, dangling, virtual, raw, deep, cycle, objects, references]
 CHANGES += [compound, named_type, hollow, scalar, unequal_table, no_ids, no_group, no_labels]
+CHANGES += [positions_without_their_times, bands_without_their_frequencies, positions_that_are_no_group]
 CHANGES += [
     replaced("video/offsets", [0, 5, 5, 135, 142, 143]),
     replaced("video/offsets", [0, 5, 5, 135, 130, 143, 183]),
@@ -122,6 +139,8 @@ CHANGES += [
     replaced("video/offsets", [0, -5, 5, 135, 142, 143, 183]),
     replaced("video/offsets", [0.0, 5, 5, 135, 142, 143, 183]),
     replaced("video/offsets", 7),
+    replaced("audio/AF/offsets", [0, 0, 1, 3, 3, 7, 11]),
+    replaced("audio/AF/frequency", [1.0, 2.0]),
     replaced("audio/offsets", np.array([0, 2**63, 5, 6, 7, 8, 41], np.uint64)),
 ]
 
@@ -142,6 +161,7 @@ def test_refused(corpus, tmp_path, change):
 def test_what_may_be_there_and_is_not_known_is_passed_over(corpus):
     with h5py.File(corpus.path, "r+") as file:
         file["notes/mine"] = [1, 2]
+        file["audio/later/positions"] = [1, 2]  # a stream of a later version
         file.attrs.pop("attributes_sha256")
     with FeatureStore(corpus.path) as store:
         np.testing.assert_array_equal(store["bert/1"]["EF-A"], corpus.expected["bert/1"]["EF-A"])

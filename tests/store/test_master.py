@@ -12,8 +12,10 @@ import pytest
 from deepfusion.errors import UserError
 from deepfusion.store import DamagedError, FeatureStore, ShardWriter, build_store, read_shard
 from deepfusion.store.checksum import seal
+from deepfusion.store.layout import objects
 
 NO_VIDEO, NO_SOUND = "anna/ä-2", "bert/2"
+FREQUENCY = [620.0, 1260.0, 1900.0, 2540.0, 3180.0]  # as conftest.py writes it
 
 
 def test_layout_with_h5py_alone(finished):
@@ -28,6 +30,9 @@ def test_layout_with_h5py_alone(finished):
             start, stop = file["audio/offsets"][i : i + 2]
             wanted = finished.expected[clip]
             np.testing.assert_array_equal(file["audio/spectrogram"][start:stop], wanted["spectrogram"])
+            first_row, last_row = file["audio/AF/offsets"][i : i + 2]
+            np.testing.assert_array_equal(file["audio/AF/positions"][first_row:last_row], wanted["AF"], strict=True)
+            np.testing.assert_array_equal(file["audio/AF/time"][first_row:last_row], wanted["AF_time"], strict=True)
             if clip != NO_VIDEO:
                 np.testing.assert_array_equal(file["video/EF-VGG"][first:last], wanted["EF-VGG"])
                 np.testing.assert_array_equal(file["video/valid"][first:last], wanted["reason"] == 0)
@@ -46,8 +51,9 @@ def test_rows_without_a_face_are_nan_and_nothing_else_is(finished):
 def test_every_dataset_describes_itself(finished):
     with h5py.File(finished.path) as file:
         for group in ("clips", "video", "audio", "ledger"):
-            for name, data in file[group].items():
-                assert {"units", "axes", "description"} <= set(data.attrs), name
+            for data in objects(file[group]):
+                if isinstance(data, h5py.Dataset):
+                    assert {"units", "axes", "description"} <= set(data.attrs), data.name
         assert dict(file["video/EF-A"].attrs)["network"] == "net of EF-A"
         assert file["video/EF-A"].attrs["stage"] == "EF-A" and file["audio/spectrogram"].attrs["bins"] == 200
 
@@ -89,7 +95,7 @@ def test_every_type_and_division_into_shards(tmp_path, kit, dtype, block):
             wanted = corpus.expected[clip.id]
             assert set(clip.keys()) == set(wanted)
             for name, values in wanted.items():
-                if clip.id != NO_VIDEO or "spectrogram" in name or "audio" in name:
+                if clip.id != NO_VIDEO or name in ("spectrogram", "audio_time", "AF", "AF_time"):
                     np.testing.assert_array_equal(clip[name], values, strict=True)
 
 
@@ -97,7 +103,7 @@ def everything(path):
     """All values and attributes of a file, but what it cost."""
     found = {}
     with h5py.File(path) as file:
-        for thing in (file, *(file[f"{group}/{name}"] for group in file.keys() - {"ledger"} for name in file[group])):
+        for thing in (file, *(thing for name in file.keys() - {"ledger"} for thing in objects(file[name]))):
             found[thing.name] = {name: np.asarray(value).tolist() for name, value in thing.attrs.items()}
             if isinstance(thing, h5py.Dataset):
                 found[f"{thing.name} data"] = (
@@ -182,6 +188,21 @@ def test_key_changes_with_a_single_value(corpus):
     assert key(corpus.build()) != first
 
 
+def test_a_store_without_the_audio_encoder_lacks_its_group_and_nothing_else(corpus):
+    with FeatureStore(corpus.path) as store:
+        assert store.keys[-2:] == ["AF", "AF_time"]
+        assert store.attributes("AF")["frequency"] == store._file["audio/AF/frequency"][:].tolist() == FREQUENCY
+        wanted = everything(corpus.path)
+    with FeatureStore(corpus.build(encoder=[])) as store:
+        assert "AF" not in store.keys and "AF" not in store._file["audio"]
+        with pytest.raises(UserError, match="has no 'AF'"):
+            store["bert/1"]["AF"]
+    found = everything(corpus.path)
+    assert found.keys() == {name for name in wanted if not name.startswith("/audio/AF")}
+    for name in found.keys() - {"/"}:
+        assert found[name] == wanted[name]
+
+
 def order(corpus, kit):
     corpus.video["EF-B"] = corpus.video["EF-B"][::-1]
     return "EF-B-2.h5.*'EF-B' has clip 'cleo 日本' where the manifest has 'anna/ä-1'"
@@ -191,21 +212,21 @@ def test_the_ledger_is_carried_on_and_is_no_part_of_the_key(corpus):
     with FeatureStore(corpus.path) as store:
         costs, first = store.ledger, store.attrs["key"]
     assert costs["part"].tolist() == [
-        name for name in ("faces", "EF-A", "EF-B", "EF-VGG", "spectrogram") for _ in range(3)
+        name for name in ("faces", "EF-A", "EF-B", "EF-VGG", "spectrogram", "AF") for _ in range(3)
     ]
-    assert costs["shard"].tolist() == [0, 1, 2] * 5
+    assert costs["shard"].tolist() == [0, 1, 2] * 6
     assert costs.loc[costs["part"] == "faces", "rows"].tolist() == [5, 137, 41]
     with read_shard(corpus.video["EF-A"][1]) as shard:
         assert shard.ledger.iloc[0].to_dict() == costs.iloc[4].drop("shard").to_dict()
     corpus.audio = corpus.shards("spectrogram", corpus.sounds, {"rate": 16000, "bins": 200, "floor_db": -100.0})
     with FeatureStore(corpus.build()) as again:  # measured anew
-        assert again.ledger["wall_s"].iloc[-1] != costs["wall_s"].iloc[-1]
+        assert again.ledger["wall_s"].iloc[12] != costs["wall_s"].iloc[12]
         assert again.attrs["key"] == first
 
 
 def test_shards_without_a_ledger_make_a_store_without_one(corpus):
     before = key(corpus.path)
-    for path in (*corpus.audio, *(path for paths in corpus.video.values() for path in paths)):
+    for path in (*corpus.audio, *corpus.encoder, *(path for paths in corpus.video.values() for path in paths)):
         with h5py.File(path, "r+") as file:
             del file["ledger"]
         with path.open("r+b") as file:
@@ -300,6 +321,19 @@ def bit_flipped(corpus, kit):
     return "spectrogram-1.h5 is damaged: its bytes differ from its checksum; `deepfusion repair`"
 
 
+def other_encoder(corpus, kit):
+    block = corpus.blocks[1]
+    clips = {clip: corpus.positions[clip] for clip in block}
+    kit.write(corpus.encoder[1], "AF", clips, attrs={"sha256": "ef" * 32, "frequency": FREQUENCY})
+    return "AF-1.h5: columns or settings differ from .*AF-0.h5"
+
+
+def heard_by_one_stage_alone(corpus, kit):
+    corpus.positions["bert/1"] = ("absent", "no audio stream")
+    corpus.encoder = corpus.shards("AF", corpus.positions, {"sha256": "cd" * 32, "frequency": FREQUENCY})
+    return "AF-1.h5: clip 'bert/1' is 'absent' in stage 'AF' and 'ok' in .*spectrogram-1.h5"
+
+
 def lost(corpus, kit):
     corpus.audio[1].unlink()
     return "spectrogram-1.h5: there is no such file"
@@ -307,6 +341,7 @@ def lost(corpus, kit):
 
 FAULTS = [order, one_lost, one_extra, none, other_stage, other_length, other_weights, other_width, clip_changed]
 FAULTS += [unlisted_label, reserved_fact, reserved_column, other_hash_in_the_manifest, damaged, bit_flipped, lost]
+FAULTS += [other_encoder, heard_by_one_stage_alone]
 
 
 @pytest.mark.parametrize("fault", FAULTS)

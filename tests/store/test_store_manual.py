@@ -7,6 +7,8 @@ import h5py
 import numpy as np
 import pytest
 
+from deepfusion.store.layout import objects
+
 MANUAL = (Path(__file__).resolve().parents[2] / "docs" / "store.md").read_text()
 ROWS = ("| `clips", "| `video", "| `audio", "| `ledger")
 EXAMPLES = re.findall(r"```python\n(.*?)```", MANUAL, re.DOTALL)
@@ -23,8 +25,10 @@ def test_examples_run(finished, monkeypatch, i):
         np.testing.assert_array_equal(names["ef_vgg"], clip["EF-VGG"])
         np.testing.assert_array_equal(names["spectrogram"], clip["spectrogram"])
         np.testing.assert_array_equal(names["valid"], clip["valid"])
+        np.testing.assert_array_equal(names["positions"], clip["AF"])
     else:
         assert np.isfinite(names["faces"]).all() and len(names["spectrogram"]) == 16
+        assert len(names["positions"]) == len(names["seconds"]) == 5 and len(names["hertz"]) == 5
 
 
 def test_there_are_examples():
@@ -35,7 +39,8 @@ def test_every_dataset_and_attribute_is_described(finished):
     named = set(re.findall(r"`([^`]+)`", "".join(line for line in MANUAL.splitlines() if line.startswith("|"))))
     with h5py.File(finished.path) as file:
         for group in ("clips", "video", "audio", "ledger"):
-            assert {f"{group}/{name}" for name in file[group]} <= named
+            datasets = {thing.name for thing in objects(file[group]) if isinstance(thing, h5py.Dataset)}
+            assert {name.lstrip("/") for name in datasets} <= named
         assert set(file.attrs) <= named
         assert set(file["video/valid"].attrs) | set(file["video/offsets"].attrs) <= named
 
@@ -43,6 +48,13 @@ def test_every_dataset_and_attribute_is_described(finished):
 def test_no_dataset_is_described_that_is_not_there(finished):
     rows = [line.split("|")[1] for line in MANUAL.splitlines() if line.startswith(ROWS)]
     described = {name for row in rows for name in re.findall(r"`([^`]+)`", row) if not name.endswith(("*", "..."))}
-    described -= {"offsets", "valid", "video/EF-C", "clips/video_duration", "clips/audio_duration"}  # not in this store
+    described -= {
+        "offsets",
+        "valid",
+        "frequency",
+        "video/EF-C",
+        "clips/video_duration",
+        "clips/audio_duration",
+    }  # not in this store
     with h5py.File(finished.path) as file:
         assert all(name in file for name in described)

@@ -59,6 +59,15 @@ def test_names_datasets_and_clips(corpus):
     assert "features.h5: damaged\n" in text and f"rows {first}:{first + chunk}: the checksum is wrong; clips" in text
 
 
+def test_names_the_clips_of_the_audio_encoder(corpus):
+    flip_in(corpus.path, "audio/AF/positions")
+    flip_in(corpus.path, "audio/AF/frequency")
+    (report,) = verify([corpus.path])
+    hit = {problem.dataset: problem.clips for problem in report.problems}
+    heard = tuple(clip for clip in corpus.ids if len(corpus.expected[clip]["AF"]))
+    assert hit == {"audio/AF/frequency": (), "audio/AF/positions": heard}
+
+
 def test_names_the_clips_of_a_shard(corpus):
     flip_in(corpus.video["EF-A"][1], "EF-A")
     (report,) = verify([corpus.video["EF-A"][1]])
@@ -139,7 +148,7 @@ def test_command(corpus, deepfusion):
     flip_in(corpus.path, "video/EF-B")
     done = deepfusion("verify", corpus.folder)
     assert done.returncode == 1
-    assert done.stdout.count(": ok\n") == 15 and "features.h5: damaged\n  video/EF-B: rows" in done.stdout
+    assert done.stdout.count(": ok\n") == 18 and "features.h5: damaged\n  video/EF-B: rows" in done.stdout
     done = deepfusion("verify", "--json", corpus.path)
     found = json.loads(done.stdout)
     assert done.returncode == 1 and found["damaged"] and found["problems"][0]["dataset"] == "video/EF-B"

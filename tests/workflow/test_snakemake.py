@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 from mediafiles import Video, numbered, write
 from small_corpus import portrait, voice, write_clips
 
 from deepfusion import FeatureStore
 from deepfusion.config import FinetuneSettings
+from deepfusion.networks.audio_encoder import load_encoder, save_encoder
 
 ROOT = Path(__file__).resolve().parents[2]
 SNAKEMAKE = [str(Path(sys.executable).with_name("snakemake")), "--snakefile", str(ROOT / "Snakefile")]
@@ -91,7 +93,7 @@ def project(made, tmp_path):
 
 def test_extraction_makes_the_store_and_tells_what_it_skipped(made):
     folder, output = made
-    assert jobs(output) == {"faces": 3, "networks": 3, "spectrogram": 3, "join": 1, "store": 1}
+    assert jobs(output) == {"faces": 3, "networks": 3, "spectrogram": 3, "audio_encoder": 3, "join": 1, "store": 1}
     with FeatureStore(folder / "results/small/features.h5") as store:
         assert len(store) == 9
     for line in (
@@ -143,7 +145,7 @@ def test_a_new_clip_at_the_end_computes_its_shard_alone(project):
     with (project / "manifest.csv").open("a") as file:
         file.write("new,clips/new.mp4,sad,bert,,\n")
     output = run(project, "extract_features")
-    assert jobs(output) == {"faces": 1, "networks": 1, "spectrogram": 1, "join": 1, "store": 1}
+    assert jobs(output) == {"faces": 1, "networks": 1, "spectrogram": 1, "audio_encoder": 1, "join": 1, "store": 1}
     with FeatureStore(project / "results/small/features.h5") as store:
         assert store.clips.index[-1] == "new"
         assert len(store["new"]["EF-A"]) == 5
@@ -179,6 +181,56 @@ def test_another_network_computes_networks_alone(project):
         assert list(store.networks) == ["EF-A", "EF-B"]
 
 
+def other_encoder(project, bias=1.0):
+    """Weights of another audio encoder, in the project."""
+    encoder = load_encoder()
+    with torch.no_grad():
+        encoder.convolutions[-1].bias += bias
+    save_encoder(encoder, project / "other.safetensors", {"name": "other", "licence": "MIT"})
+
+
+def test_other_weights_of_the_audio_encoder_compute_its_positions_alone(project):
+    other_encoder(project)
+    configured(project, audio_encoder={"weights": "other.safetensors"})
+    before = {path: path.read_bytes() for path in project.glob("results/small/shards/[EfFs]*/[0-9]*.h5")}
+    assert len(before) == 9
+    wanted = {"audio_encoder": 3, "join": 1, "store": 1}
+    output = run(project, "--dry-run", "extract_features")
+    assert jobs(output) == wanted
+    assert jobs(run(project, "extract_features")) == wanted
+    assert {path: path.read_bytes() for path in before} == before
+    with FeatureStore(project / "results/small/features.h5") as store:
+        assert store.attributes("AF")["network"] == "other"
+    assert "Nothing to be done" in run(project, "extract_features")
+    other_encoder(project, bias=2.0)  # another file of the same name
+    assert jobs(run(project, "--dry-run", "extract_features")) == wanted
+    (project / "other.safetensors").unlink()
+    output = run(project, "extract_features", status=1)
+    assert "audio encoder: there is no file other.safetensors" in output
+
+
+def test_a_lost_shard_of_positions_is_computed_without_the_media(project):
+    for path in project.glob("results/small/shards/AF/*00001.h5"):
+        path.unlink()
+    (project / "results/small/shards/AF/.00001.h5").unlink(missing_ok=True)
+    (project / "results/small/features.h5").unlink()
+    (project / "results/small/shards/features.h5").unlink()
+    (project / "clips/other.mp4").unlink()
+    output = run(project, "extract_features")
+    assert jobs(output) == {"audio_encoder": 1, "join": 1, "store": 1}
+
+
+def test_a_spectrogram_that_the_audio_encoder_does_not_know_leaves_its_positions_out(project):
+    configured(project, spectrogram={"shift_ms": 20})
+    output = run(project, "extract_features")
+    assert jobs(output) == {"spectrogram": 3, "join": 1, "store": 1}
+    assert output.count("no audio/AF in the store: the audio encoder audio-encoder.safetensors was trained") >= 1
+    assert "spectrogram.shift_ms 10, not 20" in (project / "results/small/logs/join.log").read_text()
+    with FeatureStore(project / "results/small/features.h5") as store:
+        assert "AF" not in store.keys
+    assert "Nothing to be done" in run(project, "extract_features")
+
+
 def test_a_killed_run_goes_on_to_the_same_store(made, tmp_path):
     reference, _ = made
     folder = tmp_path / "killed"
@@ -200,7 +252,7 @@ def test_a_killed_run_goes_on_to_the_same_store(made, tmp_path):
         FeatureStore(folder / "results/small/features.h5") as resumed,
     ):
         for clip in whole:
-            for key in ("EF-A", "time", "spectrogram"):
+            for key in ("EF-A", "time", "spectrogram", "AF"):
                 assert clip[key].tobytes() == resumed[clip.id][key].tobytes()
     assert not list(folder.rglob("*.part"))
 
@@ -221,7 +273,7 @@ def edit(project, old, new):
 def test_a_changed_segment_and_a_corrected_label_at_once(project):
     edit(project, "part,clips/good.mp4,happy,anna,0.1,0.3", "part,clips/good.mp4,sad,anna,0.1,0.2")
     output = run(project, "extract_features")
-    assert jobs(output) == {"faces": 1, "networks": 1, "spectrogram": 1, "join": 1, "store": 1}
+    assert jobs(output) == {"faces": 1, "networks": 1, "spectrogram": 1, "audio_encoder": 1, "join": 1, "store": 1}
     assert ends(project)["part"] < 0.2
 
 
@@ -448,7 +500,7 @@ def test_the_split_of_afew(tmp_path):
         protocol={"folds": "split", "seeds": [0, 1]},
     )
     output = run(tmp_path, *SHOWN, "train_fbp")
-    stages = {"join": 1, "faces": 2, "networks": 2, "spectrogram": 2, "store": 1}
+    stages = {"join": 1, "faces": 2, "networks": 2, "spectrogram": 2, "audio_encoder": 2, "store": 1}
     assert jobs(output) == stages | {"train": 2, "train_everyone": 2, "evaluate": 1}
     assert "--seed 0 --fold fold01 --by split --test val --settings" in output
     assert "--seed 1 --fold everyone --by split --choose val --settings" in output

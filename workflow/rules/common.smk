@@ -15,6 +15,9 @@ def one_line(ask):
 
 # Weights that are not here must not stop the rule that fetches them.
 fingerprints = one_line(lambda wildcards: PLAN.fingerprints)
+encoder_sha256 = one_line(
+    lambda wildcards: "" if PLAN.no_encoder else PLAN.encoder_sha256
+)
 
 
 def division(fold):

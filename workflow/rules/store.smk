@@ -9,7 +9,7 @@ rule join:
         depends=str(PLAN.settings("store")),
         shards=expand(
             f"{OUT}/shards/{{stage}}/{{shard}}.h5",
-            stage=["faces", *SLOTS, "spectrogram"],
+            stage=["faces", *SLOTS, *AUDIO],
             shard=SHARDS,
         ),
     output:
@@ -26,6 +26,7 @@ rule join:
         shards=subpath(output[0], parent=True),
         config=PLAN.extraction_json,
         fingerprints=fingerprints,
+        encoder=encoder_sha256,
     shell:
         "deepfusion --log {log:q} store --manifest {input.manifest:q} --shards {params.shards:q}"
         " --config {params.config:q} --out {output:q}"

@@ -16,17 +16,21 @@ from deepfusion.cache_key import media_files
 from deepfusion.config import DEFAULT_LIMITS, Extraction, LimitSettings
 from deepfusion.errors import ClipError, UserError
 from deepfusion.extract.ahead import ahead
+from deepfusion.extract.audio_encoder import encoder_shard
 from deepfusion.extract.faces import faces_shard
 from deepfusion.extract.networks import network_shards
 from deepfusion.extract.spectrogram import spectrogram_shard
 from deepfusion.extract.workers import Work, Workers
 from deepfusion.networks.engines import Engine
+from deepfusion.plan import stage_names
+from deepfusion.stages import ENCODER
 from deepfusion.store.shard import read_shard
 
 # Clips that are looked at, evenly spread over the manifest; those of a larger corpus are taken to be like them.
 SCANNED = 1000
 # Clips that are extracted to learn the rates, and at most so much of each, s.
 TRIED, TRIED_S = 4, 4.0
+AUDIO = ("spectrogram", ENCODER)  # stages that read audio
 
 
 def preflight(
@@ -63,7 +67,7 @@ def preflight(
         )
     parts = ledger.totals(costs)
     parts = parts[parts["media_s"] > 0]
-    media_s = pd.Series(whole["video_s"], parts.index).where(parts.index != "spectrogram", whole["audio_s"])
+    media_s = pd.Series(whole["video_s"], parts.index).where(~parts.index.isin(AUDIO), whole["audio_s"])
     worker = parts["wall_s"] / parts["media_s"] * media_s
     on_cpu = parts["device"].eq("cpu")
     threads = parts["threads"].astype(int)
@@ -142,22 +146,24 @@ def _try(
     clips: pd.DataFrame, folder: Path, *, config: Extraction, device: torch.device, engine: Engine
 ) -> tuple[pd.DataFrame, float, float]:
     """Extract a few clips: the ledger, and the bytes that a frame and a second of sound take in the store."""
-    dtype, outs = config.store.dtype, {slot: folder / f"{slot}.h5" for slot in config.networks}
-    tracks, sounds = folder / "faces.h5", folder / "spectrogram.h5"
+    dtype, paths = config.store.dtype, {stage: folder / f"{stage}.h5" for stage in stage_names(config)}
+    tracks, sounds, outs = paths["faces"], paths["spectrogram"], {slot: paths[slot] for slot in config.networks}
     faces_shard(clips, tracks, settings=config.faces, limits=config.limits)
     network_shards(
         clips, tracks, outs, networks=config.networks, dtype=dtype, device=device, engine=engine, limits=config.limits
     )
     spectrogram_shard(clips, sounds, settings=config.spectrogram, dtype=dtype, limits=config.limits)
-    costs, frame_bytes = [], 0.0
-    for path in (tracks, *outs.values(), sounds):
+    if ENCODER in paths:
+        encoder_shard(sounds, paths[ENCODER], settings=config.audio_encoder)
+    costs, frame_bytes, audio_bytes, audio_s = [], 0.0, 0, 0.0
+    for stage, path in paths.items():
         with read_shard(path) as shard:
             costs.append(shard.ledger)
-            size, rows, seconds = (
-                sum(data.nbytes for data in shard.columns.values()),
-                shard.offsets[-1],
-                shard.seconds(),
-            )
-        if path != sounds:
+            size, rows = sum(data.nbytes for data in shard.columns.values()), shard.offsets[-1]
+            if stage == "spectrogram":
+                audio_s = shard.seconds()
+        if stage in AUDIO:
+            audio_bytes += size
+        else:
             frame_bytes += size / max(1, rows)
-    return pd.concat(costs, ignore_index=True), frame_bytes, size / seconds if seconds else 0.0
+    return pd.concat(costs, ignore_index=True), frame_bytes, audio_bytes / audio_s if audio_s else 0.0

@@ -12,11 +12,14 @@ from deepfusion.config import Extraction, from_json
 from deepfusion.corpora import read_manifest
 from deepfusion.corpora.manifest import missing_files
 from deepfusion.errors import UserError
+from deepfusion.extract.audio_encoder import encoder_shard
 from deepfusion.extract.faces import faces_shard
 from deepfusion.extract.networks import network_shards
 from deepfusion.extract.spectrogram import spectrogram_shard
 from deepfusion.extract.store import join, publish
 from deepfusion.networks.engines import Engine
+from deepfusion.plan import stage_names
+from deepfusion.stages import ENCODER
 from deepfusion.store import DamagedError, check_whole
 
 log = logging.getLogger(__name__)
@@ -43,12 +46,13 @@ def repair(folder: Path, *, device: torch.device, engine: Engine = "auto", worke
     config = from_json(Extraction, plan.read_text(encoding="utf-8"))
     made: list[Path] = []
     for name, clips in _blocks(manifest, config):
-        paths = {stage: folder / "shards" / stage / f"{name}.h5" for stage in _stages(config)}
+        paths = {stage: folder / "shards" / stage / f"{name}.h5" for stage in stage_names(config)}
         lost = {stage: path for stage, path in paths.items() if not _is_whole(path)}
         if not lost:
             continue
-        if missing := missing_files(clips, manifest=None):
-            raise UserError(f"{', '.join(map(str, lost.values()))} cannot be made again: {'; '.join(missing[:5])}")
+        from_media = [path for stage, path in lost.items() if stage != ENCODER]
+        if from_media and (missing := missing_files(clips, manifest=None)):
+            raise UserError(f"{', '.join(map(str, from_media))} cannot be made again: {'; '.join(missing[:5])}")
         common = {"dtype": config.store.dtype, "limits": config.limits}
         if "faces" in lost:
             faces_shard(clips, lost["faces"], settings=config.faces, limits=config.limits, workers=workers)
@@ -58,6 +62,8 @@ def repair(folder: Path, *, device: torch.device, engine: Engine = "auto", worke
             )
         if "spectrogram" in lost:
             spectrogram_shard(clips, lost["spectrogram"], settings=config.spectrogram, **common)
+        if ENCODER in lost:
+            encoder_shard(paths["spectrogram"], lost[ENCODER], settings=config.audio_encoder)
         made += lost.values()
     store, joined = folder / "features.h5", folder / "shards" / "features.h5"
     if made or not _is_whole(store):
@@ -65,10 +71,6 @@ def repair(folder: Path, *, device: torch.device, engine: Engine = "auto", worke
         publish(joined, store)
         made.append(store)
     return made
-
-
-def _stages(config: Extraction) -> list[str]:
-    return ["faces", *config.networks, "spectrogram"]
 
 
 def _blocks(manifest: Path, config: Extraction) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -1,5 +1,6 @@
 """All shards of a corpus -> its feature store, if they are the shards of its manifest and configuration."""
 
+import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -9,14 +10,18 @@ import pandas as pd
 
 from deepfusion import __version__, stages
 from deepfusion.atomic import write_atomically
-from deepfusion.cache_key import media_key, network_key
+from deepfusion.cache_key import encoder_key, media_key, network_key
 from deepfusion.config import Extraction
 from deepfusion.corpora import read_manifest
 from deepfusion.errors import MachineError
 from deepfusion.extract.common import link
 from deepfusion.networks import catalogue
-from deepfusion.plan import load_corpus
+from deepfusion.networks.encoder_file import encoder_path, unsuited
+from deepfusion.plan import load_corpus, stage_names
+from deepfusion.stages import ENCODER
 from deepfusion.store import DamagedError, Shard, build_store, read_shard
+
+log = logging.getLogger(__name__)
 
 
 def join(manifest: Path, shards: Path, out: Path, *, config: Extraction) -> None:
@@ -35,9 +40,9 @@ def join(manifest: Path, shards: Path, out: Path, *, config: Extraction) -> None
     clips = read_manifest(manifest, labels=None)
     blocks = stages.blocks(len(clips), config.store.clips_per_shard)
     names = [stages.shard_name(i) for i in range(len(blocks))]
-    paths = {
-        stage: [shards / stage / f"{name}.h5" for name in names] for stage in ("faces", *config.networks, "spectrogram")
-    }
+    if reason := unsuited(config.audio_encoder.weights, config.spectrogram.model_dump()):
+        log.warning("%s", reason)
+    paths = {stage: [shards / stage / f"{name}.h5" for name in names] for stage in stage_names(config)}
     corpus = load_corpus(config.corpus, out.parent)
     attrs = {
         "corpus": corpus.name,
@@ -49,8 +54,8 @@ def join(manifest: Path, shards: Path, out: Path, *, config: Extraction) -> None
     try:
         for i, block in enumerate(blocks):
             _check({stage: files[i] for stage, files in paths.items()}, clips.iloc[block], config)
-        audio = paths.pop("spectrogram")
-        build_store(out, clips, video=paths, audio=audio, labels=corpus.labels, attrs=attrs)
+        audio, encoder = paths.pop("spectrogram"), paths.pop(ENCODER, [])
+        build_store(out, clips, video=paths, audio=audio, encoder=encoder, labels=corpus.labels, attrs=attrs)
     except DamagedError as error:
         if error.path.is_relative_to(shards):
             error.path.unlink(missing_ok=True)
@@ -78,11 +83,15 @@ def _check(paths: Mapping[str, Path], clips: pd.DataFrame, config: Extraction) -
         _compare(faces, media_key("faces", clips, _hashes(faces, clips), config.faces.model_dump(), limits))
         hashes = _hashes(audio, clips)
         _compare(audio, media_key("spectrogram", clips, hashes, config.spectrogram.model_dump(), limits, dtype))
-        tracks = faces.key
+        tracks, spectrograms = faces.key, audio.key
     for slot, settings in config.networks.items():
         with read_shard(paths[slot]) as features:
             fingerprint = catalogue.fingerprint(settings.network, settings.weights)
             _compare(features, network_key(tracks, fingerprint, dtype))
+    if ENCODER in paths:
+        sha256 = catalogue.file_sha256(encoder_path(config.audio_encoder.weights))
+        with read_shard(paths[ENCODER]) as positions:
+            _compare(positions, encoder_key(spectrograms, sha256))
 
 
 def _hashes(shard: Shard, clips: pd.DataFrame) -> Sequence[str]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deepfusion.config import AugmentSettings
-from deepfusion.fusion.audio_encoder import SHORTEST
+from deepfusion.networks.audio_encoder import SHORTEST
 
 MASKS = 2  # of each kind: SpecAugment's policy LD
 

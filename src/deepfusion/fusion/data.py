@@ -10,8 +10,8 @@ from torch.utils.data import Dataset
 
 from deepfusion.corpora.needs import need
 from deepfusion.errors import UserError
-from deepfusion.fusion.audio_encoder import SHORTEST
 from deepfusion.fusion.finite import check_clip
+from deepfusion.networks.audio_encoder import SHORTEST
 from deepfusion.store import FeatureStore
 
 

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from deepfusion.fusion.attention_file import write_attention_file
-from deepfusion.fusion.audio_encoder import centres, output_length
 from deepfusion.fusion.data import ClipDataset, collate
 from deepfusion.fusion.models import AudioBranch, VideoBranch
+from deepfusion.networks.audio_encoder import centres, output_length
 
 KINDS = {"sound": AudioBranch, "faces": VideoBranch}
 

@@ -6,11 +6,11 @@ from torch import Tensor, nn
 
 from deepfusion.config import FusionSettings
 from deepfusion.fusion.attention import AudioAttention, VideoAttention
-from deepfusion.fusion.audio_encoder import AudioEncoder
 from deepfusion.fusion.data import Batch
 from deepfusion.fusion.fbp import FBP
 from deepfusion.fusion.missing import Impute
 from deepfusion.fusion.standardise import Standardise
+from deepfusion.networks.audio_encoder import AudioEncoder
 
 
 @dataclass(frozen=True)

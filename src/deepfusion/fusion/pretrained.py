@@ -8,8 +8,8 @@ group's, has behind the first two. So what reaches the later filters is not quit
 from pathlib import Path
 
 from deepfusion.errors import UserError
-from deepfusion.fusion.audio_encoder import AudioEncoder
 from deepfusion.networks import state_dict
+from deepfusion.networks.audio_encoder import AudioEncoder
 from deepfusion.networks.catalogue import file_sha256
 
 PLACES = (0, 3, 6, 8, 10)  # of the convolutions in torchvision's `features`

@@ -5,9 +5,11 @@ from typing import Any
 import pandas as pd
 
 from deepfusion.ledger import bottleneck, totals
+from deepfusion.stages import ENCODER
 
 # Bad clips that are listed one by one.
 LISTED = 10
+AUDIO = ("spectrogram", ENCODER)
 HEAD = ("stage", "frames/s", "times real time", "CPU s a minute", "peak MB", "device", "threads", "share of time")
 
 
@@ -16,7 +18,7 @@ def cells(costs: pd.DataFrame) -> list[tuple[str, ...]]:
     return [
         (
             str(name),
-            f"{part.rows_per_s:.1f}" if name != "spectrogram" else "",  # its rows are windows
+            f"{part.rows_per_s:.1f}" if name not in AUDIO else "",  # their rows are not frames
             f"{part.media_per_s:.3g}",
             f"{part.cpu_s_per_minute:.3g}",
             f"{part.peak_memory_mb:.0f}",

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from deepfusion.stages import ENCODER
 from deepfusion.store import FeatureStore
 
 LISTED = 20  # clips that the end of an extraction lists one by one; `deepfusion info` lists all
@@ -28,7 +29,8 @@ def store_summary(store: FeatureStore, *, listed: int | None = LISTED) -> str:
     clips = store.clips
     share = coverage(clips)
     frames, faces = int(clips["frames"].sum()), int(clips["faces"].sum())
-    lines = [f"{len(clips)} clips, {_people(clips)}; face features {', '.join(store.networks)}"]
+    encoder = f"; audio encoder {ENCODER}" if ENCODER in store.keys else ""
+    lines = [f"{len(clips)} clips, {_people(clips)}; face features {', '.join(store.networks)}{encoder}"]
     for what in ("video", "audio"):
         counts = clips[f"{what}_status"].value_counts()
         lines.append(f"{what}: " + ", ".join(f"{counts.get(status, 0)} {word}" for status, word in DONE.items()))

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from deepfusion.errors import UserError
+from deepfusion.stages import ENCODER
 from deepfusion.store.faults import damaged, unreadable
 
 SHARD = "deepfusion-shard"
@@ -22,6 +23,9 @@ TEXT_CHUNK_BYTES = 1 << 18
 BLOCK_BYTES = 1 << 22  # copied or compared at once, so that memory does not grow with the length of a clip
 
 DIGEST = "attributes_sha256"
+
+# Of the optional group audio/AF: positions of the audio encoder, with offsets of its own.
+ENCODER_COLUMNS = ["time", "positions"]
 
 
 def attributes(of: h5py.Group | h5py.Dataset) -> dict[str, Any]:
@@ -163,7 +167,35 @@ def check_store(file: h5py.File) -> None:
             raise UserError(f"{file.filename} has no group {name}: it is not a store as docs/store.md describes it")
     clips = check_clips(file["clips"])
     for name in ("video", "audio"):
-        check_ragged(file[name], [column for column in file[name] if column != "offsets"], clips=clips)
+        check_ragged(file[name], columns(file[name]), clips=clips)
+    if ENCODER in file["audio"]:
+        check_encoder(file["audio"], clips=clips)
+
+
+def columns(group: h5py.Group) -> list[str]:
+    """Names of the ragged columns of a group: its datasets except `offsets`. Groups in it have offsets of their own."""
+    return [name for name, thing in group.items() if isinstance(thing, h5py.Dataset) and name != "offsets"]
+
+
+def check_encoder(audio: h5py.Group, *, clips: int) -> None:
+    """Check that the datasets of audio/AF belong together.
+
+    Args:
+        audio: The group audio.
+        clips: Number of clips.
+
+    Raises:
+        UserError: They do not; the line names the dataset.
+        DamagedError: `offsets` cannot be read.
+    """
+    where = f"{audio.file.filename}:{audio.name}/{ENCODER}"
+    group = audio[ENCODER]
+    if not isinstance(group, h5py.Group):
+        raise UserError(f"{where} is not a group; extract the file again")
+    check_ragged(group, ENCODER_COLUMNS, clips=clips)
+    frequency, positions = group.get("frequency"), group["positions"]
+    if positions.ndim != 3 or getattr(frequency, "shape", None) != positions.shape[1:2]:
+        raise UserError(f"{where}/frequency does not fit positions {positions.shape}; extract the file again")
 
 
 def check_shard(file: h5py.File) -> None:

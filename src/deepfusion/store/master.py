@@ -17,6 +17,7 @@ import pandas as pd
 
 from deepfusion import ledger
 from deepfusion.errors import UserError
+from deepfusion.stages import ENCODER
 from deepfusion.store import layout
 from deepfusion.store.checksum import check_whole
 from deepfusion.store.commit import Disk, committed
@@ -60,6 +61,7 @@ def build_store(
     *,
     video: Mapping[str, Sequence[str | os.PathLike]],
     audio: Sequence[str | os.PathLike],
+    encoder: Sequence[str | os.PathLike] = (),
     labels: Sequence[str],
     attrs: Mapping[str, Any],
 ) -> None:
@@ -73,6 +75,7 @@ def build_store(
         manifest: The clips in the store's order: id, path, label, speaker, split, start, end; further columns are kept.
         video: Stage -> its shards, in the order of the manifest; "faces" and one stage a network.
         audio: Shards of the stage "spectrogram", in the order of the manifest.
+        encoder: Shards of the stage "AF", in the order of the manifest; none: the store has no group audio/AF.
         labels: All classes, in the order that gives them their index.
         attrs: Root attributes: config (JSON text), code_version, corpus and the like.
 
@@ -88,6 +91,9 @@ def build_store(
     costs: list[pd.DataFrame] = []
     stages = {name: _survey(name, shards, ids, costs) for name, shards in video.items()}
     sound = _survey("spectrogram", audio, ids, costs)
+    positions = _survey(ENCODER, encoder, ids, costs) if encoder else None
+    if positions is not None:
+        _check_statuses(positions, sound)
     seen = _first_trouble(stages)
     for name, stage in stages.items():
         _check_lengths(name, stage, next(iter(stages.values())), seen["video_status"].eq("ok"))
@@ -107,7 +113,11 @@ def build_store(
         offsets = group["offsets"][:]
         valid = group["reason"][:] == FACE
         _write(group, "valid", valid, axes="frame", units="", description="True where the frame has a face")
-        _copy(file.create_group("audio", track_order=True), sound, sound["status"].eq("ok").to_numpy(), disk)
+        heard = sound["status"].eq("ok").to_numpy()
+        group = file.create_group("audio", track_order=True)
+        _copy(group, sound, heard, disk)
+        if positions is not None:
+            _copy_positions(group.create_group(ENCODER, track_order=True), positions, heard, disk)
 
         facts["frames"] = np.diff(offsets)
         facts["faces"] = np.diff(np.concatenate([[0], np.cumsum(valid)])[offsets])
@@ -179,6 +189,16 @@ def _check_lengths(name: str, stage: pd.DataFrame, first: pd.DataFrame, ok: pd.S
         )
 
 
+def _check_statuses(positions: pd.DataFrame, sound: pd.DataFrame) -> None:
+    """Check that the audio encoder has exactly the clips that have a spectrogram."""
+    for clip in positions.index[positions["status"].ne(sound["status"])]:
+        raise UserError(
+            f"{positions.at[clip, 'shard']}: clip {clip!r} is {positions.at[clip, 'status']!r} in stage "
+            f"{ENCODER!r} and {sound.at[clip, 'status']!r} in {sound.at[clip, 'shard']}: remove the former and "
+            "make it again"
+        )
+
+
 def _fields(stages: dict[str, pd.DataFrame], *, taken: set[str]) -> pd.DataFrame:
     """The facts that stages recorded with the clips; stages that recorded the same one must agree."""
     fields = pd.DataFrame(index=next(iter(stages.values())).index)
@@ -229,6 +249,13 @@ def _copy(group: h5py.Group, stage: pd.DataFrame, keep: np.ndarray, disk: Disk) 
         targets[name].attrs["content_sha256"] = digest.hexdigest()
 
 
+def _copy_positions(group: h5py.Group, stage: pd.DataFrame, keep: np.ndarray, disk: Disk) -> None:
+    """Copy the positions of the audio encoder, and write the frequencies of their bands."""
+    _copy(group, stage, keep, disk)
+    frequency = np.array(group["positions"].attrs["frequency"], dtype=np.float64)
+    _write(group, "frequency", frequency, axes="band", units="Hz", description="centre of each band of positions")
+
+
 def _runs(clips: pd.DataFrame) -> list[list[int]]:
     """First row, row after the last, and place in the store of clips that follow one another in a shard."""
     runs: list[list[int]] = []
@@ -274,8 +301,7 @@ def _table(manifest: pd.DataFrame, facts: pd.DataFrame, fields: pd.DataFrame) ->
 def _key(file: h5py.File, table: pd.DataFrame, labels: list[str]) -> str:
     """SHA-256 over all that the store holds: it changes with any feature, label or speaker."""
     digest = hashlib.sha256(repr(labels).encode() + table.to_csv().encode())
-    for group in (file["video"], file["audio"]):
-        for name in sorted(group):
-            data = group[name]
+    for data in (*layout.objects(file["video"]), *layout.objects(file["audio"])):
+        if isinstance(data, h5py.Dataset):
             digest.update(f"{data.name} {data.dtype} {data.shape} {data.attrs['content_sha256']}".encode())
     return digest.hexdigest()

@@ -12,6 +12,7 @@ import pandas as pd
 
 from deepfusion import ledger
 from deepfusion.errors import UserError
+from deepfusion.stages import ENCODER
 from deepfusion.store import layout
 from deepfusion.store.faults import unreadable
 from deepfusion.store.opening import open_layout
@@ -33,7 +34,8 @@ class FeatureStore:
         path: The file.
         attrs: Root attributes: config (JSON text), code_version, corpus, key (changes with any content), ...
         labels: The classes, in the order that gives them their index.
-        keys: Names of what every clip has: "time", "valid", "EF-A", "spectrogram", "audio_time", ...
+        keys: Names of what every clip has: "time", "valid", "EF-A", "spectrogram", "audio_time", ... "AF" and "AF_time"
+            only where the store has positions of the audio encoder.
         networks: Face feature -> its attributes (network, weights' sha256, licence, ...), "EF-A" for example.
 
     Raises:
@@ -59,14 +61,16 @@ class FeatureStore:
         if "labels" not in self.attrs:
             raise UserError(f"{self.path} has no attribute labels: it is not a store as docs/store.md describes it")
         self.labels: list[str] = self.attrs["labels"]
-        self._data = {name: data for name, data in self._file["video"].items() if name != "offsets"}
-        for name, data in self._file["audio"].items():
-            if name != "offsets":
-                self._data["audio_time" if name == "time" else name] = data
+        self._data = {name: self._file["video"][name] for name in layout.columns(self._file["video"])}
+        for name in layout.columns(self._file["audio"]):
+            self._data["audio_time" if name == "time" else name] = self._file["audio"][name]
+        if encoder := self._file["audio"].get(ENCODER):
+            self._data |= {ENCODER: encoder["positions"], f"{ENCODER}_time": encoder["time"]}
         self.keys: list[str] = list(self._data)
         self.networks = {name: self.attributes(name) for name in self.keys if name.startswith("EF-")}
         # Plain numbers and dictionaries: what numpy and pandas take to look one up is as long as a short read.
-        offsets = {f"/{group}": self._file[group]["offsets"][:].tolist() for group in ("video", "audio")}
+        groups = {data.parent.name for data in self._data.values()}
+        offsets = {group: self._file[group]["offsets"][:].tolist() for group in groups}
         self._offsets: dict[str, list[int]] = {name: offsets[data.parent.name] for name, data in self._data.items()}
         self._flags: dict[str, np.ndarray] = {}
 
@@ -86,7 +90,10 @@ class FeatureStore:
         return layout.read_table(self._file["ledger"]) if "ledger" in self._file else ledger.empty()
 
     def attributes(self, key: str) -> dict[str, Any]:
-        """Attributes of "EF-A", "spectrogram", ...: units, axes, description, settings, licence."""
+        """Attributes of "EF-A", "spectrogram", "AF", ...: units, axes, description, settings, licence.
+
+        Those of "AF" include `frequency`: (F',) Hz, the centre of each of its bands.
+        """
         return layout.attributes(self._dataset(key))
 
     def iter(self) -> Iterator["Clip"]:
@@ -142,8 +149,9 @@ class FeatureStore:
 class Clip:
     """One clip of a store; what it holds is read from the file when asked for.
 
-    clip["EF-A"], clip["box"], ... have one row a frame (L, ...), clip["spectrogram"] and clip["audio_time"] one row a
-    window (T, ...); rows of a frame without a face (`valid` False) are NaN in the face features.
+    clip["EF-A"], clip["box"], ... have one row per frame (L, ...), clip["spectrogram"] and clip["audio_time"] one row
+    per window (T, ...), clip["AF"] (R, F', C) and clip["AF_time"] (R,) one row per time position of the audio encoder.
+    Rows of a frame without a face (`valid` False) are NaN in the face features.
 
     Attributes:
         id: Its id.

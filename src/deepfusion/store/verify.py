@@ -217,12 +217,12 @@ def _clips(file: h5py.File, name: str, bad: list[tuple[int, int]]) -> tuple[str,
         ids = file["clips/id"].asstr()[:]
         if group == "clips":
             offsets = np.arange(len(ids) + 1)
-        elif column == "offsets" or group == "ledger":
+        elif column in ("offsets", "frequency") or group == "ledger":
             return ()
         else:
             offsets = file[f"{group}/offsets"][:]
         hit = [((offsets[:-1] < last) & (offsets[1:] > first)) for first, last in bad]
-        return tuple(ids[np.logical_or.reduce(hit)].tolist())
+        return tuple(ids[np.logical_or.reduce(hit) & (np.diff(offsets) > 0)].tolist())
     except ERRORS:
         return ()
 

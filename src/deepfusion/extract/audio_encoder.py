@@ -1,0 +1,94 @@
+"""Spectrograms of a block -> a shard of the audio encoder's positions."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from deepfusion.cache_key import encoder_key
+from deepfusion.config import AudioEncoderSettings
+from deepfusion.extract.common import finish, kept, report
+from deepfusion.ledger import measured
+from deepfusion.networks.audio_encoder import SpeechEncoder, load_encoder
+from deepfusion.networks.catalogue import file_sha256
+from deepfusion.networks.encoder_file import encoder_path
+from deepfusion.progress import track
+from deepfusion.stages import ENCODER
+from deepfusion.store import ShardWriter, check_whole, read_shard
+from deepfusion.store.layout import attributes
+
+# What the store copies from the encoder's card: key there -> attribute.
+CARD = {"name": "network", "data": "data", "licence": "licence", "citation": "citation"}
+
+
+def encoder_shard(spectrograms: Path, out: Path, *, settings: AudioEncoderSettings) -> None:
+    """Compute the positions of the audio encoder for each clip that has a spectrogram; the others keep their reason.
+
+    Args:
+        spectrograms: The shard of spectrograms of the same clips.
+        out: The shard.
+        settings: Weights of the encoder.
+
+    Raises:
+        UserError: The weights are missing, or were trained on spectrograms of other settings.
+        DamagedError: The shard of spectrograms is damaged.
+    """
+    check_whole(spectrograms)
+    path = encoder_path(settings.weights)
+    with read_shard(spectrograms) as heard:
+        key = encoder_key(heard.key, file_sha256(path))
+        if kept(out, key):
+            return
+        encoder = load_encoder(path)
+        source = heard.columns["spectrogram"]
+        made = attributes(source)
+        encoder.require(made)
+        with (
+            ShardWriter(out, stage=ENCODER, key=key) as shard,
+            measured(shard, media_s=heard.seconds(), threads=torch.get_num_threads()),
+        ):
+            _declare(shard, encoder, source.dtype)
+            for clip_id, clip in track(list(heard.clips.iterrows()), f"audio encoder {out.stem}", unit="clips"):
+                shard.begin(clip_id)
+                for name, rows in _positions(encoder, heard[clip_id], shift_s=made["shift_ms"] / 1000).items():
+                    shard.append(name, rows)
+                shard.end(status=clip["status"], reason=clip["reason"])
+        told = heard.clips.index[heard.clips["status"] != "ok"]
+    finish(out)
+    report(out, told=told)
+
+
+def _positions(encoder: SpeechEncoder, rows: dict[str, np.ndarray], *, shift_s: float) -> dict[str, np.ndarray]:
+    """Positions of one clip and their times; no rows where the clip has no spectrogram."""
+    positions = encoder.positions(rows["spectrogram"].astype(np.float32))
+    start = rows["time"][0] if len(rows["time"]) else 0.0
+    return {"time": start + encoder.frames(len(positions)) * shift_s, "positions": positions}
+
+
+def _declare(shard: ShardWriter, encoder: SpeechEncoder, dtype: np.dtype) -> None:
+    shard.column(
+        "time",
+        (),
+        np.float64,
+        units="s",
+        axes="position in time",
+        description="centre of what the position sees, clip's clock",
+    )
+    shard.column(
+        "positions",
+        (encoder.bands, encoder.channels),
+        dtype,
+        units="1",
+        axes="position in time, band, channel",
+        description="vectors a_i of the pre-trained audio encoder, after its last ReLU",
+        frequency=encoder.bins(),
+        sha256=encoder.sha256,
+        **{name: _text(encoder.card[key]) for key, name in CARD.items() if key in encoder.card},
+    )
+
+
+def _text(value: Any) -> str:
+    """A value of a card as text; lists and mappings as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

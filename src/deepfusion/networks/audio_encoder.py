@@ -1,0 +1,413 @@
+"""The audio encoders, over a spectrogram of any length: AlexNet's convolutions, and the pre-trained encoder.
+
+`AudioEncoder` is the paper's: AlexNet without its fully connected layers, trained with the fusion network.
+`SpeechEncoder` is trained on emotional speech (`snakemake pretrain_audio`) and used frozen; `load_encoder` reads it.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from deepfusion.atomic import write_atomically
+from deepfusion.errors import UserError
+from deepfusion.networks import catalogue, state_dict
+from deepfusion.networks.encoder_file import FORMAT, encoder_path
+from deepfusion.networks.encoder_file import SHIPPED_ENCODER as SHIPPED_ENCODER
+
+# (kernel, stride, padding) of the five convolutions, and whether LRN and a max-pool 3/2 follow (AlexNet's order).
+LAYERS = (
+    (11, 4, 2, True, True),
+    (5, 1, 2, True, True),
+    (3, 1, 1, False, False),
+    (3, 1, 1, False, False),
+    (3, 1, 1, False, True),
+)
+POOL, POOL_STRIDE = 3, 2
+
+
+def length_after(length: Tensor, layer: tuple[int, int, int, bool, bool]) -> Tensor:
+    """Positions along time that a layer, its pooling included, makes of `length` positions."""
+    kernel, stride, padding, _, pool = layer
+    length = (length + 2 * padding - kernel) // stride + 1
+    return (length - POOL) // POOL_STRIDE + 1 if pool else length
+
+
+def output_length(length: Tensor) -> Tensor:
+    """Positions T' along time that come out of `length` spectrogram frames (300 -> 8, 600 -> 17)."""
+    return reduce(length_after, LAYERS, length)
+
+
+def centres(positions: int) -> Tensor:
+    """Frame (along frequency: bin), counted from 0, in the middle of what each position sees: (positions,) float64.
+
+    31, 63, 95, ...; a position sees 195 of them, those at the edges fewer.
+    """
+    middle, step = 0.0, 1  # of the first position, and from one to the next
+    for kernel, stride, padding, _, pool in LAYERS:
+        middle += step * ((kernel - 1) / 2 - padding)
+        step *= stride
+        if pool:
+            middle += step * (POOL - 1) / 2
+            step *= POOL_STRIDE
+    return middle + step * torch.arange(positions, dtype=torch.float64)
+
+
+# The fewest frames (0.66 s at a shift of 10 ms) that leave one position; shorter sound is filled up with silence.
+SHORTEST = next(t for t in range(1, 1000) if output_length(torch.tensor(t)) == 1)
+
+
+class LocalResponseNorm(nn.Module):
+    """AlexNet's LRN: x / (1 + alpha / n * sum of x^2 over the n nearest channels)^beta, n 5, alpha 1e-4, beta 0.75.
+
+    The same as `torch.nn.LocalResponseNorm(5)`, which is slow on a CPU (benchmarks/audio_encoder.py): its sum runs
+    as a pooling in three dimensions, this one as a product with a band matrix.
+
+    Args:
+        channels: C.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        channel = torch.arange(channels)
+        near = (channel[:, None] - channel).abs() <= 2
+        self.register_buffer("window", 1e-4 / 5 * near.float()[:, :, None, None], persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        root = (1 + F.conv2d(x.square(), self.window)).rsqrt()
+        return x * root * root.sqrt()  # to the power of -0.75
+
+
+class AudioEncoder(nn.Module):
+    """Spectrograms of a batch -> one vector for every position in frequency and time.
+
+    A batch is padded to its longest spectrogram, and the padding changes nothing: before each convolution whatever lies
+    behind a clip's own end is set to zero, which is what a convolution sees there when the clip comes alone. (The
+    pooling windows do not reach behind the end, because an incomplete window is left out.)
+
+    Args:
+        channels: Filters of the five convolutions; the paper group's are (96, 256, 384, 384, 256).
+    """
+
+    def __init__(self, channels: Sequence[int]):
+        super().__init__()
+        inputs = (1, *channels[:-1])
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(i, o, kernel, stride, padding)
+            for i, o, (kernel, stride, padding, _, _) in zip(inputs, channels, LAYERS, strict=True)
+        )
+        self.norms = nn.ModuleList(
+            LocalResponseNorm(o) if norm else nn.Identity()
+            for o, (_, _, _, norm, _) in zip(channels, LAYERS, strict=True)
+        )
+        self.channels = channels[-1]
+        for convolution in self.convolutions:  # He et al. 2015: keeps the signal alive through five ReLU layers
+            nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+            nn.init.zeros_(convolution.bias)
+
+    def forward(self, spectrogram: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode a batch.
+
+        Args:
+            spectrogram: (B, F, T) normalised spectrograms; what stands behind a clip's length is ignored.
+            length: (B,) int64 frames of each clip, SHORTEST at least.
+
+        Returns:
+            (L, C) vectors a_i of all clips, one clip behind the other, frequency-major within a clip (F' x T'), and
+            (L,) int64, the row of the batch that each vector belongs to.
+        """
+        x = spectrogram[:, None]  # (B, 1, F, T)
+        for convolution, norm, layer in zip(self.convolutions, self.norms, LAYERS, strict=True):
+            inside = torch.arange(x.shape[3], device=x.device) < length[:, None]  # (B, T)
+            x = convolution(x.masked_fill(~inside[:, None, None], 0))
+            x = F.relu(norm(x))
+            if layer[-1]:
+                x = F.max_pool2d(x, POOL, POOL_STRIDE)
+            length = length_after(length, layer)
+        inside = torch.arange(x.shape[3], device=x.device) < length[:, None]  # (B, T')
+        grid = x.permute(0, 2, 3, 1)  # (B, F', T', C)
+        keep = inside[:, None].expand(grid.shape[:3])
+        return grid[keep], keep.nonzero()[:, 0]
+
+
+SILENCE_DB = -100.0
+"""Level that fills up a clip that is shorter than `SpeechEncoder.shortest`."""
+LOUD = 0.05
+"""Share of a clip's frames that may be louder than its reference level: a single click does not set the level."""
+
+
+class Layer(NamedTuple):
+    """A convolution with ReLU; kernel, stride and pool (max-pool of that size and stride) are (frequency, time)."""
+
+    channels: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    pool: tuple[int, int] = (1, 1)
+
+    @property
+    def padding(self) -> tuple[int, int]:
+        """Zeros at each end."""
+        return self.kernel[0] // 2, self.kernel[1] // 2
+
+    def length_after(self, length, axis: int):
+        """Positions along an axis (0 frequency, 1 time) that the layer makes of `length`."""
+        length = (length + 2 * self.padding[axis] - self.kernel[axis]) // self.stride[axis] + 1
+        return length // self.pool[axis]
+
+
+class Architecture(NamedTuple):
+    """What has to be known to build a `SpeechEncoder`; stored with the weights.
+
+    Attributes:
+        layers: The convolutions.
+        bands: Mel bands of the input; 0: the linear bins.
+        range_db: Lower levels, relative to the clip's reference level, are raised to -range_db.
+        spectrogram: rate, window_ms, shift_ms, dft, bins of the spectrograms, see `spectrogram.spectrogram`.
+        labels: Of the emotion classifier.
+    """
+
+    layers: tuple[Layer, ...]
+    bands: int
+    range_db: float
+    spectrogram: dict[str, float]
+    labels: tuple[str, ...]
+
+    @property
+    def rows(self) -> int:
+        """Rows of the network's input: mel bands, or bins."""
+        return self.bands or int(self.spectrogram["bins"])
+
+    def to_json(self) -> str:
+        """As text, for the file of the weights."""
+        return json.dumps(self._asdict())
+
+    @classmethod
+    def from_json(cls, text: str) -> "Architecture":
+        """From the text of `to_json`."""
+        fields = json.loads(text)
+        layers = tuple(
+            Layer(c, *(tuple(int(n) for n in pair) for pair in (kernel, stride, pool)))
+            for c, kernel, stride, pool in fields["layers"]
+        )
+        return cls(**fields | {"layers": layers, "labels": tuple(fields["labels"])})
+
+
+def mel_filters(bands: int, bins: int, spacing: float) -> Tensor:
+    """(bands, bins) triangles of height 1 between 0 Hz and bins * spacing Hz, equally wide in mel: 2595 log10(1 + f / 700).
+
+    A triangle so narrow that it lies between two bins takes the nearest bin.
+    """
+    frequency = torch.arange(bins, dtype=torch.float64) * spacing
+    highest = 2595 * np.log10(1 + bins * spacing / 700)
+    corners = 700 * (10 ** (torch.linspace(0, highest, bands + 2, dtype=torch.float64) / 2595) - 1)
+    low, centre, high = (corners[i : i + bands, None] for i in range(3))
+    filters = torch.minimum((frequency - low) / (centre - low), (high - frequency) / (high - centre)).clamp(min=0)
+    nearest = (frequency - centre).abs().argmin(1)
+    empty = filters.sum(1) == 0
+    filters[empty, nearest[empty]] = 1
+    return filters.float()
+
+
+class FrontEnd(nn.Module):
+    """Spectrograms in dB -> what the convolutions see: mel bands, level relative to the clip, standardised per band.
+
+    Args:
+        architecture: Of the encoder.
+    """
+
+    def __init__(self, architecture: Architecture):
+        super().__init__()
+        settings, bands = architecture.spectrogram, architecture.bands
+        spacing = settings["rate"] / settings["dft"]
+        filters = mel_filters(bands, int(settings["bins"]), spacing) if bands else None
+        self.register_buffer("filters", filters, persistent=False)
+        self.range_db = architecture.range_db
+        self.register_buffer("mean", torch.zeros(architecture.rows))
+        self.register_buffer("deviation", torch.ones(architecture.rows))
+
+    def levels(self, decibels: Tensor, length: Tensor) -> Tensor:
+        """(B, T, F) dB, (B,) frames -> (B, T, rows) dB relative to the level that `LOUD` of the frames exceed."""
+        power = 10 ** (decibels / 10)
+        total = 10 * power.sum(2).clamp(min=1e-12).log10()  # (B, T)
+        outside = torch.arange(total.shape[1], device=total.device) >= length[:, None]
+        ranked = total.masked_fill(outside, -torch.inf).sort(dim=1, descending=True).values
+        reference = ranked.gather(1, (length[:, None] * LOUD).long())  # (B, 1)
+        if self.filters is not None:
+            decibels = 10 * (power @ self.filters.T).clamp(min=1e-12).log10()
+        return (decibels - reference[:, :, None]).clamp(min=-self.range_db)
+
+    def forward(self, decibels: Tensor, length: Tensor) -> Tensor:
+        """(B, T, F) dB, (B,) frames -> (B, 1, rows, T)."""
+        levels = self.levels(decibels, length)
+        return ((levels - self.mean) / self.deviation).mT[:, None]
+
+
+class SpeechEncoder(nn.Module):
+    """Spectrograms -> one vector per position in frequency and time, and the emotions of the training corpora.
+
+    A batch is padded at the end of its shorter clips, and the padding changes nothing: what lies after a clip's end is
+    set to zero before each convolution, as for a clip alone.
+
+    Args:
+        architecture: Layers, input, labels.
+        card: Where the weights come from.
+        sha256: Of the file of the weights; "" if there is none.
+    """
+
+    def __init__(self, architecture: Architecture, *, card: Mapping | None = None, sha256: str = ""):
+        super().__init__()
+        self.architecture, self.card, self.sha256 = architecture, dict(card or {}), sha256
+        self.requires = dict(architecture.spectrogram)
+        self.labels = architecture.labels
+        layers = architecture.layers
+        self.channels = layers[-1].channels
+        self.bands = reduce(lambda length, layer: layer.length_after(length, 0), layers, architecture.rows)
+        self.shortest = next(t for t in range(1, 1000) if self.output_length(t) == 1)
+        self.front = FrontEnd(architecture)
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(inputs, layer.channels, layer.kernel, layer.stride, layer.padding)
+            for inputs, layer in zip((1, *(layer.channels for layer in layers)), layers, strict=False)
+        )
+        self.W = nn.Linear(self.channels, self.channels)  # equation (1)
+        self.u = nn.Linear(self.channels, 1, bias=False)
+        self.classifier = nn.Linear(2 * self.channels, len(self.labels))
+
+    def output_length(self, length):
+        """R, positions in time, that come out of `length` frames (int or Tensor)."""
+        return reduce(lambda length, layer: layer.length_after(length, 1), self.architecture.layers, length)
+
+    def forward(self, decibels: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode a batch.
+
+        Args:
+            decibels: (B, T, F) spectrograms, dB; what stands after a clip's length is ignored.
+            length: (B,) int64 frames of each clip, `shortest` at least.
+
+        Returns:
+            (B, R, F', C) vectors a_i, and (B, R) bool, which positions in time belong to the clip.
+        """
+        x = self.front(decibels, length)
+        for convolution, layer in zip(self.convolutions, self.architecture.layers, strict=True):
+            outside = torch.arange(x.shape[3], device=x.device) >= length[:, None]
+            x = F.relu(convolution(x.masked_fill(outside[:, None, None], 0)))
+            if layer.pool != (1, 1):
+                x = F.max_pool2d(x, layer.pool)
+            length = layer.length_after(length, 1)
+        inside = torch.arange(x.shape[3], device=x.device) < length[:, None]
+        return x.permute(0, 3, 2, 1), inside
+
+    def logits(self, positions: Tensor) -> Tensor:
+        """(R, F', C) positions of one clip -> (labels,) logits: equations (1)-(3), lambda 1, mean and deviation."""
+        a = positions.flatten(0, 1)
+        alpha = self.u(torch.tanh(self.W(a))).softmax(0)
+        mean = (alpha * a).sum(0)
+        deviation = ((alpha * (a - mean).square()).sum(0) + 1e-4).sqrt()
+        return self.classifier(torch.cat([mean, deviation]))
+
+    @torch.inference_mode()
+    def positions(self, spectrogram: np.ndarray) -> np.ndarray:
+        """(T, F) float32 dB of one clip -> (R, F', C) float32. T = 0 gives R = 0; a short clip is filled with silence.
+
+        Raises:
+            UserError: The number of bins is not the one of `requires`.
+        """
+        if spectrogram.ndim != 2 or spectrogram.shape[1] != self.requires["bins"]:
+            raise UserError(f"audio encoder: a spectrogram {spectrogram.shape}, wanted (T, {self.requires['bins']})")
+        if not len(spectrogram):
+            return np.zeros((0, self.bands, self.channels), np.float32)
+        short = max(0, self.shortest - len(spectrogram))
+        filled = np.pad(spectrogram.astype(np.float32), ((0, short), (0, 0)), constant_values=SILENCE_DB)
+        device = self.front.mean.device
+        encoded, _ = self(torch.from_numpy(filled)[None].to(device), torch.tensor([len(filled)], device=device))
+        return encoded[0].cpu().numpy()
+
+    @torch.inference_mode()
+    def probabilities(self, spectrogram: np.ndarray) -> np.ndarray:
+        """(T, F) dB of one clip, T > 0 -> (labels,) float32: what the training corpora call it (zero-shot)."""
+        a = torch.from_numpy(self.positions(spectrogram)).to(self.front.mean.device)
+        return self.logits(a).softmax(0).cpu().numpy()
+
+    def frames(self, R: int) -> np.ndarray:
+        """(R,) float64: frame in the middle of what each position in time sees, counted from 0."""
+        return self._centres(R, 1)
+
+    def bins(self) -> np.ndarray:
+        """(F',) float64: frequency in Hz in the middle of what each position in frequency sees."""
+        settings = self.requires
+        rows = self._centres(self.bands, 0)
+        if not self.architecture.bands:
+            return rows * settings["rate"] / settings["dft"]
+        highest = 2595 * np.log10(1 + settings["bins"] * settings["rate"] / settings["dft"] / 700)
+        return 700 * (10 ** ((rows + 1) * highest / (self.architecture.bands + 1) / 2595) - 1)
+
+    def _centres(self, count: int, axis: int) -> np.ndarray:
+        middle, step = 0.0, 1
+        for layer in self.architecture.layers:
+            middle += step * ((layer.kernel[axis] - 1) / 2 - layer.padding[axis])
+            step *= layer.stride[axis]
+            middle += step * (layer.pool[axis] - 1) / 2
+            step *= layer.pool[axis]
+        return middle + step * np.arange(count, dtype=np.float64)
+
+    def require(self, settings: Mapping[str, float]) -> None:
+        """Refuse spectrograms of other settings than the encoder was trained on.
+
+        Raises:
+            UserError: One of the settings differs.
+        """
+        for name, value in self.requires.items():
+            if settings[name] != value:
+                raise UserError(
+                    f"audio encoder: it needs spectrogram.{name} = {value:g}, not {settings[name]:g}; set it so in "
+                    "config.yaml, or train an encoder for it (snakemake pretrain_audio)"
+                )
+
+
+def save_encoder(encoder: SpeechEncoder, path: Path, card: Mapping) -> None:
+    """Write the weights (matrices and filters in half precision) and, next to them, the card as JSON."""
+    tensors = {
+        name: (value.half() if value.ndim > 1 else value.float()).contiguous()
+        for name, value in encoder.state_dict().items()
+    }
+    metadata = {"format": FORMAT, "architecture": encoder.architecture.to_json()}
+    content = safetensors.torch.save(tensors, metadata)
+    write_atomically(path, lambda part: part.write_bytes(content))
+    text = json.dumps(card, indent=1, ensure_ascii=False) + "\n"
+    write_atomically(path.with_suffix(".json"), lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def load_encoder(path: Path | None = None) -> SpeechEncoder:
+    """Read a pre-trained encoder, in evaluation mode.
+
+    Args:
+        path: A file of `save_encoder`, its card next to it; None: the one that comes with the project.
+
+    Raises:
+        UserError: The file or its card is missing, damaged, or something else.
+    """
+    path = encoder_path(path)
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no dictionary)
+        if metadata.get("format") != FORMAT:
+            raise UserError(f"{path}: not an audio encoder of `snakemake pretrain_audio`")
+        architecture = Architecture.from_json(metadata["architecture"])
+    except (OSError, safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: not a whole file of an audio encoder: {error}") from error
+    try:
+        card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path.with_suffix('.json')}: the encoder's card cannot be read: {error}") from error
+    encoder = SpeechEncoder(architecture, card=card, sha256=catalogue.file_sha256(path))
+    state_dict.fill(encoder, tensors, path=path, network="an audio encoder", unused="(?!)")
+    return encoder.eval()

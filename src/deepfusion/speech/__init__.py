@@ -1,0 +1,1 @@
+"""Pre-training of the audio encoder on emotional speech: read, compute spectrograms, train, measure, export."""
