@@ -15,14 +15,14 @@ from deepfusion import media
 from deepfusion.cache_key import media_files
 from deepfusion.config import Extraction, LimitSettings
 from deepfusion.corpora.columns import person
-from deepfusion.errors import ClipError, MachineError, UserError
+from deepfusion.errors import MachineError, UserError
 from deepfusion.extract.ahead import ahead
 from deepfusion.extract.audio_encoder import positions_of
 from deepfusion.extract.batches import Batches
 from deepfusion.extract.common import failure, groups, segment
 from deepfusion.extract.faces import follower, video_facts
 from deepfusion.extract.networks import fill, load_network, opened_network
-from deepfusion.extract.pictures import pictures_job
+from deepfusion.extract.pictures import pictures_job, received
 from deepfusion.extract.rows import ClipRows
 from deepfusion.extract.spectrogram import audio_job
 from deepfusion.extract.workers import Work, Workers
@@ -142,13 +142,7 @@ class Extractor:
         Returns:
             time -> (h, w, 3) uint8 RGB; frames that cannot be read are missing.
         """
-        found = {}
-        try:
-            for time, image in self._workers.stream(("pictures", (clip.path, sorted(times), size))):
-                found[time] = image
-        except ClipError:
-            pass  # the file was replaced or removed: the page goes without
-        return found
+        return received(self._workers.stream(("pictures", (clip.path, sorted(times), size))))
 
     def _streams(self, clips: pd.DataFrame) -> Iterator[Iterator]:
         for clip, audio in zip(clips.itertuples(), media_files("spectrogram", clips), strict=True):
