@@ -556,6 +556,7 @@ def predict(
     from deepfusion.prediction import run
     from deepfusion.prediction.predictor import load
 
+    logging.getLogger("deepfusion.networks.engines").setLevel(logging.WARNING)  # what they differ by
     cv2.setNumThreads(1)
     torch.set_num_threads(threads)
     outputs, folder = run.outputs_of(csv, as_json, html, out)

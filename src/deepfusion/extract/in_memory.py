@@ -191,18 +191,16 @@ class Extractor:
             if rows.status != "ok":
                 whole.fail(f"{slot}: {rows.reason}")
                 return whole
-        arrays = {slot: rows.arrays()[slot] for slot, rows in features.items()}
-        for slot, values in arrays.items():
-            whole.append(slot, values)
-        for rows in self._emotions(arrays):
-            whole.append("emotions", rows)
+            whole.adopt(rows)
+        for values in self._emotions(whole.arrays()):
+            whole.append("emotions", values)
         return whole
 
     def _emotions(self, features: dict[str, np.ndarray]) -> Iterator[np.ndarray]:
-        """(l, 7) float32 of successive frames."""
+        """(l, 7) float32 of successive frames, from the features of the networks and `time`."""
         if not self._classifiers:
             return
-        length = len(next(iter(features.values())))
+        length = len(features["time"])
         for first in range(0, length, ROWS):
             given = []
             for slot, (weight, bias) in self._classifiers.items():

@@ -41,7 +41,8 @@ class Column:
         if self._like is None:
             return None
         if self._file is None:
-            return np.concatenate(self._blocks)
+            self._blocks = [np.concatenate(self._blocks)] if len(self._blocks) > 1 else self._blocks
+            return self._blocks[0]
         self._spill()
         self._file.flush()
         # Copy-on-write: torch warns of arrays that cannot be written.
@@ -78,6 +79,10 @@ class ClipRows:
         """Give the clip up: it has no rows."""
         self._columns = {}
         self.end(status="failed", reason=reason, **facts)
+
+    def adopt(self, other: "ClipRows") -> None:
+        """Take the columns of another one over."""
+        self._columns |= other._columns
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Column -> (L, ...)."""

@@ -49,14 +49,18 @@ class Predictor:
     def __init__(self, model: "Model", *, device: str = "auto", engine: Engine = "auto"):
         self.model, self.labels, self.card = model, tuple(model.labels), model.card
         self._config = extraction_of(model.extraction)
-        self._device, self._engine = device, engine
-        self._extractor = self._open(device)
+        self._device, self._engine = inference.device(device), engine
+        self._opened: Extractor | None = None
 
-    def _open(self, device: str) -> Extractor:
-        needs = set(self.model.needs)
-        if needs - AUDIO:
-            needs |= TRACKED
-        return Extractor(self._config, needs=needs, device=inference.device(device), engine=self._engine)
+    @property
+    def _extractor(self) -> Extractor:
+        """Opened with the first clip: where all predictions are kept from an earlier run, none is needed."""
+        if self._opened is None:
+            needs = set(self.model.needs)
+            if needs - AUDIO:
+                needs |= TRACKED
+            self._opened = Extractor(self._config, needs=needs, device=self._device, engine=self._engine)
+        return self._opened
 
     def __enter__(self) -> "Predictor":
         return self
@@ -65,8 +69,10 @@ class Predictor:
         self.close()
 
     def close(self) -> None:
-        """End the processes that read media."""
-        self._extractor.close()
+        """End the processes that read media; the next prediction starts them again."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
 
     @property
     def name(self) -> str:
@@ -96,9 +102,9 @@ class Predictor:
             UserError: No such file, no clip, a wrong manifest; a normalisation that the model does not have.
         """
         clips = clips_of(inputs)
-        if device is not None and device != self._device:
+        if device is not None and inference.device(device) != self._device:
             self.close()
-            self._extractor, self._device = self._open(device), device
+            self._device = inference.device(device)
         found = self.each(clips, window=window, hop=hop, norm=norm)
         return next(found) if is_one_file(inputs) else Predictions(found, len(clips))
 

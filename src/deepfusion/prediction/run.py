@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 OUTPUTS = ("csv", "json", "html")
 UNANSWERED = ("no_answer", "failed")
-PAGE_WINDOW = 2.0, 0.5  # of the page's curves where no windows are asked for: length and hop, s
+PAGE_WINDOW = 1.0, 0.5  # of the page's curves where no windows are asked for: length and hop, s
 EXIT_ALL, EXIT_SOME = 0, 3
 """Exit status: every clip has an answer; some have none."""
 

@@ -26,6 +26,7 @@ POSTER, THUMBNAIL = 480, 96  # longest side of a picture, px
 THUMBNAILS = 4  # most attended frames, and as many least attended
 APART = 0.2  # s between frames that are shown
 POINTS = 300  # of a curve
+SILENT = 10  # windows without an answer that are listed
 # Okabe and Ito's colours, which colour-blind people can tell apart; what comes after them is dashed.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#b8860b")
 
@@ -82,16 +83,11 @@ def _lanes(prediction: Prediction, begin: float, end: float) -> list[dict[str, A
         windows = prediction.windows
         middles = ((windows["start"] + np.minimum(windows["end"], end)) / 2).to_numpy()
         first = prediction.parts[0]
-        lanes.append(
-            _curves(
-                f"Prediction of each window of {first.end - first.start:g} s",
-                middles,
-                windows[list(prediction.labels)].to_numpy(np.float64),
-                prediction.labels,
-                (begin, end),
-            )
-            | {"silent": [vars(part) for part in prediction.parts if part.answer is None]}
-        )
+        title = f"Prediction of each window of {first.end - first.start:g} s"
+        values = windows[list(prediction.labels)].to_numpy(np.float64)
+        lane = _curves(title, *timeline.binned(middles, values, POINTS), prediction.labels, (begin, end))
+        silent = [vars(part) for part in prediction.parts if part.answer is None]
+        lanes.append(lane | {"silent": silent[:SILENT], "more": max(0, len(silent) - SILENT)})
     if "emotions" in clip:
         times, values = timeline.binned(clip["time"], clip["emotions"], POINTS)
         lanes.append(

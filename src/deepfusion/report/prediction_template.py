@@ -17,6 +17,7 @@ input[type=search] { font: inherit; padding: .3rem .5rem; border: 1px solid var(
   background: var(--paper); color: inherit; min-width: 16rem }
 .scroll { overflow-x: auto }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
+td { overflow-wrap: anywhere } td:nth-child(-n+5) { white-space: nowrap } td:first-child { white-space: normal }
 td, th { padding: .25rem .6rem; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top }
 th button { font: inherit; font-weight: 600; border: 0; background: none; color: inherit; padding: 0; cursor: pointer }
 th[aria-sort=ascending] button::after { content: " \\25b2" } th[aria-sort=descending] button::after { content: " \\25bc" }
@@ -282,6 +283,7 @@ audio {{ "%.1f" | format(found.audio_seconds) }} s.
 {% for part in lane.silent %}
 <li>{{ "%.1f" | format(part.start) }} to {{ "%.1f" | format(part.end) }} s: no answer, {{ part.reason }}</li>
 {% endfor %}
+{% if lane.more %}<li>and {{ lane.more }} more windows without an answer</li>{% endif %}
 </ul>
 {% endif %}
 {% endfor %}

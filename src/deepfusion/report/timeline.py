@@ -139,7 +139,7 @@ def audio_band(attention: "Attention", highest: float, begin: float, end: float)
     inside = (columns >= 0) & (columns < len(weight))
     image = np.zeros((SPECTROGRAM_PIXELS, len(seconds)))
     image[:, inside] = weight[columns[inside]].T[rows]
-    return transparent(0.75 * image[::-1] / max(float(weight.max()), 1e-12))
+    return transparent(0.6 * image[::-1] / max(float(weight.max()), 1e-12))
 
 
 def spectrogram_image(clip: Mapping[str, np.ndarray], begin: float, end: float) -> str:
