@@ -6,6 +6,7 @@
 #   snakemake report             the study as a page: results/<corpus>/report.html
 #   snakemake compare            the study, and the models of protocol.models trained end to end
 #   snakemake finetune           the face networks, anew from FER2013 (their weights come with the project)
+#   snakemake pretrain_audio     the audio encoder, from emotional speech (its weights come with the project)
 #   snakemake fetch_weights      the published networks of the preset `paper`
 #   snakemake                    extract_features and train_fbp
 # How it runs (cores, ...) stands in profiles/default/config.yaml; what is computed, in config.yaml.
@@ -84,6 +85,7 @@ include: "workflow/rules/audio_encoder.smk"
 include: "workflow/rules/store.smk"
 include: "workflow/rules/fusion.smk"
 include: "workflow/rules/finetune.smk"
+include: "workflow/rules/pretrain_audio.smk"
 include: "workflow/rules/weights.smk"
 
 

@@ -141,6 +141,37 @@ def audio_encoder(figures: dict) -> str:
     return "\n".join(lines)
 
 
+def percent(value: float) -> str:
+    """A share as percent, one decimal."""
+    return f"{100 * value:.1f}"
+
+
+def audio_pretraining(figures: dict) -> str:
+    """UAR of the pre-trained encoders on speakers and corpora that they have not seen."""
+    lines = ["| weights | corpus | speakers | zero-shot | linear probe | chance |", "|---|---|---|---|---|---|"]
+    for name, entry in figures["encoders"].items():
+        for corpus, value in entry["uar"]["held_out_speakers"].items():
+            lines.append(f"| {name} | {corpus} | held out | {percent(value)} | | |")
+        for corpus, found in entry["uar"]["unseen_corpora"].items():
+            values = " | ".join(percent(found[key]) for key in ("zero_shot", "linear_probe", "chance"))
+            lines.append(f"| {name} | {corpus} | unseen corpus | {values} |")
+    return "\n".join(lines)
+
+
+def audio_pretraining_javsed(figures: dict) -> str:
+    """The pre-trained encoders on Java-SED."""
+    lines = ["| linear probe on | plain | by speaker | zero-shot |", "|---|---|---|---|"]
+
+    def row(name: str, found: dict, zero_shot: str = "") -> None:
+        lines.append(f"| {name} | {percent(found['plain'])} | {percent(found['by_speaker'])} | {zero_shot} |")
+
+    row("speech features", figures["speech_features"])
+    for name, entry in figures["encoders"].items():
+        row(name, entry["probe"], percent(entry["zero_shot"]))
+        row(f"speech features and {name}", entry["probe_with_speech_features"])
+    return "\n".join(lines)
+
+
 def media_memory(figures: dict) -> str:
     """Memory of streaming a long clip."""
     found = figures["figures"]
@@ -369,6 +400,8 @@ TABLES = {
     "store": ("store.json", store),
     "audio-encoder": ("audio_encoder.json", audio_encoder),
     "audio-end-to-end": ("audio_end_to_end.json", audio_end_to_end),
+    "audio-pretraining": ("audio_pretraining.json", audio_pretraining),
+    "audio-pretraining-javsed": ("audio_pretraining.json", audio_pretraining_javsed),
     "media-memory": ("media_memory.json", media_memory),
     "fer2013": ("fer2013.json", fer2013),
     "fer2013-confusion": ("fer2013.json", confusion),

@@ -35,6 +35,9 @@ MANIFEST = "path,label,speaker\na.mp4,happy,anna\n"
         (["finetune", "--data", "m.csv", "--network", "sface", "--out", "x"], "sface is not fine-tuned here; these"),
         (["finetune", "--data", "m.csv", "--network", "vgg-face-fer2013", "--out", "x"], "has no recipe for it"),
         (["finetune", "--data", "m.csv", "--network", "sface-fer2013", "--out", "x"], "m.csv: not FER2013 as"),
+        (["pretrain-audio", "--data", "m.csv", "--out", "x"], "m.csv: not a whole file of prepared speech"),
+        (["pretrain-audio", "--data", "m.csv", "--out", "x", "--settings", '{"epoch": 1}'], "epoch: Extra inputs"),
+        (["prepare-speech", "--manifest", "m.csv", "--out", "x"], "m.csv: column "),
         (
             ["finetune", "--data", "m.csv", "--network", "sface-fer2013", "--out", "x", "--settings", '{"sed": 1}'],
             "sed: Extra inputs",
@@ -81,7 +84,15 @@ def test_what_the_parser_itself_refuses(tmp_path, arguments, message):
 
 def test_the_help_names_every_command(tmp_path):
     text = run("--help", cwd=tmp_path).stdout
-    for command in ("networks", "prepare-fer2013", "finetune", "ship", "fetch-weights"):
+    for command in (
+        "networks",
+        "prepare-fer2013",
+        "finetune",
+        "ship",
+        "prepare-speech",
+        "pretrain-audio",
+        "fetch-weights",
+    ):
         assert f" {command} " in text
 
 
@@ -97,6 +108,7 @@ def test_the_schema_knows_every_group_and_reason(tmp_path):
         "audio_encoder",
         "store",
         "finetune",
+        "pretrain_audio",
         "fusion",
         "protocol",
         "study",

@@ -34,10 +34,13 @@ def test_the_shipped_file_states_every_default(pytestconfig):
     assert set(yaml.safe_load(path.read_text())) == set(Config.model_fields)
 
 
+OF_THE_USER = ("networks", "finetune.recipes", "pretrain_audio.merged")  # names in them are the user's
+
+
 def keys_of(values, prefix=""):
     for name, value in values.items():
         yield f"{prefix}{name}"
-        if isinstance(value, dict) and prefix + name not in ("networks", "finetune.recipes"):  # names are the user's
+        if isinstance(value, dict) and prefix + name not in OF_THE_USER:
             yield from keys_of(value, f"{prefix}{name}.")
 
 

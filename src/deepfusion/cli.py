@@ -483,6 +483,42 @@ def ship(
     stage.ship(data, trained, out, storage=storage, usages=usages, device=inference.device(device))
 
 
+@app.command("prepare-speech")
+def prepare_speech(
+    manifest: Annotated[Path, typer.Option(help="csv: path, corpus, speaker, label, language, licence.")],
+    out: Out,
+    settings: SettingsText = "{}",
+    spectrogram: Annotated[str, typer.Option(help="JSON, like `spectrogram` in config.yaml; else defaults.")] = "{}",
+    threads: Threads = 1,
+) -> None:
+    """Compute the spectrograms of emotional speech once, for pretrain-audio."""
+    from deepfusion.config import PretrainAudioSettings, SpectrogramSettings, from_json
+    from deepfusion.speech.manifest import read
+    from deepfusion.speech.prepare import prepare
+
+    clips = read(manifest, from_json(PretrainAudioSettings, settings))
+    prepare(clips, out, settings=from_json(SpectrogramSettings, spectrogram), workers=threads)
+
+
+@app.command("pretrain-audio")
+def pretrain_audio(
+    data: Annotated[Path, typer.Option(help="Spectrograms, as `deepfusion prepare-speech` writes them.")],
+    out: Annotated[Path, typer.Option(help="Folder for the encoder, its card and the training curve.")],
+    settings: SettingsText = "{}",
+    device: Device = "auto",
+    threads: Threads = 1,
+) -> None:
+    """Pre-train the audio encoder on emotional speech; an interrupted run resumes after its last whole epoch."""
+    import torch
+
+    from deepfusion.config import PretrainAudioSettings, from_json
+    from deepfusion.networks import inference
+    from deepfusion.speech.pretrain import pretrain
+
+    torch.set_num_threads(threads)
+    pretrain(data, out, settings=from_json(PretrainAudioSettings, settings), device=inference.device(device))
+
+
 @app.command()
 def table(
     results: Annotated[Path, typer.Argument(help="results.json, as `deepfusion results` writes it.", exists=True)],

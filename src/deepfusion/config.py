@@ -169,6 +169,50 @@ class FinetuneSettings(Settings):
     )
 
 
+Factors = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
+
+
+class SpeechAugmentSettings(Settings):
+    """Random variations of the spectrograms in pre-training."""
+
+    pace: Factors = Field((0.85, 1.18), description="least and greatest factor of the speed")
+    frequency: Factors = Field((0.88, 1.14), description="least and greatest factor of all frequencies")
+    equaliser_db: float = Field(3.0, ge=0, description="standard deviation of a smooth random curve over frequency")
+    noise_db: tuple[float, float] = Field((25.0, 65.0), description="noise in half of the clips, dB below the loudest")
+    time_mask: Share = Field(0.15, description="SpecAugment: longest of two masks, a share of the stretch")
+    frequency_mask: Share = Field(0.15, description="SpecAugment: widest of two masks, a share of the bands")
+
+
+class PretrainAudioSettings(Settings):
+    """Pre-training the audio encoder on emotional speech."""
+
+    manifest: Path | None = Field(None, description="csv: path, corpus, speaker, label, language, licence")
+    corpora: tuple[str, ...] = Field(("emogator", "emodb", "nemo"), min_length=1, description="to train on")
+    unseen: tuple[str, ...] = Field(("turev", "urdu"), description="corpora to measure transfer on, never trained on")
+    bursts: tuple[str, ...] = Field(("emogator",), description="of the corpora, those of vocal bursts: own classifier")
+    labels: tuple[str, ...] = ("neutral", "sad", "happy", "surprise", "fear", "angry", "disgust")
+    merged: dict[str, str] = Field({"calm": "neutral"}, description="labels that count as another one")
+    held_out: Share = Field(0.1, description="share of the speakers of each corpus that do not train")
+    frames: int = Field(192, ge=32, description="length of the random stretches, in spectrogram frames")
+    batch: int = Field(48, ge=2, description="stretches a step")
+    epochs: int = Field(36, ge=1)
+    steps: int = Field(250, ge=1, description="of an epoch")
+    balance: float = Field(0.6, ge=0, le=1, description="corpora are drawn by size to this power; classes evenly")
+    learning_rate: float = Field(3e-3, gt=0, description="of AdamW; rises, then falls along half a cosine")
+    weight_decay: float = Field(0.05, ge=0)
+    dropout: Share = Field(0.2, description="before the classifiers")
+    smoothing: Share = Field(0.1, description="of the labels")
+    precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: the faster on this machine")
+    augment: SpeechAugmentSettings = SpeechAugmentSettings()
+    seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _unseen_is_unseen(self):
+        if both := set(self.corpora) & set(self.unseen):
+            raise ValueError(f"{sorted(both)[0]!r} is in corpora and in unseen")
+        return self
+
+
 class StoreSettings(Settings):
     """How features are kept."""
 
@@ -323,6 +367,7 @@ class Config(Extraction):
     """The whole configuration."""
 
     finetune: FinetuneSettings = FinetuneSettings()
+    pretrain_audio: PretrainAudioSettings = PretrainAudioSettings()
     fusion: FusionSettings = FusionSettings()
     study: StudySettings = StudySettings()
     protocol: ProtocolSettings = ProtocolSettings()

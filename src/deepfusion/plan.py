@@ -191,7 +191,7 @@ class Plan:
     @property
     def extraction_json(self) -> str:
         """What the store depends on, as `deepfusion store` takes it."""
-        groups = ("finetune", "fusion", "study", "protocol", "device", "engine")
+        groups = ("finetune", "pretrain_audio", "fusion", "study", "protocol", "device", "engine")
         others = {**dict.fromkeys(groups, True), "corpus": self._not_ours}
         return self.config.model_dump_json(exclude={name: part for name, part in others.items() if part})
 

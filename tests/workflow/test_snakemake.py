@@ -472,6 +472,18 @@ def test_finetuning_prepares_once_and_trains_every_recipe(demo):
     assert jobs(alone) == {"prepare_fer2013": 1, "finetune_network": 1}
 
 
+def test_pretraining_the_audio_encoder_asks_for_a_manifest_and_prepares_once(demo):
+    output = run(demo, "--dry-run", "pretrain_audio", status=1)
+    assert "pretrain_audio.manifest is null: give a csv with path, corpus, speaker" in output
+    (demo / "my speech.csv").touch()
+    output = run(demo, *SHOWN, "pretrain_audio", "--config", 'pretrain_audio={"manifest": "my speech.csv"}')
+    assert jobs(output) == {"prepare_speech": 1, "pretrain_audio": 1}
+    assert "prepare-speech --manifest 'my speech.csv' --settings" in output
+    assert "--threads 2 --out results/pretrain_audio/speech.h5" in output
+    assert "pretrain-audio --data results/pretrain_audio/speech.h5 --settings" in output
+    assert "--threads 1 --out results/pretrain_audio" in output
+
+
 def test_a_recipe_of_ones_own_trains_alone(demo):
     (demo / "fer2013.csv").touch()
     recipe = {"vgg-face-fer2013": {"epochs": 1, "learning_rate": 1e-4, "weights": "my vgg.pth"}}

@@ -40,6 +40,15 @@ def fer2013(wildcards):
     }
 
 
+def speech(wildcards):
+    manifest = CONFIG.pretrain_audio.manifest
+    if manifest is None:
+        raise WorkflowError(
+            "pretrain_audio.manifest is null: give a csv with path, corpus, speaker, label, language, licence"
+        )
+    return str(manifest)
+
+
 def own_recipe(wildcards):
     # Another network's recipe must not make this one stale.
     settings, name = CONFIG.finetune, wildcards.network

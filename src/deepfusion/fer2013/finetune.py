@@ -63,7 +63,7 @@ def finetune(prepared: Path, out: Path, *, name: str, settings: FinetuneSettings
     net = Tuned(trunk, network.dimension).to(device, memory_format=torch.channels_last)
     faces = Faces(*(values.to(device) for values in (torch.tensor(data.images[rows]), theta[rows], targets)))
     public = np.flatnonzero(data.usage == "PublicTest")
-    dtype = _dtype(settings.precision, device)
+    dtype = fastest_dtype(settings.precision, device)
     arithmetic = str(dtype).removeprefix("torch.")
 
     def tell(epoch: int, loss: float, seconds: float, averaged: Tuned) -> dict:
@@ -179,7 +179,7 @@ def probabilities(
     return torch.cat(said).numpy()
 
 
-def _dtype(precision: str, device: torch.device) -> torch.dtype:
+def fastest_dtype(precision: str, device: torch.device) -> torch.dtype:
     """The arithmetic inside convolutions; "auto" takes bfloat16 where a convolution is faster in it."""
     if precision != "auto":
         return getattr(torch, precision)

@@ -202,9 +202,9 @@ class Architecture(NamedTuple):
 
 
 def mel_filters(bands: int, bins: int, spacing: float) -> Tensor:
-    """(bands, bins) triangles of height 1 between 0 Hz and bins * spacing Hz, equally wide in mel: 2595 log10(1 + f / 700).
+    """(bands, bins) triangles of height 1 from 0 Hz to bins * spacing Hz, equally wide in mel.
 
-    A triangle so narrow that it lies between two bins takes the nearest bin.
+    mel = 2595 log10(1 + f / 700). A triangle so narrow that it lies between two bins takes the nearest bin.
     """
     frequency = torch.arange(bins, dtype=torch.float64) * spacing
     highest = 2595 * np.log10(1 + bins * spacing / 700)

@@ -1,11 +1,11 @@
 """The manifest of emotional speech: one row per clip, with its corpus, speaker, label, language and licence."""
 
 import logging
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from deepfusion.config import PretrainAudioSettings
 from deepfusion.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -13,14 +13,12 @@ log = logging.getLogger(__name__)
 COLUMNS = ("path", "corpus", "speaker", "label", "language", "licence")
 
 
-def read(path: Path, *, labels: Sequence[str], merged: Mapping[str, str], corpora: Sequence[str]) -> pd.DataFrame:
-    """Read the manifest and keep the clips whose label is wanted.
+def read(path: Path, settings: PretrainAudioSettings) -> pd.DataFrame:
+    """Read the manifest; keep clips with a known label of the corpora to train on, and all clips of the unseen corpora.
 
     Args:
         path: A csv with the columns `COLUMNS`; others are ignored. A relative `path` in it starts at the csv's folder.
-        labels: The common label set.
-        merged: Labels that count as another one (calm as neutral).
-        corpora: Names of the corpora to keep.
+        settings: `corpora` and `unseen` are kept; `labels` is the common label set, `merged` renames others.
 
     Returns:
         COLUMNS, all text; `path` absolute. One row per clip, in the order of the file.
@@ -43,12 +41,12 @@ def read(path: Path, *, labels: Sequence[str], merged: Mapping[str, str], corpor
             raise UserError(f"{path}:{empty.idxmax() + 2}: column {name!r} is empty")
     if (twice := table["path"].duplicated()).any():
         raise UserError(f"{path}:{twice.idxmax() + 2}: {table['path'][twice.idxmax()]} is listed twice")
-    for corpus in corpora:
+    for corpus in (*settings.corpora, *settings.unseen):
         if not (table["corpus"] == corpus).any():
             raise UserError(f"{path}: no clip of corpus {corpus!r}; it has {', '.join(table['corpus'].unique())}")
-    table = table[table["corpus"].isin(corpora)]
-    table = table.assign(label=table["label"].replace(dict(merged)))
-    known = table["label"].isin(labels)
+    table = table[table["corpus"].isin([*settings.corpora, *settings.unseen])]
+    table = table.assign(label=table["label"].replace(settings.merged))
+    known = table["label"].isin(settings.labels) | table["corpus"].isin(settings.unseen)
     for (corpus, label), count in table[~known].groupby(["corpus", "label"]).size().items():
         log.info("%s: %d clips are left out, label %s is not in pretrain_audio.labels", corpus, count, label)
     table = table[known]

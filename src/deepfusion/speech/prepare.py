@@ -32,20 +32,20 @@ class Prepared:
 
     Attributes:
         clips: One row per clip: the columns of the manifest.
-        values: (sum of T, F) uint8 levels of all clips, concatenated; dB = floor_db + STEP_DB * value.
+        levels: (sum of T, F) uint8 levels of all clips, concatenated; dB = floor_db + STEP_DB * value.
         offsets: (clips + 1,) int64: clip i has the rows offsets[i] to offsets[i + 1].
         settings: Of the spectrogram.
     """
 
     clips: pd.DataFrame
-    values: np.ndarray
+    levels: np.ndarray
     offsets: np.ndarray
     settings: SpectrogramSettings
 
     def decibels(self, index: int, first: int = 0, last: int | None = None) -> np.ndarray:
         """(T, F) float32 dB of a clip, or of its frames from `first` to `last`."""
         start, end = self.offsets[index : index + 2]
-        rows = self.values[start:end][first:last]
+        rows = self.levels[start:end][first:last]
         return np.float32(self.settings.floor_db) + np.float32(STEP_DB) * rows
 
     def lengths(self) -> np.ndarray:

@@ -1,0 +1,76 @@
+"""Random variations of spectrograms in dB: pace, pitch and vocal tract, microphone, noise, masks."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from deepfusion.config import SpeechAugmentSettings
+
+CURVES = 4  # cosines of the random equaliser, from half a period over all bins on
+
+
+def warp(decibels: Tensor, frames: int, settings: SpeechAugmentSettings, generator: torch.Generator) -> Tensor:
+    """Change pace and frequency axis of each clip at random, by bilinear interpolation.
+
+    Args:
+        decibels: (B, T, F), T at least frames * settings.pace[1].
+        frames: Length of the result.
+        settings: pace and frequency: ranges of the factors.
+        generator: Of the random numbers.
+
+    Returns:
+        (B, frames, F), the beginning of each clip at its new pace. Bins above the last one repeat it.
+    """
+    B, T, bins = decibels.shape
+    pace = _between(settings.pace, B, generator)
+    pitch = _between(settings.frequency, B, generator)
+    time = torch.arange(frames) * pace[:, None]  # (B, frames)
+    frequency = torch.arange(bins) / pitch[:, None]  # (B, F)
+    y = (2 * time / (T - 1) - 1)[:, :, None].expand(B, frames, bins)
+    x = (2 * frequency / (bins - 1) - 1)[:, None, :].expand(B, frames, bins)
+    grid = torch.stack([x, y], 3)
+    return F.grid_sample(decibels[:, None], grid, padding_mode="border", align_corners=True)[:, 0]
+
+
+def equalise(decibels: Tensor, settings: SpeechAugmentSettings, generator: torch.Generator) -> Tensor:
+    """Add a smooth random curve over frequency to each clip, (B, T, F) dB."""
+    B, _, bins = decibels.shape
+    order = torch.arange(1, CURVES + 1)
+    waves = torch.cos(torch.pi * order[:, None] * (torch.arange(bins) + 0.5) / bins)  # (CURVES, F)
+    amount = torch.randn(B, CURVES, generator=generator) * settings.equaliser_db * (2 / CURVES) ** 0.5
+    return decibels + (amount @ waves)[:, None]
+
+
+def add_noise(decibels: Tensor, settings: SpeechAugmentSettings, generator: torch.Generator) -> Tensor:
+    """Add stationary noise of random level and slope to half of the clips, (B, T, F) dB.
+
+    Its level per bin lies settings.noise_db below the clip's loudest bin; its power varies as that of Gaussian noise.
+    """
+    chosen = torch.rand(len(decibels), generator=generator) < 0.5
+    part = decibels[chosen]
+    depth = _between(settings.noise_db, len(part), generator)
+    slope = torch.randn(len(part), generator=generator) * 5  # dB from the middle to either end
+    ramp = torch.linspace(1, -1, part.shape[2])
+    level = (part.amax((1, 2)) - depth)[:, None] + slope[:, None] * ramp
+    draws = -torch.rand(part.shape, generator=generator).clamp(min=1e-6).log()  # exponential: power of Gaussian noise
+    power = 10 ** (part / 10) + draws * 10 ** (level / 10)[:, None]
+    noisy = decibels.clone()
+    noisy[chosen] = 10 * power.log10()
+    return noisy
+
+
+def mask(x: Tensor, settings: SpeechAugmentSettings, generator: torch.Generator) -> Tensor:
+    """SpecAugment: set two stripes in time and two in frequency of each (B, 1, rows, T) input to 0, its mean."""
+    for axis, share in ((3, settings.time_mask), (2, settings.frequency_mask)):
+        size = x.shape[axis]
+        place = torch.arange(size)
+        for _ in range(2):
+            width = torch.rand(len(x), generator=generator) * share * size
+            start = torch.rand(len(x), generator=generator) * (size - width)
+            inside = (place >= start[:, None]) & (place < (start + width)[:, None])
+            x = x.masked_fill(inside[:, None, None] if axis == 3 else inside[:, None, :, None], 0)
+    return x
+
+
+def _between(bounds: tuple[float, float], count: int, generator: torch.Generator) -> Tensor:
+    return bounds[0] + (bounds[1] - bounds[0]) * torch.rand(count, generator=generator)

@@ -1,0 +1,73 @@
+"""What an encoder is worth for speakers and corpora that it has not seen: its own classifier, and a linear probe."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from sklearn.linear_model import RidgeClassifierCV
+from sklearn.model_selection import GroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from deepfusion.networks.audio_encoder import SpeechEncoder
+from deepfusion.speech.prepare import Prepared
+
+FOLDS = 10  # of the linear probe, at most
+PENALTIES = np.geomspace(1e1, 1e6, 11)  # of the ridge, chosen on the training clips
+
+
+def recall(label: np.ndarray, predicted: np.ndarray) -> float:
+    """UAR: mean over the classes in `label` of the share that is predicted right."""
+    return float(np.mean([(predicted[label == one] == one).mean() for one in np.unique(label)]))
+
+
+def encode(encoder: SpeechEncoder, data: Prepared, rows: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """One vector per clip for the probe, and the classifier's logits.
+
+    Returns:
+        (n, 2 F' C) float32, mean and deviation of the positions over time; (n, labels) float32.
+    """
+    vectors, logits = [], []
+    with torch.inference_mode():
+        for row in rows:
+            a = encoder.positions(data.decibels(row))
+            flat = a.reshape(len(a), -1)
+            vectors.append(np.concatenate([flat.mean(0), flat.std(0)]))
+            logits.append(encoder.logits(torch.from_numpy(a).to(encoder.front.mean.device)).cpu().numpy())
+    return np.stack(vectors), np.stack(logits)
+
+
+def zero_shot(logits: np.ndarray, label: np.ndarray, labels: Sequence[str]) -> float:
+    """UAR of the encoder's own classifier over the classes that occur.
+
+    Args:
+        logits: (n, labels).
+        label: (n,) names; clips of a class that the classifier lacks are left out.
+        labels: Of the classifier.
+    """
+    known = np.isin(label, labels)
+    present = [i for i, name in enumerate(labels) if name in label]
+    predicted = np.array(labels)[np.array(present)[logits[known][:, present].argmax(1)]]
+    return recall(label[known], predicted)
+
+
+def linear_probe(vectors: np.ndarray, label: np.ndarray, speaker: np.ndarray, *, by_speaker: bool = False) -> float:
+    """UAR of a ridge classifier on the vectors, speakers disjoint.
+
+    Args:
+        vectors: (n, D).
+        label: (n,).
+        speaker: (n,).
+        by_speaker: Standardise the vectors by each speaker's own mean and deviation, else by the training speakers'.
+    """
+    if by_speaker:
+        vectors = vectors.astype(np.float64)
+        for one in np.unique(speaker):
+            own = vectors[speaker == one]
+            vectors[speaker == one] = (own - own.mean(0)) / (own.std(0) + 1e-6)
+    folds = GroupKFold(min(FOLDS, len(np.unique(speaker))))
+    predicted = np.empty_like(label)
+    for train, test in folds.split(vectors, label, speaker):
+        model = make_pipeline(StandardScaler(), RidgeClassifierCV(PENALTIES, class_weight="balanced"))
+        predicted[test] = model.fit(vectors[train], label[train]).predict(vectors[test])
+    return recall(label, predicted)

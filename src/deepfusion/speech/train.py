@@ -1,0 +1,220 @@
+"""Train the audio encoder; resumable after every epoch."""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel
+
+from deepfusion.config import PretrainAudioSettings
+from deepfusion.fusion.checkpoint import resume, save_progress
+from deepfusion.networks.audio_encoder import FrontEnd
+from deepfusion.progress import track
+from deepfusion.speech import augment
+from deepfusion.speech.network import TrainingNetwork
+from deepfusion.speech.prepare import Prepared
+
+log = logging.getLogger(__name__)
+
+WARM_UP = 0.05  # of all steps
+CLIP = 2.0  # norm of the gradient
+AVERAGE = 0.998  # of the running mean of the weights, which is what is kept
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to learn: rows of the prepared clips.
+
+    Attributes:
+        rows: (n,) clips that train.
+        label: (n,) int64.
+        corpus: (n,) int64.
+        kind: (corpora,) int64, which classifier a corpus has.
+        present: (corpora, labels) bool, the classes that a corpus has; the others' logits are left out.
+    """
+
+    rows: np.ndarray
+    label: np.ndarray
+    corpus: np.ndarray
+    kind: np.ndarray
+    present: np.ndarray
+
+
+def task(clips: pd.DataFrame, rows: np.ndarray, settings: PretrainAudioSettings) -> Task:
+    """The clips of `rows` as a task."""
+    chosen = clips.iloc[rows]
+    label = pd.Categorical(chosen["label"], settings.labels).codes.astype(np.int64)
+    corpus = pd.Categorical(chosen["corpus"], settings.corpora).codes.astype(np.int64)
+    present = np.zeros((len(settings.corpora), len(settings.labels)), bool)
+    present[corpus, label] = True
+    kind = np.array([int(name in settings.bursts) for name in settings.corpora])
+    return Task(rows, label, corpus, kind, present)
+
+
+def draw(task: Task, count: int, balance: float, generator: np.random.Generator) -> np.ndarray:
+    """(count,) positions in the task's rows: corpora by their size to the power `balance`, then classes evenly."""
+    size = np.bincount(task.corpus, minlength=len(task.kind)) ** balance
+    chosen = generator.choice(len(size), count, p=size / size.sum())
+    picked = np.empty(count, np.int64)
+    for i, corpus in enumerate(chosen):
+        label = generator.choice(np.flatnonzero(task.present[corpus]))
+        picked[i] = generator.choice(np.flatnonzero((task.corpus == corpus) & (task.label == label)))
+    return picked
+
+
+def stretches(data: Prepared, rows: np.ndarray, frames: int, generator: np.random.Generator) -> Tensor:
+    """(B, frames, F) dB: a random stretch of each clip; a shorter clip is repeated."""
+    out = np.empty((len(rows), frames, data.levels.shape[1]), np.float32)
+    lengths = data.lengths()
+    for place, row in zip(out, rows, strict=True):
+        length = lengths[row]
+        first = int(generator.integers(max(1, length - frames + 1)))
+        part = data.decibels(row, first, first + frames)
+        if length < frames:
+            shift = int(generator.integers(length))
+            part = part[(np.arange(frames) + shift) % length]
+        place[:] = part
+    return torch.from_numpy(out)
+
+
+def standardise(front: FrontEnd, data: Prepared, rows: np.ndarray) -> None:
+    """Set mean and deviation of the front end from at most 2,000 of the clips, evenly chosen."""
+    chosen = rows[:: max(1, len(rows) // 2000)]
+    count, total, square = 0, 0.0, 0.0
+    for row in chosen:
+        decibels = torch.from_numpy(data.decibels(row))[None]
+        levels = front.levels(decibels, torch.tensor([decibels.shape[1]]))[0].double()
+        count, total, square = count + len(levels), total + levels.sum(0), square + levels.square().sum(0)
+    mean = total / count
+    front.mean.copy_(mean)
+    front.deviation.copy_((square / count - mean.square()).clamp(min=1).sqrt())
+
+
+def train(
+    network: TrainingNetwork,
+    data: Prepared,
+    task: Task,
+    settings: PretrainAudioSettings,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    checkpoint: Path,
+    key: str,
+    tell: Callable[[int, float, float, TrainingNetwork], dict],
+) -> tuple[TrainingNetwork, list[dict]]:
+    """Train, or go on after the last whole epoch of a run that was killed.
+
+    Args:
+        network: Trained in place.
+        data: Spectrograms.
+        task: Which clips, and what they are.
+        settings: Steps, rate, augmentation, seed.
+        device: Where.
+        dtype: Of the convolutions.
+        checkpoint: File of the state after each epoch.
+        key: What the run depends on; a checkpoint of another key is not used.
+        tell: epoch, loss, seconds, the averaged network -> a row of the curve.
+
+    Returns:
+        The running mean of the network, in evaluation mode, and the curve.
+    """
+    if not checkpoint.exists():
+        standardise(network.front, data, task.rows)
+    network.to(device, memory_format=torch.channels_last)
+    averaged = AveragedModel(network, avg_fn=running_mean, use_buffers=True)
+    both = torch.nn.ModuleDict({"network": network, "averaged": averaged})
+    # Not fused: that needs states in the layout of the weights, which a checkpoint does not keep.
+    optimiser = torch.optim.AdamW(network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    state = resume(checkpoint, both, optimiser, key=key)
+    curve = state["curve"] if state else []
+    if curve:
+        log.info("resuming after epoch %d", len(curve))
+    elif checkpoint.exists():
+        standardise(network.front, data, task.rows)
+        averaged.module.load_state_dict(network.state_dict())
+    present = torch.from_numpy(task.present).to(device)
+    kind = torch.from_numpy(task.kind).to(device)
+    for epoch in range(len(curve) + 1, settings.epochs + 1):
+        start, total = time.perf_counter(), 0.0
+        numpy = np.random.default_rng((settings.seed, epoch))
+        generator = torch.Generator().manual_seed(int(numpy.integers(2**31)))
+        torch.manual_seed(int(numpy.integers(2**31)))  # dropout
+        network.train()
+        for step in track(range(settings.steps), f"epoch {epoch} of {settings.epochs}", unit="steps"):
+            for group in optimiser.param_groups:
+                group["lr"] = settings.learning_rate * rate((epoch - 1) * settings.steps + step, settings)
+            picked = draw(task, settings.batch, settings.balance, numpy)
+            x = varied(data, task.rows[picked], network.front, settings, numpy, generator, device)
+            corpus = torch.from_numpy(task.corpus[picked]).to(device)
+            label = torch.from_numpy(task.label[picked]).to(device)
+            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+                logits = network(x, kind[corpus])
+            loss = masked_cross_entropy(logits.float(), label, present[corpus], smoothing=settings.smoothing)
+            optimiser.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), CLIP)
+            optimiser.step()
+            averaged.update_parameters(network)
+            total += loss.item()
+        seconds = time.perf_counter() - start
+        curve.append(tell(epoch, total / settings.steps, seconds, averaged.module.eval()))
+        save_progress(checkpoint, both, optimiser, {"key": key, "curve": curve})
+    return averaged.module.eval(), curve
+
+
+def varied(
+    data: Prepared,
+    rows: np.ndarray,
+    front: FrontEnd,
+    settings: PretrainAudioSettings,
+    numpy: np.random.Generator,
+    generator: torch.Generator,
+    device: torch.device,
+) -> Tensor:
+    """(B, 1, rows, frames): random stretches of the clips, varied, as the convolutions see them."""
+    longest = math.ceil(settings.frames * settings.augment.pace[1]) + 1
+    decibels = stretches(data, rows, longest, numpy)
+    decibels = augment.warp(decibels, settings.frames, settings.augment, generator)
+    decibels = augment.equalise(decibels, settings.augment, generator)
+    decibels = augment.add_noise(decibels, settings.augment, generator)
+    length = torch.full((len(rows),), settings.frames, device=device)
+    with torch.no_grad():
+        x = front(decibels.to(device), length).cpu()
+    return augment.mask(x, settings.augment, generator).to(device).contiguous(memory_format=torch.channels_last)
+
+
+def masked_cross_entropy(logits: Tensor, label: Tensor, present: Tensor, *, smoothing: float) -> Tensor:
+    """Cross entropy over the classes that are present, labels smoothed over them, mean of the batch.
+
+    Args:
+        logits: (B, labels).
+        label: (B,) int64.
+        present: (B, labels) bool.
+        smoothing: Share of the target that is spread evenly.
+    """
+    said = F.log_softmax(logits.masked_fill(~present, -torch.inf), 1).masked_fill(~present, 0)
+    hit = said.gather(1, label[:, None])[:, 0]
+    even = said.sum(1) / present.sum(1)
+    return -((1 - smoothing) * hit + smoothing * even).mean()
+
+
+def running_mean(average: Tensor, value: Tensor, count: Tensor | int) -> Tensor:
+    """The running mean after one more value; the first ones count more, so that short runs have one, too."""
+    return (
+        average + (value - average) * max(1 - AVERAGE, 10 / (10 + int(count))) if value.is_floating_point() else value
+    )
+
+
+def rate(step: int, settings: PretrainAudioSettings) -> float:
+    """Share of the learning rate: a rise over `WARM_UP` of all steps, then half a cosine down to 0."""
+    steps = settings.epochs * settings.steps
+    rise = WARM_UP * steps
+    return (step + 1) / rise if step < rise else 0.5 * (1 + math.cos(math.pi * (step - rise) / (steps - rise)))
