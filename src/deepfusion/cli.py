@@ -569,7 +569,9 @@ def predict(
     inputs: Annotated[list[Path], typer.Argument(metavar="CLIP|FOLDER|MANIFEST.csv...", help="What to predict.")],
     model: Annotated[Path | None, typer.Option(help="Folder of a trained model; else the one in the package.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results; alone: csv, JSON and HTML.")] = None,
-    csv: Annotated[bool, typer.Option("--csv", help="Write predictions.csv, and a table of each clip's frames.")] = False,
+    csv: Annotated[
+        bool, typer.Option("--csv", help="Write predictions.csv, and a table of each clip's frames.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write predict.json.")] = False,
     html: Annotated[bool, typer.Option("--html", help="Write predict.html, one page that needs no network.")] = False,
     window: Annotated[float | None, typer.Option(help="Also predict parts of each clip, so many s long.")] = None,

@@ -45,7 +45,9 @@ def spectrogram(
         ClipError: No sample, or samples that are not numbers.
         UserError: Parameters that do not fit each other.
     """
-    parts = list(blocks(samples, rate=rate, window_ms=window_ms, shift_ms=shift_ms, dft=dft, bins=bins, floor_db=floor_db))
+    parts = list(
+        blocks(samples, rate=rate, window_ms=window_ms, shift_ms=shift_ms, dft=dft, bins=bins, floor_db=floor_db)
+    )
     return np.concatenate(parts)
 
 

@@ -37,7 +37,11 @@ def test_a_table_needs_paths_alone(files):
 
 @pytest.mark.parametrize(
     ("inputs", "message"),
-    [("a/y.mp4", "no such file or folder; did you mean a/x.mp4"), ([], "nothing to predict"), ("n.csv", "did you mean m.csv")],
+    [
+        ("a/y.mp4", "no such file or folder; did you mean a/x.mp4"),
+        ([], "nothing to predict"),
+        ("n.csv", "did you mean m.csv"),
+    ],
 )
 def test_what_is_not_there(files, inputs, message):
     with pytest.raises(UserError, match=message):

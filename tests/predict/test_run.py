@@ -28,13 +28,15 @@ def test_all_files_and_a_line_for_each_clip(media, tmp_path, predictor):
     assert said.count("features are normalised by the training clips") == 1
     assert len([line for line in said if "no answer" in line]) == 2
     table = pd.read_csv(tmp_path / "predictions.csv")
-    assert table["id"].tolist() == "good part hidden mute voice nobody broken cut other".split()
+    assert table["id"].tolist() == ["good", "part", "hidden", "mute", "voice", "nobody", "broken", "cut", "other"]
     assert table.loc[table["status"].eq("failed"), LABELS].isna().all(axis=None)
     assert table["reason"].fillna("").ne("").tolist() == [False, False, False, True, True, True, True, True, False]
     found = json.loads((tmp_path / "predict.json").read_text())
     assert found["labels"] == LABELS and found["window"] == 0.5
     assert [clip["label"] for clip in found["clips"]] == table["label"].fillna("").tolist()
-    assert [clip["probabilities"].get("sad") for clip in found["clips"]][:3] == pytest.approx(table["sad"][:3], abs=1e-6)
+    assert [clip["probabilities"].get("sad") for clip in found["clips"]][:3] == pytest.approx(
+        table["sad"][:3], abs=1e-6
+    )
     windows = pd.read_csv(tmp_path / "windows.csv")
     assert set(windows["id"]) == set(table["id"]) - {"broken", "cut"}
     assert {path.stem for path in (tmp_path / "frames").iterdir()} == set(windows["id"]) - {"voice"}
@@ -137,4 +139,4 @@ def test_csv_quotes_what_a_name_may_hold(media, tmp_path, predictor):
         (row,) = csv.DictReader(file)
     assert row["id"] == strange.stem and row["path"] == str(strange)
     page = (tmp_path / "out" / "predict.html").read_text()
-    assert "<i>" not in page.replace('<i style', "").replace('<i class', "")
+    assert "<i>" not in page.replace("<i style", "").replace("<i class", "")

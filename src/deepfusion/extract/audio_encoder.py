@@ -62,7 +62,7 @@ def encoder_shard(spectrograms: Path, out: Path, *, settings: AudioEncoderSettin
 
 def positions_of(encoder: SpeechEncoder, rows: dict[str, np.ndarray], *, shift_s: float) -> dict[str, np.ndarray]:
     """Positions of one clip and their times; no rows where the clip has no spectrogram."""
-    positions = encoder.positions(rows["spectrogram"].astype(np.float32))
+    positions = encoder.positions(rows["spectrogram"])
     start = rows["time"][0] if len(rows["time"]) else 0.0
     return {"time": start + encoder.frames(len(positions)) * shift_s, "positions": positions}
 

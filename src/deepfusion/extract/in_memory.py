@@ -308,5 +308,3 @@ def _cut(frames: Iterator[media.Frame], follow: Any, crops: list[Crop]) -> Itera
         image = kept.pop(0)
         has_face = np.isfinite(row.score)
         yield row, [warp(image, row.box, row.landmarks, crop) if has_face else None for crop in crops]
-
-

@@ -17,9 +17,7 @@ from deepfusion.extract.workers import Work, Workers
 NEAR_S = 20.0
 
 
-def pictures_job(
-    job: tuple[str, Sequence[float], int], *, limits: media.Limits
-) -> Iterator[tuple[float, np.ndarray]]:
+def pictures_job(job: tuple[str, Sequence[float], int], *, limits: media.Limits) -> Iterator[tuple[float, np.ndarray]]:
     """The frames of a video at some times.
 
     Args:

@@ -31,7 +31,7 @@ class Column:
             self._spill()
 
     def _spill(self) -> None:
-        self._file = self._file or tempfile.TemporaryFile()
+        self._file = self._file or tempfile.TemporaryFile()  # noqa: SIM115  closed with the last array of it
         for block in self._blocks:
             self._file.write(block.data)
         self._blocks, self._bytes = [], 0

@@ -88,7 +88,7 @@ def _numbered(ids: list[str]) -> list[str]:
 
 def _nearest(path: Path) -> str:
     try:
-        names = os.listdir(path.parent)
+        names = [other.name for other in path.parent.iterdir()]
     except OSError:
         return ""
     close = difflib.get_close_matches(path.name, names, n=1)

@@ -142,9 +142,7 @@ class Predictor:
         names = self.name, self.model.sha256
         framing = self._config.spectrogram
         facts = found.facts | {"highest_hz": framing.bins * framing.rate / framing.dft}
-        return Prediction(
-            clip.id, clip.path, self.labels, answer, status, reason, *names, kept, facts, parts, seconds
-        )
+        return Prediction(clip.id, clip.path, self.labels, answer, status, reason, *names, kept, facts, parts, seconds)
 
     def _answer(
         self, arrays: Mapping[str, np.ndarray], statistics: Any, absent: dict[str, str]
@@ -248,5 +246,3 @@ def predict(
 def _until_closed(predictor: Predictor, found: Predictions) -> Iterator[Prediction]:
     with predictor:
         yield from found
-
-

@@ -94,7 +94,10 @@ class Prediction:
 
     @property
     def attention(self) -> "dict[str, Attention]":
-        """ "video": weight (L,), time (L,) s. "audio": weight (R,) or (R, F'), time (R,) s, frequency (F',) Hz."""
+        """Weights, which sum to 1, and where they lie: by modality.
+
+        "video": weight (L,), time (L,) s. "audio": weight (R,) or (R, F'), time (R,) s, frequency (F',) Hz.
+        """
         return {} if self.answer is None else dict(self.answer.attention)
 
     @property

@@ -181,7 +181,9 @@ def _face(image: np.ndarray, box: np.ndarray, facts: Mapping[str, Any]) -> np.nd
     return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_AREA)
 
 
-def write_page(out: Path, about: Sequence[str], records: "Records", ids: Sequence[str], *, labels: Collection[str]) -> None:
+def write_page(
+    out: Path, about: Sequence[str], records: "Records", ids: Sequence[str], *, labels: Collection[str]
+) -> None:
     """Write the page of a run.
 
     Args:

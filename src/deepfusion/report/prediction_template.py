@@ -20,7 +20,8 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 td { overflow-wrap: anywhere } td:nth-child(-n+5) { white-space: nowrap } td:first-child { white-space: normal }
 td, th { padding: .25rem .6rem; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top }
 th button { font: inherit; font-weight: 600; border: 0; background: none; color: inherit; padding: 0; cursor: pointer }
-th[aria-sort=ascending] button::after { content: " \\25b2" } th[aria-sort=descending] button::after { content: " \\25bc" }
+th[aria-sort=ascending] button::after { content: " \\25b2" }
+th[aria-sort=descending] button::after { content: " \\25bc" }
 .number { text-align: right; white-space: nowrap }
 .none { color: var(--warn) } .dim { color: var(--dim) }
 details.clip { border: 1px solid var(--line); border-radius: 6px; margin: 1rem 0; content-visibility: auto;
@@ -89,7 +90,8 @@ for (const clip of all("details.clip")) {
     if (to !== undefined) { event.preventDefault(); seek(to); }
     if (event.key === " " && media) { event.preventDefault(); media.paused ? media.play() : media.pause(); }
   });
-  for (const button of all("button[data-time]", clip)) button.addEventListener("click", () => seek(+button.dataset.time));
+  for (const button of all("button[data-time]", clip))
+    button.addEventListener("click", () => seek(+button.dataset.time));
   const box = clip.querySelector("input[data-over]");
   if (box) box.addEventListener("change", () => { clip.querySelector(".over").hidden = !box.checked; });
   if (!media) continue;
@@ -259,8 +261,10 @@ audio {{ "%.1f" | format(found.audio_seconds) }} s.
 {{- gap.reason }}, {{ "%.2f" | format(gap.from) }} to {{ "%.2f" | format(gap.to) }} s</title></rect>
 {% endfor %}
 {% for curve in lane.curves %}
-<path d="{{ curve.path }}" fill="none" stroke="{{ curve.colour }}" stroke-width="{{ 3 if curve.name == lane.strongest else 1.5 }}"
- {% if curve.dash %}stroke-dasharray="{{ curve.dash }}"{% endif %} stroke-linecap="round" vector-effect="non-scaling-stroke">
+<path d="{{ curve.path }}" fill="none" stroke="{{ curve.colour }}"
+ stroke-width="{{ 3 if curve.name == lane.strongest else 1.5 }}"
+ {% if curve.dash %}stroke-dasharray="{{ curve.dash }}"{% endif %} stroke-linecap="round"
+ vector-effect="non-scaling-stroke">
 <title>{{ curve.name }}</title></path>
 {% endfor %}
 </svg><span class="edge" style="top: 0">1</span><span class="edge" style="bottom: 0">0</span>
@@ -268,7 +272,8 @@ audio {{ "%.1f" | format(found.audio_seconds) }} s.
 <img src="{{ lane.image }}" alt="{{ lane.title }}">
 {% if lane.kind == "spectrogram" %}
 {% if lane.over %}<img class="over" src="{{ lane.over }}" alt="Attention to the audio">{% endif %}
-<span class="edge" style="top: 0">{{ "%g" | format(lane.highest) }} kHz</span><span class="edge" style="bottom: 0">0</span>
+<span class="edge" style="top: 0">{{ "%g" | format(lane.highest) }} kHz</span>
+<span class="edge" style="bottom: 0">0</span>
 {% endif %}
 {% endif %}
 </div>

@@ -1,4 +1,4 @@
-"""What the page of predictions draws over time: curves, hatched gaps, attention, spectrogram; as SVG parts and images."""
+"""What the page of predictions draws over time: curves, hatched gaps, attention, spectrogram."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -172,7 +172,9 @@ def place(times: Sequence[float] | np.ndarray, begin: float, end: float) -> np.n
 
 def ticks(begin: float, end: float) -> list[dict[str, Any]]:
     """Marks of the time axis: a round number of seconds apart, ten at most; x in per cent, text."""
-    step = next(step for step in (0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 1e9) if end - begin <= 10 * step)
+    step = next(
+        step for step in (0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 1e9) if end - begin <= 10 * step
+    )
     seconds = np.arange(np.ceil(begin / step) * step, end + 1e-9, step)
     marks = place(seconds, begin, end) / WIDTH * 100
     return [{"x": round(float(x), 2), "text": _clock(float(s), step)} for x, s in zip(marks, seconds, strict=True)]
