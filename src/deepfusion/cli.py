@@ -596,10 +596,10 @@ def predict(
 
     logging.getLogger("deepfusion.networks.engines").setLevel(logging.WARNING)  # what they differ by
     cv2.setNumThreads(1)
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)  # of what is not a face network: too little to be shared
     outputs, folder = run.outputs_of(csv, as_json, html, out)
     options = run.Options(window, hop, norm, top, outputs, thumbnails, landmarks, overwrite)
-    with load(model, device=device, engine=engine) as predictor:
+    with load(model, device=device, engine=engine, threads=threads) as predictor:
         status = run.run(predictor, inputs, folder, options)
     raise typer.Exit(status)
 

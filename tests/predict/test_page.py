@@ -40,7 +40,13 @@ def test_the_page_needs_no_other_file_but_media_and_tables(pages):
 
 def test_what_it_says(pages):
     text = (pages / "many" / "predict.html").read_text()
-    for words in ("A test.", "by audio alone: no face in 10 frames", "broken.mp4: Invalid data", "no face, 0.", "Audio alone"):
+    for words in (
+        "A test.",
+        "by audio alone: no face in 10 frames",
+        "broken.mp4: Invalid data",
+        "no face, 0.",
+        "Audio alone",
+    ):
         assert words in text, words
     rows = re.findall(r'class="number" data-value="([\d.]+)">(?:[\d.]*)</td>', text)
     probabilities = [float(value) for value in rows[:9]]

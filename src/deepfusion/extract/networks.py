@@ -1,7 +1,7 @@
 """Face tracks of a block -> a shard of face features for each network, one decoding for all of them."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
@@ -149,8 +149,15 @@ def _declare(shard: ShardWriter, slot: str, network: catalogue.Network, fingerpr
 Part = tuple[np.ndarray, list[list[np.ndarray]]]
 
 
-def fill(runs: list[Batches], parts: Iterator[Part], clip_id: str) -> str:
-    """Give the parts of a clip to the networks; why it cannot be read to its end, or ""."""
+def fill(runs: list[Batches], parts: Iterator[Part], clip_id: str, *, each: Callable[..., Iterable] = map) -> str:
+    """Give the parts of a clip to the networks; why it cannot be read to its end, or "".
+
+    Args:
+        runs: The networks.
+        parts: Of the clip.
+        clip_id: For the log.
+        each: Like `map`; that of a pool of threads runs several networks at a time.
+    """
     while True:
         # The networks are outside: what goes wrong there is no failure of a clip.
         try:
@@ -162,8 +169,8 @@ def fill(runs: list[Batches], parts: Iterator[Part], clip_id: str) -> str:
         if part is None:
             return ""
         valid, cut = part
-        for run, own in zip(runs, cut, strict=True):
-            run.rows(valid, own)
+        for _ in each(Batches.rows, runs, [valid] * len(runs), cut):
+            pass
 
 
 def _cut(clip: Any, faces: Shard, processes: Workers) -> Iterator[Part]:

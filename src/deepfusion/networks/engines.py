@@ -109,7 +109,6 @@ def onnx_runtime(module: nn.Module, size: int, device: torch.device) -> Features
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
         export(module, size, path)

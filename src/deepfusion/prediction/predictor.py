@@ -1,9 +1,10 @@
 """A trained model applied to media files: extraction in memory, then the model, one clip after another."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -36,6 +37,7 @@ class Predictor:
         model: A trained model.
         device: auto, cpu, cuda, cuda:1 or mps, for the face networks.
         engine: What computes the face networks.
+        threads: CPU threads of the face networks; None: as many as there are cores.
 
     Attributes:
         model: The model.
@@ -46,10 +48,11 @@ class Predictor:
         UserError: The device cannot be used, or weights that the model needs are missing.
     """
 
-    def __init__(self, model: "Model", *, device: str = "auto", engine: Engine = "auto"):
+    def __init__(self, model: "Model", *, device: str = "auto", engine: Engine = "auto", threads: int | None = None):
         self.model, self.labels, self.card = model, tuple(model.labels), model.card
         self._config = extraction_of(model.extraction)
         self._device, self._engine = inference.device(device), engine
+        self._threads = threads or _cores()
         self._opened: Extractor | None = None
 
     @property
@@ -59,7 +62,9 @@ class Predictor:
             needs = set(self.model.needs)
             if needs - AUDIO:
                 needs |= TRACKED
-            self._opened = Extractor(self._config, needs=needs, device=self._device, engine=self._engine)
+            self._opened = Extractor(
+                self._config, needs=needs, device=self._device, engine=self._engine, threads=self._threads
+            )
         return self._opened
 
     def __enter__(self) -> "Predictor":
@@ -160,6 +165,11 @@ class Predictor:
         return answer, status, reason
 
 
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def extraction_of(settings: Mapping[str, Any]) -> Extraction:
     """The settings that a model's features were extracted with.
 
@@ -201,20 +211,24 @@ def check_window(window: float | None, hop: float | None) -> None:
             raise UserError(f"{name} {value:g}: it is a length of time in s, above 0")
 
 
-def load(model: str | Path | None = None, *, device: str = "auto", engine: Engine = "auto") -> Predictor:
+def load(
+    model: str | Path | None = None, *, device: str = "auto", engine: Engine = "auto", threads: int | None = None
+) -> Predictor:
     """Load a model with all that it needs, to predict any number of clips.
 
     Args:
         model: A folder that `snakemake train_fbp` has filled; None: the model that comes with the package.
         device: auto, cpu, cuda, cuda:1 or mps, for the face networks.
         engine: What computes the face networks.
+        threads: CPU threads of the face networks; None: as many as there are cores.
 
     Raises:
         UserError: There is no such model, or something that it needs is missing.
     """
     from deepfusion.fusion.model import load_model
 
-    return Predictor(load_model(None if model is None else Path(model)), device=device, engine=engine)
+    found = load_model(None if model is None else Path(model))
+    return Predictor(found, device=device, engine=engine, threads=threads)
 
 
 def predict(
@@ -222,7 +236,7 @@ def predict(
     *,
     model: str | Path | None = None,
     device: str = "auto",
-    engine: Literal["auto", "eager", "onnxruntime", "half"] = "auto",
+    engine: Engine = "auto",
     window: float | None = None,
     hop: float | None = None,
     norm: Normalisation | None = None,

@@ -71,7 +71,7 @@ for (const clip of all("details.clip")) {
   const show = (time) => {
     const shown = Math.min(Math.max(time, begin), end);
     head.style.left = 100 * (shown - begin) / (end - begin) + "%";
-    line.setAttribute("aria-valuenow", shown.toFixed(2));
+    line.setAttribute("aria-valuenow", shown.toFixed(3));
     line.setAttribute("aria-valuetext", shown.toFixed(1) + " s");
   };
   const seek = (time) => {
