@@ -24,7 +24,9 @@ def test_published_figures_say_where_they_come_from(pytestconfig):
         assert made["machine"]["processor"], file
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/store.md", "docs/corpora.md", "docs/performance.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "docs/store.md", "docs/corpora.md", "docs/performance.md", "docs/predict.md"]
+)
 def test_links_lead_somewhere(pytestconfig, name):
     path = pytestconfig.rootpath / name
     for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):
