@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+PAGES = ["store", "corpora", "performance", "predict"]
+
 
 def test_the_tables_are_those_of_the_results(pytestconfig):
     command = [sys.executable, "benchmarks/tables.py", "--check"]

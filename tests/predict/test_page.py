@@ -94,7 +94,8 @@ addEventListener("load", () => setTimeout(() => {
   if (search) {
     search.value = "no face";
     search.dispatchEvent(new Event("input"));
-    said.found = [...document.querySelectorAll("tbody tr:not([hidden]) td:first-child")].map((cell) => cell.textContent);
+    said.found = [...document.querySelectorAll("tbody tr:not([hidden]) td:first-child")]
+      .map((cell) => cell.textContent);
     said.count = document.getElementById("count").textContent;
     search.value = "";
     search.dispatchEvent(new Event("input"));
