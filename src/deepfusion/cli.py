@@ -592,15 +592,17 @@ def predict(
     import torch
 
     from deepfusion.prediction import run
+    from deepfusion.prediction.inputs import clips_of
     from deepfusion.prediction.predictor import load
 
     logging.getLogger("deepfusion.networks.engines").setLevel(logging.WARNING)  # what they differ by
     cv2.setNumThreads(1)
     torch.set_num_threads(1)  # of what is not a face network: too little to be shared
+    clips = clips_of(inputs)
     outputs, folder = run.outputs_of(csv, as_json, html, out)
     options = run.Options(window, hop, norm, top, outputs, thumbnails, landmarks, overwrite)
     with load(model, device=device, engine=engine, threads=threads) as predictor:
-        status = run.run(predictor, inputs, folder, options)
+        status = run.run(predictor, clips, folder, options)
     raise typer.Exit(status)
 
 

@@ -131,6 +131,16 @@ def test_normalisation_is_the_models_own(media, predictor):
             other.predict(clip, norm="none")
 
 
+def test_weights_are_those_of_the_training():
+    from deepfusion.networks.catalogue import fingerprint
+
+    right = fingerprint("dlib-resnet29-fer2013")
+    Predictor(SmallModel(card={"weights": {"EF-A": right}}), device="cpu").close()
+    for key, wrong in (("EF-A", right[:-1]), ("AF", "0" * 64)):
+        with pytest.raises(UserError, match=f"other weights of {key}"):
+            Predictor(SmallModel(card={"weights": {key: wrong}}), device="cpu")
+
+
 def test_a_line_names_as_many_classes_as_asked_for(found):
     found = found["good"].to_dict()
     assert line(found, top=3).count("0.") >= 3 and all(label in line(found, top=3) for label in LABELS)

@@ -10,6 +10,7 @@ from small_model import LABELS, SmallModel
 
 from deepfusion.errors import UserError
 from deepfusion.prediction import run
+from deepfusion.prediction.inputs import clips_of
 from deepfusion.prediction.predictor import Predictor
 from deepfusion.prediction.records import file_name
 from deepfusion.prediction.run import EXIT_ALL, EXIT_SOME, Options, outputs_of
@@ -17,7 +18,7 @@ from deepfusion.prediction.run import EXIT_ALL, EXIT_SOME, Options, outputs_of
 
 def go(predictor, inputs, out, *outputs, **options):
     said = []
-    status = run.run(predictor, inputs, out, Options(outputs=outputs, **options), said.append)
+    status = run.run(predictor, clips_of(inputs), out, Options(outputs=outputs, **options), said.append)
     return status, said
 
 

@@ -12,12 +12,14 @@ import pandas as pd
 from deepfusion.config import Extraction, from_json
 from deepfusion.errors import UserError
 from deepfusion.extract.in_memory import AUDIO, Extracted, Extractor
-from deepfusion.networks import inference
+from deepfusion.networks import catalogue, inference
+from deepfusion.networks.encoder_file import encoder_path
 from deepfusion.networks.engines import Engine
 from deepfusion.prediction import windows
 from deepfusion.prediction.inputs import Inputs, clips_of, is_one_file
 from deepfusion.prediction.normalisation import Normalisation, check_normalisation, groups_of
 from deepfusion.prediction.result import TRACK, Prediction, Predictions, Window
+from deepfusion.stages import ENCODER
 
 if TYPE_CHECKING:
     from deepfusion.fusion.model import Answer, Model
@@ -45,12 +47,13 @@ class Predictor:
         card: What it was trained on, its metrics, its licence.
 
     Raises:
-        UserError: The device cannot be used, or weights that the model needs are missing.
+        UserError: The device cannot be used, or weights that the model needs are missing or others.
     """
 
     def __init__(self, model: "Model", *, device: str = "auto", engine: Engine = "auto", threads: int | None = None):
         self.model, self.labels, self.card = model, tuple(model.labels), model.card
         self._config = extraction_of(model.extraction)
+        check_weights(self.card.get("weights", {}), self._config)
         self._device, self._engine = inference.device(device), engine
         self._threads = threads or _cores()
         self._opened: Extractor | None = None
@@ -177,6 +180,28 @@ def extraction_of(settings: Mapping[str, Any]) -> Extraction:
         UserError: They are not those of this version.
     """
     return from_json(Extraction, json.dumps({name: settings[name] for name in GROUPS if name in settings}))
+
+
+def check_weights(known: Mapping[str, str], config: Extraction) -> None:
+    """Compare the weights that are here with those that a model was trained with.
+
+    Args:
+        known: Key of the store ("EF-A", "AF") -> `catalogue.fingerprint` of its network, SHA-256 of the audio encoder.
+        config: Says which networks and which encoder.
+
+    Raises:
+        UserError: They differ.
+    """
+    for key, wanted in known.items():
+        if key == ENCODER:
+            found = catalogue.file_sha256(encoder_path(config.audio_encoder.weights))
+        else:
+            found = catalogue.fingerprint(config.networks[key].network, config.networks[key].weights)
+        if found != wanted:
+            raise UserError(
+                f"the model was trained with other weights of {key} ({wanted}) than those that are here ({found}): "
+                "install the version that it was trained with, or train it again"
+            )
 
 
 def absences(found: Extracted) -> dict[str, str]:

@@ -12,7 +12,6 @@ import pandas as pd
 from deepfusion.atomic import write_atomically
 from deepfusion.errors import UserError
 from deepfusion.prediction.card import model_lines
-from deepfusion.prediction.inputs import clips_of
 from deepfusion.prediction.normalisation import Normalisation, check_normalisation
 from deepfusion.prediction.predictor import Predictor, check_window
 from deepfusion.prediction.records import Records, file_name, together
@@ -22,7 +21,7 @@ log = logging.getLogger(__name__)
 
 OUTPUTS = ("csv", "json", "html")
 UNANSWERED = ("no_answer", "failed")
-PAGE_WINDOW = 1.0, 0.5  # of the page's curves where no windows are asked for: length and hop, s
+PAGE_WINDOW = 2.0, 0.5  # of the page's curves where no windows are asked for: length and hop, s
 EXIT_ALL, EXIT_SOME = 0, 3
 """Exit status: every clip has an answer; some have none."""
 
@@ -40,6 +39,9 @@ class Options:
         thumbnails: Whether the page shows frames of the video.
         landmarks: Whether the per-frame tables have the 68 points.
         overwrite: Whether clips are predicted again that have an up-to-date prediction.
+
+    Raises:
+        UserError: A window or hop is no length of time.
     """
 
     window: float | None = None
@@ -51,15 +53,18 @@ class Options:
     landmarks: bool = False
     overwrite: bool = False
 
+    def __post_init__(self) -> None:
+        check_window(self.window, self.hop)
+
 
 def run(
-    predictor: Predictor, inputs: list[Path], out: Path | None, options: Options, say: Callable[[str], None] = print
+    predictor: Predictor, clips: pd.DataFrame, out: Path | None, options: Options, say: Callable[[str], None] = print
 ) -> int:
     """Predict all clips, a line each, and write what is asked for.
 
     Args:
         predictor: The model; it is left open.
-        inputs: Files, folders, manifests.
+        clips: Rows of a manifest, as `inputs.clips_of` gives them.
         out: Folder for the results; None: none are written.
         options: What is wanted.
         say: Takes each line of text.
@@ -68,11 +73,9 @@ def run(
         The exit status.
 
     Raises:
-        UserError: Nothing to predict, or wrong options.
+        UserError: A normalisation that the model does not have.
         MachineError: The folder cannot be written.
     """
-    clips = clips_of(inputs)
-    check_window(options.window, options.hop)
     norm = check_normalisation(predictor.card, options.norm, name=predictor.name)
     for text in model_lines(predictor, norm):
         say(text)
