@@ -21,12 +21,6 @@ from deepfusion.networks.audio_encoder import load_encoder
 from deepfusion.speech.measure import linear_probe, zero_shot
 
 
-def pooled(positions: np.ndarray) -> np.ndarray:
-    """(R, F', C) -> (2 F' C,): mean and deviation over time."""
-    flat = positions.reshape(len(positions), -1)
-    return np.concatenate([flat.mean(0), flat.std(0)])
-
-
 def both(vectors: np.ndarray, label: np.ndarray, speaker: np.ndarray) -> dict[str, float]:
     """UAR of the linear probe, standardised by the training speakers and by each speaker."""
     return {
@@ -54,7 +48,7 @@ def main() -> None:
         took = time.perf_counter() - begun
         with torch.inference_mode():
             logits = np.stack([encoder.logits(torch.from_numpy(a)).numpy() for a in positions])
-        vectors = np.stack([pooled(a) for a in positions])
+        vectors = np.stack([encoder.attended(a) for a in positions])
         figures["encoders"][path.stem] = {
             "parameters": sum(p.numel() for p in encoder.parameters()),
             "bytes": path.stat().st_size,

@@ -92,6 +92,20 @@ def test_shapes(encoder):
     assert encoder.positions(np.zeros((0, 200), np.float32)).shape == (0, encoder.bands, encoder.channels)
 
 
+def test_the_attended_vector_is_equations_1_to_3(encoder):
+    a = encoder.positions(clip(200))
+    x = torch.from_numpy(a).flatten(0, 1)
+    with torch.no_grad():
+        e = torch.tanh(x @ encoder.W.weight.T + encoder.W.bias) @ encoder.u.weight[0]
+        alpha = e.exp() / e.exp().sum()
+        mean = alpha @ x
+        _, weights = encoder.pooled(torch.from_numpy(a))
+    found = encoder.attended(a)
+    assert found.shape == (2 * encoder.channels,)
+    assert np.allclose(found[: encoder.channels], mean.numpy(), rtol=1e-4, atol=1e-5)
+    assert np.allclose(weights.flatten().numpy(), alpha.numpy(), atol=1e-6)
+
+
 def test_a_short_clip_is_filled_with_silence():
     encoder = SpeechEncoder(ARCHITECTURES["linear"]).eval()
     assert encoder.shortest > 3

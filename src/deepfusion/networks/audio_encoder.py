@@ -322,13 +322,21 @@ class SpeechEncoder(nn.Module):
         inside = torch.arange(x.shape[3], device=x.device) < length[:, None]
         return x.permute(0, 3, 2, 1), inside
 
-    def logits(self, positions: Tensor) -> Tensor:
-        """(R, F', C) positions of one clip -> (labels,) logits: equations (1)-(3), lambda 1, mean and deviation."""
+    def pooled(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Equations (1)-(3), lambda 1, over the (R, F', C) positions of one clip.
+
+        Returns:
+            (2 C,) attended mean and deviation, and the (R, F') attention weights.
+        """
         a = positions.flatten(0, 1)
         alpha = self.u(torch.tanh(self.W(a))).softmax(0)
         mean = (alpha * a).sum(0)
         deviation = ((alpha * (a - mean).square()).sum(0) + 1e-4).sqrt()
-        return self.classifier(torch.cat([mean, deviation]))
+        return torch.cat([mean, deviation]), alpha.reshape(positions.shape[:2])
+
+    def logits(self, positions: Tensor) -> Tensor:
+        """(R, F', C) positions of one clip -> (labels,) logits."""
+        return self.classifier(self.pooled(positions)[0])
 
     @torch.inference_mode()
     def positions(self, spectrogram: np.ndarray) -> np.ndarray:
@@ -389,6 +397,11 @@ class SpeechEncoder(nn.Module):
         """(T, F) dB of one clip, T > 0 -> (labels,) float32: what the training corpora call it (zero-shot)."""
         a = torch.from_numpy(self.positions(spectrogram)).to(self.front.mean.device)
         return self.logits(a).softmax(0).cpu().numpy()
+
+    @torch.inference_mode()
+    def attended(self, positions: np.ndarray) -> np.ndarray:
+        """(R, F', C) positions of one clip, R > 0 -> (2 C,) float32, attended mean and deviation: the clip as one vector."""
+        return self.pooled(torch.from_numpy(positions).to(self.front.mean.device))[0].cpu().numpy()
 
     def frames(self, R: int) -> np.ndarray:
         """(R,) float64: frame in the middle of what each position in time sees, counted from 0."""

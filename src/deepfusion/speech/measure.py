@@ -25,16 +25,11 @@ def encode(encoder: SpeechEncoder, data: Prepared, rows: Sequence[int]) -> tuple
     """One vector per clip for the probe, and the classifier's logits.
 
     Returns:
-        (n, 2 F' C) float32, mean and deviation of the positions over time; (n, labels) float32.
+        (n, 2 C) float32, see `SpeechEncoder.attended`; (n, labels) float32.
     """
-    vectors, logits = [], []
     with torch.inference_mode():
-        for row in rows:
-            a = encoder.positions(data.decibels(row))
-            flat = a.reshape(len(a), -1)
-            vectors.append(np.concatenate([flat.mean(0), flat.std(0)]))
-            logits.append(encoder.logits(torch.from_numpy(a).to(encoder.front.mean.device)).cpu().numpy())
-    return np.stack(vectors), np.stack(logits)
+        vectors = np.stack([encoder.attended(encoder.positions(data.decibels(row))) for row in rows])
+        return vectors, encoder.classifier(torch.from_numpy(vectors).to(encoder.front.mean.device)).cpu().numpy()
 
 
 def zero_shot(logits: np.ndarray, label: np.ndarray, labels: Sequence[str]) -> float:
