@@ -400,7 +400,7 @@ class SpeechEncoder(nn.Module):
 
     @torch.inference_mode()
     def attended(self, positions: np.ndarray) -> np.ndarray:
-        """(R, F', C) positions of one clip, R > 0 -> (2 C,) float32, attended mean and deviation: the clip as one vector."""
+        """(R, F', C) positions of one clip, R > 0 -> (2 C,) float32: attended mean and deviation."""
         return self.pooled(torch.from_numpy(positions).to(self.front.mean.device))[0].cpu().numpy()
 
     def frames(self, R: int) -> np.ndarray:
