@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-# Bytes of a column that stay in memory; 64 MB are EF-VGG of 4,000 frames. More goes to a temporary file.
-IN_MEMORY = 64_000_000
+# Bytes of a column that stay in memory; 16 MB are EF-VGG of 1,000 frames. More goes to a temporary file.
+IN_MEMORY = 16_000_000
 
 
 class Column:

@@ -141,8 +141,8 @@ class AudioEncoder(nn.Module):
 
 SILENCE_DB = -100.0
 """Level that fills up a clip that is shorter than `SpeechEncoder.shortest`."""
-LONG = 30_000
-"""Frames (5 min at a shift of 10 ms) from which a clip is encoded in parts."""
+LONG = 10_000
+"""Frames (100 s at a shift of 10 ms) from which a clip is encoded in parts."""
 LOUD = 0.05
 """Share of a clip's frames that may be louder than its reference level: a single click does not set the level."""
 
