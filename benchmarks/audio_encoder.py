@@ -12,7 +12,7 @@ from provenance import publish
 from torch import nn
 
 from deepfusion.config import FusionSettings
-from deepfusion.networks.audio_encoder import AudioEncoder, LocalResponseNorm
+from deepfusion.networks.alexnet_audio import AudioEncoder, LocalResponseNorm
 
 PAPER = (96, 256, 384, 384, 256)
 FRAMES, BATCH, REPEATS = 330, 8, 7

@@ -35,7 +35,7 @@ from deepfusion.fusion.together import Task, judge, train_together
 from deepfusion.fusion.tokens import Tokens
 from deepfusion.fusion.train import batches, new_model
 from deepfusion.heap import keep_freed_memory
-from deepfusion.networks.audio_encoder import output_length
+from deepfusion.networks.alexnet_audio import output_length
 
 # What no way to train can leave out: the products of the convolutions and of the linear layers.
 ARITHMETIC = ("aten::mkldnn_convolution", "aten::convolution_backward", "aten::mm", "aten::addmm", "aten::bmm")

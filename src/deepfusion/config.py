@@ -175,12 +175,12 @@ Factors = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
 class SpeechAugmentSettings(Settings):
     """Random variations of the spectrograms in pre-training."""
 
-    pace: Factors = Field((0.85, 1.18), description="least and greatest factor of the speed")
-    frequency: Factors = Field((0.88, 1.14), description="least and greatest factor of all frequencies")
+    pace: Factors = Field((0.8, 1.25), description="least and greatest factor of the speed")
+    frequency: Factors = Field((0.85, 1.18), description="least and greatest factor of all frequencies")
     equaliser_db: float = Field(3.0, ge=0, description="standard deviation of a smooth random curve over frequency")
     noise_db: tuple[float, float] = Field((25.0, 65.0), description="noise in half of the clips, dB below the loudest")
-    time_mask: Share = Field(0.15, description="SpecAugment: longest of two masks, a share of the stretch")
-    frequency_mask: Share = Field(0.15, description="SpecAugment: widest of two masks, a share of the bands")
+    time_mask: Share = Field(0.25, description="SpecAugment: longest of two masks, a share of the stretch")
+    frequency_mask: Share = Field(0.2, description="SpecAugment: widest of two masks, a share of the bands")
 
 
 class PretrainAudioSettings(Settings):
@@ -195,12 +195,12 @@ class PretrainAudioSettings(Settings):
     held_out: Share = Field(0.1, description="share of the speakers of each corpus that do not train")
     frames: int = Field(192, ge=32, description="length of the random stretches, in spectrogram frames")
     batch: int = Field(48, ge=2, description="stretches a step")
-    epochs: int = Field(36, ge=1)
+    epochs: int = Field(22, ge=1)
     steps: int = Field(250, ge=1, description="of an epoch")
     balance: float = Field(0.6, ge=0, le=1, description="corpora are drawn by size to this power; classes evenly")
     learning_rate: float = Field(3e-3, gt=0, description="of AdamW; rises, then falls along half a cosine")
-    weight_decay: float = Field(0.05, ge=0)
-    dropout: Share = Field(0.2, description="before the classifiers")
+    weight_decay: float = Field(0.1, ge=0)
+    dropout: Share = Field(0.4, description="before the classifiers")
     smoothing: Share = Field(0.1, description="of the labels")
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: the faster on this machine")
     augment: SpeechAugmentSettings = SpeechAugmentSettings()
@@ -220,100 +220,79 @@ class StoreSettings(Settings):
     clips_per_shard: int = Field(16, ge=1, description="the unit of work, commit and repair; later shards are larger")
 
 
-class AugmentSettings(Settings):
-    """Random variations of the sound in training."""
-
-    speed: Share = Field(0, description="faster or slower by this share at most; 0: none")
-    crop: Share = Field(0, description="at most this share of the clip is cut off at its ends; 0: none")
-    noise: tuple[float, float] | None = Field(None, description="white noise, dB below the clip; null: none")
-    time_mask: Share = Field(0, description="SpecAugment: longest of two masks, a share of the clip; 0: none")
-    frequency_mask: Share = Field(0, description="SpecAugment: widest of two masks, a share of the bins; 0: none")
-
-    @field_validator("noise")
-    @classmethod
-    def _rising(cls, noise):
-        if noise and noise[0] > noise[1]:
-            raise ValueError(f"write the lower value first: [{noise[1]:g}, {noise[0]:g}]")
-        return noise
+Lambda = Annotated[float, Field(ge=0, le=1)] | Literal["learned"]
+AudioStream = Literal["speech", "speech-clip", "AF", "AF-clip"]
+VideoStream = Annotated[str, Field(pattern="^(EF-.+|landmarks|landmarks-clip)$")]
 
 
-ALEXNET = (64, 192, 384, 256, 256)  # filters of torchvision's
+class NetworkShape(Settings):
+    """Attention and fusion layer of the network."""
 
-
-class FusionSettings(Settings):
-    """The network of the paper and its training."""
-
-    features: tuple[Slot, ...] | None = Field(
-        None, min_length=1, description="joined frame by frame; null: of all slots"
-    )
-    lam: float = Field(0.3, alias="lambda", ge=0, le=1, description="unevenness of attention: 1 softmax, 0 mean")
-    audio_channels: tuple[int, int, int, int, int] = Field(
-        (24, 64, 96, 96, 64), description="filters of the encoder's five convolutions"
-    )
-    audio_weights: Path | None = Field(
-        None, description="torchvision's alexnet-owt-7be5be79.pth to begin with; null: random filters"
-    )
-    augment: AugmentSettings = AugmentSettings()
-    reduced: int = Field(64, ge=1, description="length of the reduced video feature, equation (6)")
-    k: int = Field(5, ge=1, description="rank of the factorized matrices, equation (11)")
-    o: int = Field(64, ge=1, description="outputs of FBP, equation (12)")
-    dropout: Share = Field(0.1, description="before FBP's sum pooling, and before the baselines' classifiers")
-    learning_rate: float = Field(7e-4, gt=0, description="of AdamW; MFB's")
-    weight_decay: float = Field(1e-2, ge=0)
-    batch: int = Field(16, ge=1, description="clips a step")
-    epochs: int = Field(40, ge=1, description="at most so many; the number used is chosen on training speakers")
-    patience: int = Field(10, ge=1, description="epochs without a better validation loss that end the search")
-    validation: float = Field(
-        0.2, gt=0, lt=1, description="share of the training speakers, of a lone one's clips, that chooses"
-    )
-
-    @model_validator(mode="after")
-    def _filters_of_the_file(self):
-        if self.audio_weights and self.audio_channels != ALEXNET:
-            raise ValueError(f"audio_weights needs audio_channels: {list(ALEXNET)}, those of torchvision's AlexNet")
-        return self
-
-
-class HeadSettings(Settings):
-    """A head of the fusion study: attention over tokens, a join, a classifier; and its training."""
-
-    lam: Annotated[float, Field(ge=0, le=1)] | Literal["learned"] = Field(
-        0.3, alias="lambda", description="unevenness of attention: 1 softmax, 0 mean"
-    )
+    lam: Lambda = Field(0.3, alias="lambda", description="unevenness of attention: 1 softmax, 0 mean; or learned")
     reduced: int = Field(32, ge=1, description="length of the reduced video feature, equation (6)")
     k: int = Field(10, ge=1, description="rank of the factorized matrices, equation (11)")
-    o: int = Field(64, ge=1, description="outputs of a join, equation (12)")
-    dropout: Share = Field(0.3, description="where the join has it: before FBP's sum pooling")
-    smoothing: Share = Field(0.1, description="of the labels")
-    learning_rate: float = Field(
-        1e-2, gt=0, description="of AdamW at the first step of the sweeps' heads; falls to 0 along a cosine"
+    o: int = Field(64, ge=1, description="outputs of the fusion layer, equation (12)")
+    root: Literal["smooth", "mfb"] = Field(
+        "smooth", alias="signed_sqrt", description="mfb: MFB's. smooth: with a bounded slope at 0"
     )
-    weight_decay: float = Field(0.05, ge=0)
-    batch: int = Field(24, ge=1, description="clips a step")
-    steps: int = Field(150, ge=1)
-    tokens: int = Field(4, ge=1, description="vectors of a clip that a step draws, evenly spread; all are judged by")
+    bias: bool = Field(True, description="FBP's products contain the vectors themselves, too; the paper's do not")
+
+
+class TrainingSettings(Settings):
+    """How the network is trained."""
+
+    epochs: int = Field(17, ge=1, description="passes over the training clips")
+    batch: int = Field(24, ge=1, description="clips per step of a small corpus")
+    clips_of_batch: int = Field(240, ge=1, description="up to so many training clips; then it grows as their root")
+    vectors: int = Field(4, ge=1, description="rows of a clip that a step draws, evenly spread; predictions use all")
+    dropout: Share = Field(0.3, description="on what enters the classifier; in FBP on the product before the pooling")
+    smoothing: Share = Field(0.1, description="of the labels")
+    weight_decay: float = Field(0.05, ge=0, description="of AdamW")
     transposed: float = Field(
         0.8, ge=0, le=1, description="share of drawn clips that are moved to another training speaker's mean"
     )
+    balance: Literal["none", "weighted"] = Field("none", description="weighted: all classes count alike in the loss")
 
 
 Swept = Literal["lambda", "k", "o", "reduced", "dropout", "transposed"]
 
 
+class FusionSettings(NetworkShape, TrainingSettings):
+    """The fusion network: its streams, its shape, its training, and what inner folds choose."""
+
+    audio: tuple[AudioStream, ...] = Field(("speech", "speech-clip", "AF-clip"), description="streams of the audio")
+    video: tuple[VideoStream, ...] | None = Field(
+        None, description="streams of the video; null: of all networks, and the landmarks"
+    )
+    normalisation: Literal["training", "speaker"] = Field(
+        "training",
+        description="by the training clips; or by each speaker's own clips, unlabelled (transductive)",
+    )
+    members: int = Field(1, ge=1, description="networks of a model, whose probabilities are averaged")
+    learning_rates: tuple[Annotated[float, Field(gt=0)], ...] = Field((1e-3, 3e-3, 1e-2), min_length=1)
+    axes: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (64, 128), min_length=1, description="principal axes of each stream"
+    )
+    inner_folds: int = Field(3, ge=2, description="by speaker, of the training clips: they choose")
+    seeds: tuple[int, ...] = Field((0, 1, 2, 3, 4), min_length=1, description="of initial weights, draws and dropout")
+
+    @property
+    def shape(self) -> NetworkShape:
+        """The part that decides what the network is made of."""
+        return NetworkShape.model_validate(self.model_dump(by_alias=True, include=set(NetworkShape.model_fields)))
+
+    @property
+    def training(self) -> TrainingSettings:
+        """The part that decides how it is trained."""
+        return TrainingSettings.model_validate(self.model_dump(include=set(TrainingSettings.model_fields)))
+
+
 class StudySettings(Settings):
-    """The fusion study: many heads on the same cached features, every choice made inside the training speakers."""
+    """The fusion study: further networks on the same streams and folds."""
 
     normalisation: tuple[Literal["training", "speaker"], ...] = Field(
-        ("training",),
-        min_length=1,
-        description="a table each. training: by training speakers. speaker: by each speaker's own clips, unlabelled",
+        ("training",), min_length=1, description="a table for each; see fusion.normalisation"
     )
-    seeds: tuple[int, ...] = Field((0, 1, 2, 3, 4), min_length=1, description="of initial weights and draws")
-    axes: int = Field(64, ge=1, description="principal axes of each face feature and of the sound")
-    head: HeadSettings = HeadSettings()
-    windows: tuple[Annotated[float, Field(gt=0)], ...] = Field((1.0,), min_length=1, description="s of speech")
-    learning_rates: tuple[Annotated[float, Field(gt=0)], ...] = Field((1e-3, 3e-3, 1e-2), min_length=1)
-    inner_folds: int = Field(3, ge=2, description="by speaker, inside the training speakers: they choose")
     sweeps: dict[Swept, tuple[float | Literal["learned"], ...]] = Field(
         {
             "lambda": (0, 0.3, 1, "learned"),
@@ -335,10 +314,6 @@ class ProtocolSettings(Settings):
         description="k folds by speaker, leave one speaker out, the corpus' own train, val and test, or its own folds",
     )
     k: int = Field(4, ge=2, description="number of folds of kfold")
-    seeds: tuple[int, ...] = Field((0,), min_length=1)
-    models: tuple[ModelName, ...] = Field(
-        get_args(ModelName), min_length=1, description="trained end to end by `compare`"
-    )
 
 
 class Extraction(Settings):
@@ -378,9 +353,9 @@ class Config(Extraction):
 
     @model_validator(mode="after")
     def _features_are_extracted(self):
-        missing = [name for name in self.fusion.features or () if name not in self.networks]
-        if missing:
-            raise ValueError(f"fusion.features names {', '.join(missing)}, which networks does not fill")
+        faces = [name for name in self.fusion.video or () if name.startswith("EF-")]
+        if missing := [name for name in faces if name not in self.networks]:
+            raise ValueError(f"fusion.video names {', '.join(missing)}, which networks does not fill")
         return self
 
 

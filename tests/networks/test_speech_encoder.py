@@ -169,6 +169,14 @@ def test_what_was_stored_is_read(encoder, tmp_path):
     assert np.abs(a - b).max() < 5e-3 * np.abs(a).max()  # half precision
 
 
+def test_the_same_weights_make_the_same_file(tmp_path):
+    made = [tmp_path / f"{i}.safetensors" for i in range(8)]
+    for path in made:
+        torch.manual_seed(0)
+        save_encoder(SpeechEncoder(ARCHITECTURES["mel"]), path, {})
+    assert len({path.read_bytes() for path in made}) == 1
+
+
 def test_a_damaged_or_foreign_file_ends_in_one_line(tmp_path):
     path = tmp_path / "e.safetensors"
     save_encoder(SpeechEncoder(ARCHITECTURES["mel"]), path, {})

@@ -163,5 +163,5 @@ def test_the_probe_does_not_see_the_tested_speaker():
     label = np.where(rng.random(60) < 0.5, "a", "b")
     vectors = np.eye(6)[np.repeat(np.arange(6), 10)]
     assert measure.linear_probe(vectors, label, speaker) < 0.7
-    told = np.column_stack([vectors, label == "a"]).astype(float)
-    assert measure.linear_probe(told, label, speaker) == 1
+    separable = np.column_stack([vectors, label == "a"]).astype(float)
+    assert measure.linear_probe(separable, label, speaker) == 1

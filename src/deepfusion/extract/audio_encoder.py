@@ -55,9 +55,9 @@ def encoder_shard(spectrograms: Path, out: Path, *, settings: AudioEncoderSettin
                 for name, rows in positions_of(encoder, heard[clip_id], shift_s=made["shift_ms"] / 1000).items():
                     shard.append(name, rows)
                 shard.end(status=clip["status"], reason=clip["reason"])
-        told = heard.clips.index[heard.clips["status"] != "ok"]
+        known = heard.clips.index[heard.clips["status"] != "ok"]
     finish(out)
-    report(out, told=told)
+    report(out, known=known)
 
 
 def positions_of(encoder: SpeechEncoder, rows: dict[str, np.ndarray], *, shift_s: float) -> dict[str, np.ndarray]:

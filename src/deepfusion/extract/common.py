@@ -148,16 +148,16 @@ def failure(error: Exception, clip_id: str) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def report(shard: Path, *, told: Collection[str] = ()) -> None:
+def report(shard: Path, *, known: Collection[str] = ()) -> None:
     """Log what became of the clips of a shard: how many are done, and each other one with its reason.
 
     Args:
         shard: A finished shard.
-        told: Clips that an earlier stage has reported already.
+        known: Clips that are not ok in an earlier stage, which has logged their reasons.
     """
     with read_shard(shard) as done:
         counts = Counter(done.clips["status"])
         log.info("%s: %s", shard, ", ".join(f"{n} {status}" for status, n in counts.items()))
         for id_, clip in done.clips[done.clips["status"] != "ok"].iterrows():
-            if id_ not in told:
+            if id_ not in known:
                 log.warning("%s %s: %s: %s", done.stage, id_, clip["status"], clip["reason"])

@@ -101,10 +101,10 @@ def network_shards(
                     run.end(**faces.clips.loc[clip.id, ["status", "reason"]])
         for run in runs:
             run.finish()
-        told = faces.clips.index[faces.clips["status"] != "ok"]
+        known = faces.clips.index[faces.clips["status"] != "ok"]
     for slot in stale:
         finish(outs[slot])
-        report(outs[slot], told=told)
+        report(outs[slot], known=known)
 
 
 def _name(device: torch.device) -> str:

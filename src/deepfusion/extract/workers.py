@@ -182,7 +182,7 @@ def _death(code: int, limits: LimitSettings) -> str:
 def _serve(pipe: Connection, begin: Callable[[], Work], limits: LimitSettings, parents: Connection | None) -> None:
     """The life of a worker: job after job, until the pipe is closed. `parents` is its other end, where inherited."""
     if parents is not None:
-        parents.close()  # else it would never be told that the parent is gone
+        parents.close()  # else it would never notice that the parent is gone
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes the pipe
     try:
         work = begin()

@@ -1,94 +1,103 @@
-"""Attention over the vectors of a clip, equations (1)-(3) for sound and (6)-(9) for faces.
+"""Attention over the vectors of a clip, equations (1)-(3) for audio and (6)-(9) for video.
 
-A batch is ragged: the vectors of all clips stand one behind the other, and `clip` says whose each one is. Nothing is
-padded, so nothing has to be masked away.
+Clips of a batch are padded to the longest: `inside` marks the vectors that belong to a clip. What is padded gets a
+weight of exactly 0.
 """
 
 import torch
 from torch import Tensor, nn
 
+Lambda = float | nn.Parameter
 
-def scaled_softmax(e: Tensor, clip: Tensor, clips: int, *, lam: float) -> Tensor:
+# Keeps the slope of the square root finite where a clip has one vector.
+EPSILON = 1e-5
+
+
+def scaled_softmax(e: Tensor, inside: Tensor, lam: float | Tensor) -> Tensor:
     """Attention weights, equations (2) and (8): alpha_i = exp(lam e_i) / sum_k exp(lam e_k) within a clip.
 
     Args:
-        e: (L,) scores of all vectors of the batch.
-        clip: (L,) int64, the clip in the batch, 0 <= clip < clips, that each vector belongs to.
-        clips: Number of clips in the batch; some may have no vector.
+        e: (B, T) scores.
+        inside: (B, T) bool: which of them belong to the clip, at least one per clip.
         lam: The paper's lambda: 1 is the plain softmax, 0 the plain mean.
 
     Returns:
-        (L,) weights that sum to 1 within each clip that has a vector.
+        (B, T) weights that sum to 1 per clip, 0 outside.
     """
-    e = lam * e
-    # The largest score of each clip is taken off first: the weights stay the same and exp cannot overflow.
-    peak = e.new_full((clips,), -torch.inf).scatter_reduce(0, clip, e.detach(), "amax")
-    weight = (e - peak[clip]).exp()
-    total = weight.new_zeros(clips).index_add(0, clip, weight)
-    return weight / total[clip]
+    return (lam * e).masked_fill(~inside, -torch.inf).softmax(1)
 
 
-def weighted_sum(alpha: Tensor, x: Tensor, clip: Tensor, clips: int) -> Tensor:
-    """One vector a clip, equations (3) and (9): sum_i alpha_i x_i.
+def weighted_sum(alpha: Tensor, x: Tensor) -> Tensor:
+    """One vector per clip, equations (3) and (9): (B, T) weights, (B, T, C) vectors -> (B, C)."""
+    return torch.einsum("bt,btc->bc", alpha, x)
+
+
+def statistics(alpha: Tensor, x: Tensor) -> Tensor:
+    """Attended mean, equations (3) and (9), followed by the attended standard deviation.
+
+    Source: Okabe et al., "Attentive Statistics Pooling for Deep Speaker Embedding", 2018.
 
     Args:
-        alpha: (L,) weights.
-        x: (L, C) vectors.
-        clip: (L,) int64, the clip of each vector.
-        clips: Number of clips in the batch.
+        alpha: (B, T) weights; a clip's sum to 1.
+        x: (B, T, C) vectors, finite where the weight is 0.
 
     Returns:
-        (clips, C); the row of a clip without any vector is zero (see `missing.Impute`).
+        (B, 2 C).
     """
-    return x.new_zeros(clips, x.shape[1]).index_add(0, clip, alpha[:, None] * x)
+    mean = weighted_sum(alpha, x)
+    # As a difference of moments: no intermediate of the size of x, and no gradient through one.
+    variance = weighted_sum(alpha, x * x) - mean * mean
+    return torch.cat([mean, (variance.clamp_min(0) + EPSILON).sqrt()], 1)
+
+
+def effective_share(alpha: Tensor, inside: Tensor) -> Tensor:
+    """How evenly attention is spread: exp(entropy) / number of vectors; 1 is the plain mean. (B, T) each -> (B,)."""
+    entropy = torch.special.entr(alpha).sum(1)
+    return entropy.exp() / inside.sum(1)
 
 
 class AudioAttention(nn.Module):
-    """Equations (1)-(3): where in time and frequency the emotion is heard.
+    """Equations (1)-(3): where in time and frequency the emotion is audible.
 
     Args:
-        channels: C, the length of the encoder's vectors a_i.
-        lam: The paper's lambda.
+        channels: C, the length of the vectors a_i.
+        lam: The paper's lambda, fixed or learned.
     """
 
-    def __init__(self, channels: int, *, lam: float):
+    def __init__(self, channels: int, *, lam: Lambda):
         super().__init__()
         self.W = nn.Linear(channels, channels)  # with the b of equation (1)
         self.u = nn.Linear(channels, 1, bias=False)
         self.lam = lam
 
-    def score(self, a: Tensor) -> Tensor:
-        """Equation (1): (..., C) encoder vectors -> (...) scores."""
-        return self.u(torch.tanh(self.W(a)))[..., 0]
+    def reduce(self, a: Tensor) -> Tensor:
+        """Audio vectors are attended as they are; `VideoAttention` has a reduction here."""
+        return a
 
-    def forward(self, a: Tensor, clip: Tensor, clips: int) -> tuple[Tensor, Tensor]:
-        """(L, C) encoder vectors of all clips -> ((clips, C) attended vectors, (L,) weights)."""
-        alpha = scaled_softmax(self.score(a), clip, clips, lam=self.lam)  # (2)
-        return weighted_sum(alpha, a, clip, clips), alpha  # (3)
+    def score(self, a: Tensor) -> Tensor:
+        """Equation (1): (..., C) audio vectors -> (...) scores."""
+        return self.u(torch.tanh(self.W(a)))[..., 0]
 
 
 class VideoAttention(nn.Module):
-    """Equations (6)-(9): the frames' features are reduced by `W`, then the frames that show the emotion are picked.
-
-    The caller applies `W`, equation (6), for it may have the features standardised on the way: `Standardise.then`.
+    """Equations (6)-(9): frame features are reduced, then the frames that show the emotion are weighted.
 
     Args:
-        features: C', the length of a frame's feature (4096 for EF-VGG; a sum where several networks are joined).
+        features: C', the length of a frame's feature.
         reduced: Length of the reduced feature.
-        lam: The paper's lambda.
+        lam: The paper's lambda, fixed or learned.
     """
 
-    def __init__(self, features: int, reduced: int, *, lam: float):
+    def __init__(self, features: int, reduced: int, *, lam: Lambda):
         super().__init__()
         self.W = nn.Linear(features, reduced)  # with the b~ of equation (6)
         self.u = nn.Linear(reduced, 1, bias=False)
         self.lam = lam
 
+    def reduce(self, v: Tensor) -> Tensor:
+        """Equation (6): (..., C') features -> (..., reduced)."""
+        return self.W(v)
+
     def score(self, v: Tensor) -> Tensor:
         """Equation (7): (..., reduced) features -> (...) scores."""
         return self.u(torch.tanh(v))[..., 0]
-
-    def forward(self, v: Tensor, clip: Tensor, clips: int) -> tuple[Tensor, Tensor]:
-        """(L, reduced) features of all frames with a face -> ((clips, reduced) attended vectors, (L,) weights)."""
-        alpha = scaled_softmax(self.score(v), clip, clips, lam=self.lam)  # (8)
-        return weighted_sum(alpha, v, clip, clips), alpha  # (9)

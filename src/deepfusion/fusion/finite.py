@@ -11,7 +11,7 @@ from deepfusion.errors import MachineError, UserError
 from deepfusion.store.reader import Clip
 
 HEARD = ("spectrogram", "audio_time")
-EVERYWHERE = ("time", *HEARD)  # other datasets are NaN in frames without a face
+EVERYWHERE = ("time", "AF", "AF_time", *HEARD)  # other datasets are NaN in frames without a face
 
 
 def check_clip(store: Path, clip: Clip, values: dict[str, np.ndarray]) -> None:

@@ -1,11 +1,11 @@
-"""The audio encoders, over a spectrogram of any length: AlexNet's convolutions, and the pre-trained encoder.
+"""The audio encoder that is pre-trained on emotional speech (`snakemake pretrain_audio`) and used frozen.
 
-`AudioEncoder` is the paper's: AlexNet without its fully connected layers, trained with the fusion network.
-`SpeechEncoder` is trained on emotional speech (`snakemake pretrain_audio`) and used frozen; `load_encoder` reads it.
+Spectrograms of any length -> the vectors a_i that the paper's audio attention, equations (1)-(3), weighs. AlexNet, the
+paper's encoder, is in `alexnet_audio.py`.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import reduce
 from pathlib import Path
 from typing import NamedTuple
@@ -22,122 +22,6 @@ from deepfusion.errors import UserError
 from deepfusion.networks import catalogue, state_dict
 from deepfusion.networks.encoder_file import FORMAT, encoder_path
 from deepfusion.networks.encoder_file import SHIPPED_ENCODER as SHIPPED_ENCODER
-
-# (kernel, stride, padding) of the five convolutions, and whether LRN and a max-pool 3/2 follow (AlexNet's order).
-LAYERS = (
-    (11, 4, 2, True, True),
-    (5, 1, 2, True, True),
-    (3, 1, 1, False, False),
-    (3, 1, 1, False, False),
-    (3, 1, 1, False, True),
-)
-POOL, POOL_STRIDE = 3, 2
-
-
-def length_after(length: Tensor, layer: tuple[int, int, int, bool, bool]) -> Tensor:
-    """Positions along time that a layer, its pooling included, makes of `length` positions."""
-    kernel, stride, padding, _, pool = layer
-    length = (length + 2 * padding - kernel) // stride + 1
-    return (length - POOL) // POOL_STRIDE + 1 if pool else length
-
-
-def output_length(length: Tensor) -> Tensor:
-    """Positions T' along time that come out of `length` spectrogram frames (300 -> 8, 600 -> 17)."""
-    return reduce(length_after, LAYERS, length)
-
-
-def centres(positions: int) -> Tensor:
-    """Frame (along frequency: bin), counted from 0, in the middle of what each position sees: (positions,) float64.
-
-    31, 63, 95, ...; a position sees 195 of them, those at the edges fewer.
-    """
-    middle, step = 0.0, 1  # of the first position, and from one to the next
-    for kernel, stride, padding, _, pool in LAYERS:
-        middle += step * ((kernel - 1) / 2 - padding)
-        step *= stride
-        if pool:
-            middle += step * (POOL - 1) / 2
-            step *= POOL_STRIDE
-    return middle + step * torch.arange(positions, dtype=torch.float64)
-
-
-# The fewest frames (0.66 s at a shift of 10 ms) that leave one position; shorter sound is filled up with silence.
-SHORTEST = next(t for t in range(1, 1000) if output_length(torch.tensor(t)) == 1)
-
-
-class LocalResponseNorm(nn.Module):
-    """AlexNet's LRN: x / (1 + alpha / n * sum of x^2 over the n nearest channels)^beta, n 5, alpha 1e-4, beta 0.75.
-
-    The same as `torch.nn.LocalResponseNorm(5)`, which is slow on a CPU (benchmarks/audio_encoder.py): its sum runs
-    as a pooling in three dimensions, this one as a product with a band matrix.
-
-    Args:
-        channels: C.
-    """
-
-    def __init__(self, channels: int):
-        super().__init__()
-        channel = torch.arange(channels)
-        near = (channel[:, None] - channel).abs() <= 2
-        self.register_buffer("window", 1e-4 / 5 * near.float()[:, :, None, None], persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
-        root = (1 + F.conv2d(x.square(), self.window)).rsqrt()
-        return x * root * root.sqrt()  # to the power of -0.75
-
-
-class AudioEncoder(nn.Module):
-    """Spectrograms of a batch -> one vector for every position in frequency and time.
-
-    A batch is padded to its longest spectrogram, and the padding changes nothing: before each convolution whatever lies
-    behind a clip's own end is set to zero, which is what a convolution sees there when the clip comes alone. (The
-    pooling windows do not reach behind the end, because an incomplete window is left out.)
-
-    Args:
-        channels: Filters of the five convolutions; the paper group's are (96, 256, 384, 384, 256).
-    """
-
-    def __init__(self, channels: Sequence[int]):
-        super().__init__()
-        inputs = (1, *channels[:-1])
-        self.convolutions = nn.ModuleList(
-            nn.Conv2d(i, o, kernel, stride, padding)
-            for i, o, (kernel, stride, padding, _, _) in zip(inputs, channels, LAYERS, strict=True)
-        )
-        self.norms = nn.ModuleList(
-            LocalResponseNorm(o) if norm else nn.Identity()
-            for o, (_, _, _, norm, _) in zip(channels, LAYERS, strict=True)
-        )
-        self.channels = channels[-1]
-        for convolution in self.convolutions:  # He et al. 2015: keeps the signal alive through five ReLU layers
-            nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
-            nn.init.zeros_(convolution.bias)
-
-    def forward(self, spectrogram: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
-        """Encode a batch.
-
-        Args:
-            spectrogram: (B, F, T) normalised spectrograms; what stands behind a clip's length is ignored.
-            length: (B,) int64 frames of each clip, SHORTEST at least.
-
-        Returns:
-            (L, C) vectors a_i of all clips, one clip behind the other, frequency-major within a clip (F' x T'), and
-            (L,) int64, the row of the batch that each vector belongs to.
-        """
-        x = spectrogram[:, None]  # (B, 1, F, T)
-        for convolution, norm, layer in zip(self.convolutions, self.norms, LAYERS, strict=True):
-            inside = torch.arange(x.shape[3], device=x.device) < length[:, None]  # (B, T)
-            x = convolution(x.masked_fill(~inside[:, None, None], 0))
-            x = F.relu(norm(x))
-            if layer[-1]:
-                x = F.max_pool2d(x, POOL, POOL_STRIDE)
-            length = length_after(length, layer)
-        inside = torch.arange(x.shape[3], device=x.device) < length[:, None]  # (B, T')
-        grid = x.permute(0, 2, 3, 1)  # (B, F', T', C)
-        keep = inside[:, None].expand(grid.shape[:3])
-        return grid[keep], keep.nonzero()[:, 0]
-
 
 SILENCE_DB = -100.0
 """Level that fills up a clip that is shorter than `SpeechEncoder.shortest`."""
@@ -450,7 +334,8 @@ def save_encoder(encoder: SpeechEncoder, path: Path, card: Mapping) -> None:
         name: (value.half() if value.ndim > 1 else value.float()).contiguous()
         for name, value in encoder.state_dict().items()
     }
-    metadata = {"format": FORMAT, "architecture": encoder.architecture.to_json()}
+    # One entry: safetensors writes several in any order, and the file's hash names the weights.
+    metadata = {FORMAT: encoder.architecture.to_json()}
     content = safetensors.torch.save(tensors, metadata)
     write_atomically(path, lambda part: part.write_bytes(content))
     text = json.dumps(card, indent=1, ensure_ascii=False) + "\n"
@@ -471,9 +356,9 @@ def load_encoder(path: Path | None = None) -> SpeechEncoder:
         with safetensors.safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no dictionary)
-        if metadata.get("format") != FORMAT:
+        if FORMAT not in metadata:
             raise UserError(f"{path}: not an audio encoder of `snakemake pretrain_audio`")
-        architecture = Architecture.from_json(metadata["architecture"])
+        architecture = Architecture.from_json(metadata[FORMAT])
     except (OSError, safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: not a whole file of an audio encoder: {error}") from error
     try:

@@ -35,9 +35,9 @@ def required_spectrogram(path: Path) -> dict[str, float]:
     try:
         with safetensors.safe_open(path, "np") as file:
             metadata = file.metadata() or {}
-        if metadata.get("format") != FORMAT:
+        if FORMAT not in metadata:
             raise UserError(f"{path}: not an audio encoder of `snakemake pretrain_audio`")
-        return dict(json.loads(metadata["architecture"])["spectrogram"])
+        return dict(json.loads(metadata[FORMAT])["spectrogram"])
     except (OSError, safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: not a whole file of an audio encoder: {error}") from error
 

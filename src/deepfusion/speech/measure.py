@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from sklearn.linear_model import RidgeClassifierCV
-from sklearn.model_selection import GroupKFold
+from sklearn.linear_model import RidgeClassifier
+from sklearn.metrics import make_scorer
+from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -13,7 +14,8 @@ from deepfusion.networks.audio_encoder import SpeechEncoder
 from deepfusion.speech.prepare import Prepared
 
 FOLDS = 10  # of the linear probe, at most
-PENALTIES = np.geomspace(1e1, 1e6, 11)  # of the ridge, chosen on the training clips
+INNER_FOLDS = 3  # by speaker, of the training clips: they choose the penalty
+PENALTIES = np.geomspace(1e1, 1e6, 11)  # of the ridge
 
 
 def recall(label: np.ndarray, predicted: np.ndarray) -> float:
@@ -63,6 +65,9 @@ def linear_probe(vectors: np.ndarray, label: np.ndarray, speaker: np.ndarray, *,
     folds = GroupKFold(min(FOLDS, len(np.unique(speaker))))
     predicted = np.empty_like(label)
     for train, test in folds.split(vectors, label, speaker):
-        model = make_pipeline(StandardScaler(), RidgeClassifierCV(PENALTIES, class_weight="balanced"))
+        known = speaker[train]
+        inner = GroupKFold(min(INNER_FOLDS, len(np.unique(known)))).split(known, groups=known)
+        ridge = make_pipeline(StandardScaler(), RidgeClassifier(class_weight="balanced"))
+        model = GridSearchCV(ridge, {"ridgeclassifier__alpha": PENALTIES}, scoring=make_scorer(recall), cv=list(inner))
         predicted[test] = model.fit(vectors[train], label[train]).predict(vectors[test])
     return recall(label, predicted)

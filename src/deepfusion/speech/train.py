@@ -90,8 +90,9 @@ def standardise(front: FrontEnd, data: Prepared, rows: np.ndarray) -> None:
     chosen = rows[:: max(1, len(rows) // 2000)]
     count, total, square = 0, 0.0, 0.0
     for row in chosen:
-        decibels = torch.from_numpy(data.decibels(row))[None]
-        levels = front.levels(decibels, torch.tensor([decibels.shape[1]]))[0].double()
+        decibels = torch.from_numpy(data.decibels(row))[None].to(front.mean.device)
+        length = torch.tensor([decibels.shape[1]], device=decibels.device)
+        levels = front.levels(decibels, length)[0].cpu().double()  # MPS has no float64
         count, total, square = count + len(levels), total + levels.sum(0), square + levels.square().sum(0)
     mean = total / count
     front.mean.copy_(mean)
@@ -126,8 +127,6 @@ def train(
     Returns:
         The running mean of the network, in evaluation mode, and the curve.
     """
-    if not checkpoint.exists():
-        standardise(network.front, data, task.rows)
     network.to(device, memory_format=torch.channels_last)
     averaged = AveragedModel(network, avg_fn=running_mean, use_buffers=True)
     both = torch.nn.ModuleDict({"network": network, "averaged": averaged})
@@ -137,7 +136,7 @@ def train(
     curve = state["curve"] if state else []
     if curve:
         log.info("resuming after epoch %d", len(curve))
-    elif checkpoint.exists():
+    else:
         standardise(network.front, data, task.rows)
         averaged.module.load_state_dict(network.state_dict())
     present = torch.from_numpy(task.present).to(device)

@@ -50,6 +50,24 @@ def longest_shot(choice: np.ndarray) -> slice:
     return slice(begins[longest], begins[longest] + lengths[longest])
 
 
+def whole(shapes: np.ndarray, landmarks: np.ndarray, time: np.ndarray, choice: np.ndarray) -> np.ndarray:
+    """Course of the shapes over a clip, and movement of the head in its longest shot.
+
+    Args:
+        shapes: (L, SHAPE) of the frames with a face.
+        landmarks: (L, 68, 2) px.
+        time: (L,) s.
+        choice: (L,) `Choice`.
+
+    Returns:
+        (1, COURSE + MOVEMENT) float32; (0, ...) if L = 0.
+    """
+    if not len(time):
+        return np.zeros((0, COURSE + MOVEMENT), np.float32)
+    shot = longest_shot(choice)
+    return np.concatenate([course(shapes), movement(landmarks[shot], time[shot])])[None].astype(np.float32)
+
+
 def movement(landmarks: np.ndarray, time: np.ndarray) -> np.ndarray:
     """How a head moves.
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from deepfusion.networks.audio_encoder import SHORTEST, AudioEncoder, LocalResponseNorm, output_length
+from deepfusion.networks.alexnet_audio import SHORTEST, AudioEncoder, LocalResponseNorm, output_length
 
 CHANNELS = (6, 8, 10, 10, 7)
 

@@ -1,0 +1,171 @@
+"""The streams of a feature store, reduced for each fold; memory does not grow with the width of the face features."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from deepfusion.corpora.needs import need_classes
+from deepfusion.fusion.batched_training import Reduced
+from deepfusion.fusion.finite import HEARD, check_clip
+from deepfusion.fusion.preprocessing import Normalisation, Reduction, fit, speaker_statistics
+from deepfusion.fusion.streams import MODALITIES, Modality, Spectrogram, clip_streams, is_per_clip, is_video, keys
+from deepfusion.store import FeatureStore
+
+# Rows of a stream that means, deviations and axes are fitted on, at most, over all clips; spread evenly in each clip.
+FITTED = 12_000
+
+
+@dataclass
+class Corpus:
+    """What the networks need to know of a store.
+
+    Streams of the video with a row per frame are wide and long: of these only the rows that reductions are fitted on
+    are kept, and `reduce` reads them once more. All other streams are kept whole.
+    """
+
+    path: Path
+    table: pd.DataFrame
+    labels: list[str]
+    key: str
+    spectrogram: Spectrogram
+    streams: list[str]
+    sample: dict[str, list[np.ndarray]]  # stream -> rows of each clip, a part of them where the stream is long
+    time: dict[Modality, list[np.ndarray]]  # s, of the rows that attention weighs
+    frequency: list[np.ndarray | None]  # Hz, of the audio's
+
+    @property
+    def speakers(self) -> list[str]:
+        """Speaker of each clip; "" where unknown."""
+        return self.table["speaker"].tolist()
+
+    @property
+    def label(self) -> Tensor:
+        """(clips,) int64."""
+        return torch.tensor([self.labels.index(name) for name in self.table["label"]])
+
+    def has(self, modality: Modality) -> np.ndarray:
+        """(clips,) bool: which clips have rows of a modality."""
+        if modality not in self.time:
+            return np.zeros(len(self.table), bool)
+        return np.array([len(time) > 0 for time in self.time[modality]])
+
+
+def is_long(stream: str) -> bool:
+    """Whether a stream is read again for each group of folds instead of being kept."""
+    return is_video(stream) and not is_per_clip(stream)
+
+
+def read_corpus(path: Path, streams: Iterable[str], *, purpose: str) -> Corpus:
+    """Read a feature store.
+
+    Args:
+        path: The store.
+        streams: Of all networks that are to be trained.
+        purpose: What needs it, for messages.
+
+    Raises:
+        UserError: Clips lack a class, or the classes are none.
+        MachineError: A feature that is used is NaN or infinite.
+    """
+    streams = list(dict.fromkeys(streams))
+    with FeatureStore(path) as store:
+        table = store.clips
+        need_classes(table.reset_index(), purpose=purpose, origin=f"the store {path}")
+        encoder = store.attributes("AF") if "AF" in store.keys else None
+        spectrogram = Spectrogram.of(store.attributes("spectrogram"), encoder)
+        per_clip = -(-FITTED // max(1, len(table)))
+        sample: dict[str, list[np.ndarray]] = {name: [] for name in streams}
+        time: dict[Modality, list[np.ndarray]] = {m: [] for m in MODALITIES}
+        frequency: list[np.ndarray | None] = []
+        for clip in store:
+            check_clip(path, clip, {name: clip[name] for name in (*keys(streams), "time", *HEARD)})
+            made = clip_streams(clip, streams, spectrogram)
+            for name in streams:
+                rows = made.rows[name]
+                sample[name].append(rows[:: -(-len(rows) // per_clip)] if is_long(name) and len(rows) else rows)
+            for m in MODALITIES:
+                time[m].append(made.time.get(m, np.zeros(0)))
+            frequency.append(made.frequency)
+        attrs = store.attrs["key"]
+        return Corpus(path, table, list(store.labels), attrs, spectrogram, streams, sample, time, frequency)
+
+
+@dataclass
+class FoldData:
+    """The reduced streams of all clips, as one fold sees them."""
+
+    reductions: dict[str, Reduction]
+    rows: dict[str, Tensor]  # stream -> (L, p) of all clips; (clips, p) of a stream per clip
+    offsets: dict[Modality, Tensor]  # of the streams that are not per clip
+
+    def modality(self, modality: Modality, streams: Sequence[str], *, axes: int) -> Reduced:
+        """The streams of a modality side by side, each on its first `axes` axes."""
+        rows, whole = ([n for n in streams if is_per_clip(n) == per_clip] for per_clip in (False, True))
+        clips = len(self.offsets[modality]) - 1
+
+        def joined(names: list[str], length: int) -> Tensor:
+            parts = [self.reductions[name].first(self.rows[name], axes) for name in names]
+            return torch.cat(parts, 1) if parts else torch.zeros(length, 0)
+
+        length = int(self.offsets[modality][-1])
+        return Reduced(joined(rows, length), self.offsets[modality], joined(whole, clips))
+
+
+def fit_fold(
+    corpus: Corpus, train: Sequence[int], *, axes: int, by: Normalisation
+) -> tuple[dict[str, Reduction], dict[str, Mapping[str, tuple[Tensor, Tensor]]]]:
+    """Reductions of all streams, from training clips alone, and each speaker's own statistics if `by` is "speaker"."""
+    reductions, own = {}, {}
+    for name in corpus.streams:
+        rows = corpus.sample[name]
+        if by == "speaker":
+            own[name] = speaker_statistics(rows, corpus.speakers)
+            rows = [standardised(x, own[name].get(who)) for x, who in zip(rows, corpus.speakers, strict=True)]
+        of = np.concatenate([rows[i] for i in train])
+        reductions[name] = fit(of[:: -(-len(of) // FITTED) or 1], size=axes, standardised=by == "speaker")
+    return reductions, own
+
+
+def standardised(rows: np.ndarray, own: tuple[Tensor, Tensor] | None) -> np.ndarray:
+    """Rows by a speaker's mean and deviation; as they are if there is none."""
+    return rows if own is None else (rows - own[0].numpy()) / own[1].numpy()
+
+
+def reduce_folds(corpus: Corpus, trains: Sequence[Sequence[int]], *, axes: int, by: Normalisation) -> list[FoldData]:
+    """Reduce all clips for several folds, reading the store once.
+
+    Args:
+        corpus: The store.
+        trains: Positions of the training clips of each fold.
+        axes: Principal axes of each stream, at most.
+        by: "training": standardised by the training clips. "speaker": by each speaker's own clips (transductive).
+    """
+    fits = [fit_fold(corpus, train, axes=axes, by=by) for train in trains]
+    made: list[dict[str, list[Tensor]]] = [{name: [] for name in corpus.streams} for _ in fits]
+    lengths = {m: [max(1, len(time)) for time in corpus.time[m]] for m in MODALITIES}
+    long = [name for name in corpus.streams if is_long(name)]
+    with torch.inference_mode(), FeatureStore(corpus.path) as store:
+        for i, (id_, speaker) in enumerate(zip(corpus.table.index, corpus.speakers, strict=True)):
+            read = clip_streams(store[id_], long, corpus.spectrogram).rows if long else {}
+            for name in corpus.streams:
+                rows = torch.from_numpy(np.ascontiguousarray(read[name] if name in read else corpus.sample[name][i]))
+                for (reductions, own), fold in zip(fits, made, strict=True):
+                    fold[name].append(reduced(reductions[name], rows, own.get(name, {}).get(speaker)))
+    offsets = {m: torch.tensor(np.cumsum([0, *lengths[m]])) for m in MODALITIES}
+    return [
+        FoldData(reductions, {name: torch.cat(parts).clone() for name, parts in fold.items()}, offsets)
+        for (reductions, _), fold in zip(fits, made, strict=True)
+    ]
+
+
+def reduced(reduction: Reduction, rows: Tensor, own: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    """Rows of one clip; a clip without any gets one of zeros, the training clips' mean: an average voice or face."""
+    return reduction(rows, own) if len(rows) else torch.zeros(1, reduction.size)
+
+
+Progress = Callable[[str], None]

@@ -1,0 +1,79 @@
+"""The clips of a fold: who is trained on, who is tested, and the inner folds of the training clips that choose."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import GroupKFold, StratifiedKFold
+
+from deepfusion.corpora import guard
+from deepfusion.corpora.folds import Fold
+from deepfusion.corpora.needs import need
+from deepfusion.errors import UserError
+
+BY_CLIP = "inner folds over clips: no speaker is known, so that what they choose may suit the training speakers alone"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One fold: positions of clips."""
+
+    name: str
+    train: list[int]
+    test: list[int]
+    inner: list[tuple[list[int], list[int]]]  # (train, validation), both of training clips
+    note: str = ""  # what a table must say of the inner folds
+
+
+def part(clips: pd.DataFrame, fold: Fold, *, inner_folds: int) -> Part:
+    """Positions of a fold's clips, and its inner folds.
+
+    A fold without test clips trains on all, those that choose included: the model for new clips.
+
+    Args:
+        clips: The store's table of clips.
+        fold: Who is tested and who chooses.
+        inner_folds: Inner folds by speaker, at most; by clip where no training clip has a speaker.
+
+    Raises:
+        UserError: An unknown speaker or split, too few clips to train on, or leakage between both sides.
+    """
+    need(clips.reset_index(), fold.by, purpose=f"fold {fold.name}", origin="the store")
+    if unknown := sorted({*fold.test, *fold.choose} - set(clips[fold.by])):
+        raise UserError(f"the store has no {fold.by} {', '.join(unknown)}")
+    tested, choosing = (np.flatnonzero(clips[fold.by].isin(who)).tolist() for who in (fold.test, fold.choose))
+    # A clip without audio and without any face teaches nothing; it is predicted all the same where it is tested.
+    empty = np.flatnonzero(clips["audio_status"].ne("ok") & clips["faces"].eq(0)).tolist()
+    if len(empty) == len(clips):
+        raise UserError(
+            "no clip has audio or a face: there is nothing to train on; `deepfusion info` has the reasons"
+        )
+    train = sorted({*range(len(clips))} - {*tested, *choosing, *empty})
+    if not train:
+        raise UserError(f"fold {fold.name}: no clip is left to train on")
+    known = clips["sha256"].ne("").to_numpy()
+    guard(
+        clips[known].reset_index(),
+        train=clips.index[[i for i in sorted({*train, *choosing}) if known[i]]],
+        test=clips.index[[i for i in tested if known[i]]],
+    )
+    if choosing:
+        validation = sorted(set(choosing) - set(empty))
+        return Part(fold.name, train if fold.test else sorted({*train, *validation}), tested, [(train, validation)])
+    inner, note = inner_of(clips["speaker"].to_numpy()[train], clips["label"].to_numpy()[train], inner_folds)
+    if not inner:
+        raise UserError(f"fold {fold.name}: two training speakers or more are needed, one of them to choose on")
+    return Part(fold.name, train, tested, [([train[i] for i in a], [train[i] for i in b]) for a, b in inner], note)
+
+
+def inner_of(
+    speakers: np.ndarray, labels: np.ndarray, folds: int
+) -> tuple[list[tuple[Sequence[int], Sequence[int]]], str]:
+    """(train, validation) positions among training clips: whole speakers on either side, where they are known."""
+    if (speakers == "").all():
+        least = pd.Series(labels).value_counts().min()
+        division = StratifiedKFold(max(2, min(folds, least)), shuffle=True, random_state=0)
+        return list(division.split(labels, labels)), BY_CLIP
+    count = len(np.unique(speakers))
+    return (list(GroupKFold(min(folds, count)).split(speakers, groups=speakers)) if count > 1 else []), ""

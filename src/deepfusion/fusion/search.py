@@ -1,0 +1,234 @@
+"""Networks of all folds and seeds: all choices on inner folds of the training clips, each test clip predicted once."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import torch
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+
+from deepfusion.config import FusionSettings
+from deepfusion.errors import UserError
+from deepfusion.fusion.batched_training import Reduced, Task, predict, train_together
+from deepfusion.fusion.corpus import Corpus, FoldData
+from deepfusion.fusion.network import Design, Network, Sizes
+from deepfusion.fusion.parts import Part
+from deepfusion.fusion.streams import Modality
+
+log = logging.getLogger(__name__)
+
+# Networks that train in one computation: more of them gain nothing and take memory.
+TOGETHER = 128
+MEMBER_SEEDS = 1000  # seed s has the members s * MEMBER_SEEDS + 0, 1, ...
+TEMPERATURES = (-3.0, 3.0)  # bounds of the logarithm
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model of the study: its network and its streams."""
+
+    name: str
+    design: Design
+    streams: Mapping[Modality, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What the inner folds choose among."""
+
+    learning_rate: float
+    axes: int
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Hyper-parameters selected by nested cross-validation, per fold, with the search curve."""
+
+    candidates: list[Candidate]
+    temperature: list[float]  # divides the logits, fitted on the inner folds' validation clips
+    validation: list[list[tuple[list[int], np.ndarray]]]  # of the chosen: positions and logits of each inner fold
+    curve: list[dict]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all models share."""
+
+    corpus: Corpus
+    parts: Sequence[Part]
+    data: Sequence[FoldData]  # of each part
+    settings: FusionSettings
+    device: torch.device
+
+    def modalities(self, row: Row, fold: int, axes: int, made: dict) -> dict[Modality, Reduced]:
+        """The data of a row in a fold; equal requests share the object, so that tables are stacked once."""
+        key = (fold, axes, tuple(row.streams.items()))
+        if key not in made:
+            made[key] = {m: self.data[fold].modality(m, names, axes=axes) for m, names in row.streams.items()}
+        return made[key]
+
+
+def sizes(data: Mapping[Modality, Reduced]) -> dict[Modality, Sizes]:
+    """Lengths of reduced streams."""
+    return {m: Sizes(of.rows.shape[1], of.clip.shape[1]) for m, of in data.items()}
+
+
+def train_row(
+    bench: Bench,
+    row: Row,
+    candidate: Candidate,
+    places: Sequence[tuple[int, Sequence[int], int]],
+    settings: FusionSettings | None = None,
+) -> list[tuple[Network, Mapping[Modality, Reduced]]]:
+    """Networks of one model.
+
+    Args:
+        bench: What all models share.
+        row: The model.
+        candidate: Learning rate and axes.
+        places: (fold, positions of training clips, seed) of each network.
+        settings: Other than those of the bench, in a sweep.
+
+    Returns:
+        Each network with the data of its fold.
+
+    Raises:
+        UserError: A training diverged.
+    """
+    settings = settings or bench.settings
+    shape, training, made = settings.shape, settings.training, {}
+    tasks = [
+        Task(bench.modalities(row, fold, candidate.axes, made), train, bench.corpus.speakers, seed)
+        for fold, train, seed in places
+    ]
+    # Principal axes may be fewer in a fold with few clips: networks of equal shape train together.
+    groups: dict[tuple, list[int]] = {}
+    for i, task in enumerate(tasks):
+        groups.setdefault(tuple(sizes(task.data).items()), []).append(i)
+    trained: dict[int, Network] = {}
+    classes = len(bench.corpus.labels)
+    for shapes, members in groups.items():
+        for start in range(0, len(members), TOGETHER):
+            some = members[start : start + TOGETHER]
+            try:
+                networks = train_together(
+                    lambda of=dict(shapes): Network(of, classes, design=row.design, shape=shape),
+                    [tasks[i] for i in some],
+                    bench.corpus.label,
+                    settings=training,
+                    learning_rate=candidate.learning_rate,
+                    device=bench.device,
+                )
+            except UserError as error:
+                raise UserError(f"{row.name}: {error}") from error
+            trained |= dict(zip(some, networks, strict=True))
+    return [(trained[i], task.data) for i, task in enumerate(tasks)]
+
+
+def validate(
+    bench: Bench, row: Row, candidate: Candidate, settings: FusionSettings | None = None
+) -> list[list[tuple[list[int], np.ndarray]]]:
+    """Logits of the inner folds' validation clips: for every fold, (positions, logits) of each inner fold."""
+    settings = settings or bench.settings
+    inner = [(i, train, held) for i, part in enumerate(bench.parts) for train, held in part.inner]
+    seed = settings.seeds[0] * MEMBER_SEEDS
+    trained = train_row(bench, row, candidate, [(i, train, seed) for i, train, _ in inner], settings)
+    found: list[list[tuple[list[int], np.ndarray]]] = [[] for _ in bench.parts]
+    for (i, _, held), (network, data) in zip(inner, trained, strict=True):
+        found[i].append((held, predict(network, data, held)[0].numpy()))
+    return found
+
+
+def losses(bench: Bench, validation: list[list[tuple[list[int], np.ndarray]]]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean cross-entropy (nats) and accuracy over the inner validation clips, a value for every fold."""
+    label = bench.corpus.label.numpy()
+    loss, right = [], []
+    for fold in validation:
+        held, logits = (np.concatenate(of) for of in zip(*fold, strict=True))
+        loss.append(-log_softmax(logits, axis=1)[range(len(held)), label[held]].mean())
+        right.append((logits.argmax(1) == label[held]).mean())
+    return np.array(loss), np.array(right)
+
+
+def temperature(logits: np.ndarray, label: np.ndarray) -> float:
+    """The divisor of the logits with the least cross-entropy (Guo et al. 2017, "On Calibration of Modern Networks")."""
+
+    def loss(log_t: float) -> float:
+        return -log_softmax(logits / np.exp(log_t), axis=1)[range(len(label)), label].mean()
+
+    return float(np.exp(minimize_scalar(loss, bounds=TEMPERATURES, method="bounded").x))
+
+
+def choose(bench: Bench, row: Row) -> Choice:
+    """The candidate with the least inner loss, for every fold."""
+    candidates = [Candidate(*pair) for pair in product(bench.settings.learning_rates, bench.settings.axes)]
+    found = [validate(bench, row, candidate) for candidate in candidates]
+    loss, right = (np.stack(values) for values in zip(*(losses(bench, of) for of in found), strict=True))
+    best = loss.argmin(0)  # (folds,)
+    chosen = [found[i][fold] for fold, i in enumerate(best)]
+    label = bench.corpus.label.numpy()
+    fitted = []
+    for fold in chosen:
+        held, logits = (np.concatenate(of) for of in zip(*fold, strict=True))
+        fitted.append(temperature(logits, label[held]))
+    return Choice(
+        candidates=[candidates[i] for i in best],
+        temperature=fitted,
+        validation=chosen,
+        curve=[{**vars(c), "loss": loss[i].tolist(), "accuracy": right[i].tolist()} for i, c in enumerate(candidates)],
+    )
+
+
+@dataclass(frozen=True)
+class Tested:
+    """Predictions of one model on the test clips of all folds."""
+
+    probabilities: np.ndarray  # (seeds, clips, classes) calibrated; NaN where a clip is tested in no fold
+    attention: dict[int, dict[Modality, np.ndarray]]  # position of a clip -> (L,) mean over seeds and members
+
+
+def members(settings: FusionSettings, seed: int) -> list[int]:
+    """Seeds of the networks of one model."""
+    return [seed * MEMBER_SEEDS + i for i in range(settings.members)]
+
+
+def test(bench: Bench, row: Row, choice: Choice) -> Tested:
+    """Train on all training clips of every fold with what it chose, and predict its test clips."""
+    settings, corpus = bench.settings, bench.corpus
+    p = np.full((len(settings.seeds), len(corpus.table), len(corpus.labels)), np.nan)
+    attention: dict[int, dict[Modality, np.ndarray]] = {}
+    share = 1 / (len(settings.seeds) * settings.members)
+    for candidate in dict.fromkeys(choice.candidates):
+        folds = [i for i, chosen in enumerate(choice.candidates) if chosen == candidate and bench.parts[i].test]
+        places = [(i, s, seed) for i in folds for s, of in enumerate(settings.seeds) for seed in members(settings, of)]
+        trained = train_row(bench, row, candidate, [(i, bench.parts[i].train, seed) for i, _, seed in places])
+        for (i, s, _), (network, data) in zip(places, trained, strict=True):
+            positions = bench.parts[i].test
+            logits, weights = predict(network, data, positions)
+            probabilities = softmax(logits.numpy() / choice.temperature[i], axis=1) / settings.members
+            p[s, positions] = np.nan_to_num(p[s, positions]) + probabilities
+            for m, of in weights.items():
+                for position, alpha in zip(positions, of, strict=True):
+                    entry = attention.setdefault(position, {})
+                    entry[m] = entry.get(m, 0) + share * alpha.numpy()
+    return Tested(p, attention)
+
+
+def accuracy(tested: Tested, corpus: Corpus) -> float:
+    """Share of right predictions over the tested clips and all seeds."""
+    some = ~np.isnan(tested.probabilities[0, :, 0])
+    return float((tested.probabilities[:, some].argmax(2) == corpus.label.numpy()[some]).mean())
+
+
+def sweep(bench: Bench, row: Row, what: str, values: Sequence, candidate: Candidate) -> list[dict]:
+    """Inner loss and accuracy of a model over one setting, all others as configured."""
+    curve = []
+    for value in values:
+        changed = FusionSettings.model_validate({**bench.settings.model_dump(by_alias=True), what: value})
+        loss, right = losses(bench, validate(bench, row, candidate, changed))
+        curve.append({"value": value, "loss": loss.tolist(), "accuracy": right.tolist()})
+        log.info("sweep %s = %s: inner accuracy %.3f, loss %.3f", what, value, right.mean(), loss.mean())
+    return curve

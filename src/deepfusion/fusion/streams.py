@@ -1,0 +1,178 @@
+"""What a clip gives the network: streams of vectors with times, from what the feature store holds of the clip.
+
+A stream has either a row per frame (video) or per position in time (audio), which attention weighs, or one row per
+clip. A clip without the modality has streams without rows.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from deepfusion.errors import UserError
+from deepfusion.fusion import landmark_features, speech_features
+
+Modality = Literal["audio", "video"]
+MODALITIES: tuple[Modality, ...] = ("audio", "video")
+WINDOW = 1.0  # s of speech in a row of the stream `speech`
+
+# Stream -> what of a clip it is computed from.
+AUDIO = {
+    "speech": "spectrogram",  # functionals of a second of speech, a row per window
+    "speech-clip": "spectrogram",  # functionals and rhythm of the whole clip
+    "AF": "AF",  # the audio encoder's vectors a_i, a row per position in time and frequency
+    "AF-clip": "AF",  # their mean and standard deviation per frequency
+}
+LANDMARKS = {
+    "landmarks": "landmarks",  # the shape of the face, a row per frame
+    "landmarks-clip": "landmarks",  # that shape over the clip, and how the head moves
+}
+
+
+def is_video(name: str) -> bool:
+    """Whether a stream is of the video: face features and landmarks."""
+    return name.startswith("EF-") or name in LANDMARKS
+
+
+def is_per_clip(name: str) -> bool:
+    """Whether a stream has one row per clip."""
+    return name.endswith("-clip")
+
+
+def keys(streams: Iterable[str]) -> list[str]:
+    """Keys of a feature store that streams are computed from."""
+    needed = dict.fromkeys(AUDIO.get(name) or LANDMARKS.get(name) or name for name in streams)
+    return list(needed)
+
+
+def check(streams: Mapping[Modality, Sequence[str]], available: Iterable[str]) -> None:
+    """Refuse streams that a store does not hold, or that cannot be rows of one modality.
+
+    Args:
+        streams: Of each modality.
+        available: Keys of the store.
+
+    Raises:
+        UserError: One sentence.
+    """
+    available = set(available)
+    for modality, names in streams.items():
+        for name in names:
+            if is_video(name) != (modality == "video") or not (is_video(name) or name in AUDIO):
+                known = "EF-..., " + ", ".join(LANDMARKS) if modality == "video" else ", ".join(AUDIO)
+                raise UserError(f"fusion.{modality}: no stream {name!r}; there are {known}")
+            if missing := [key for key in keys([name]) if key not in available]:
+                raise UserError(
+                    f"fusion.{modality}: the stream {name} needs {missing[0]}, which the store does not hold; "
+                    "extract it, or leave the stream out"
+                )
+        if names and all(map(is_per_clip, names)):
+            raise UserError(f"fusion.{modality}: {', '.join(names)} has no rows to attend to: add a stream that has")
+    if {"speech", "AF"} <= set(streams.get("audio", ())):
+        raise UserError(
+            "fusion.audio: speech and AF have different times: take one, and speech-clip or AF-clip"
+        )
+
+
+@dataclass(frozen=True)
+class Spectrogram:
+    """What of the spectrogram's settings the streams need."""
+
+    spacing: float  # Hz between two bins
+    shift: float  # s between two windows
+    encoder_frequency: tuple[float, ...] = ()  # Hz, of the encoder's positions in frequency
+
+    @classmethod
+    def of(cls, attributes: Mapping, encoder: Mapping | None = None) -> "Spectrogram":
+        """From the attributes of the store's `spectrogram` and `AF`."""
+        frequency = tuple(np.asarray((encoder or {}).get("frequency", ()), float).tolist())
+        return cls(
+            float(attributes["rate"]) / float(attributes["dft"]), float(attributes["shift_ms"]) / 1000, frequency
+        )
+
+
+@dataclass(frozen=True)
+class ClipStreams:
+    """The streams of one clip.
+
+    Attributes:
+        rows: Stream -> (L, n) float32; streams per clip have L = 1, or 0 without the modality; all other streams of a
+            modality have the same L.
+        time: Modality -> (L,) s on the clip's clock, of the rows that attention weighs.
+        frequency: (L,) Hz of the rows of the audio, where they have one.
+    """
+
+    rows: dict[str, np.ndarray]
+    time: dict[Modality, np.ndarray] = field(default_factory=dict)
+    frequency: np.ndarray | None = None
+
+
+def clip_streams(clip: Mapping[str, np.ndarray], names: Iterable[str], spectrogram: Spectrogram) -> ClipStreams:
+    """Compute streams of a clip.
+
+    Args:
+        clip: What a feature store holds of the clip (`FeatureStore[id]`).
+        names: Streams.
+        spectrogram: Its settings.
+    """
+    names = list(names)
+    made = ClipStreams({})
+    if any(map(is_video, names)):
+        _video(clip, [name for name in names if is_video(name)], made)
+    audio = [name for name in names if not is_video(name)]
+    if any(AUDIO[name] == "spectrogram" for name in audio):
+        _speech(clip, audio, spectrogram, made)
+    if any(AUDIO[name] == "AF" for name in audio):
+        _encoder(clip, audio, spectrogram, made)
+    return made
+
+
+def _video(clip: Mapping[str, np.ndarray], names: list[str], made: ClipStreams) -> None:
+    valid = clip["valid"]  # attention cannot choose a frame without a face
+    time = clip["time"][valid]
+    made.time["video"] = time
+    for name in names:
+        if name.startswith("EF-"):
+            made.rows[name] = clip[name][valid].astype(np.float32, copy=False)
+    if LANDMARKS.keys() & set(names):
+        points, choice = clip["landmarks"][valid], clip["choice"][valid]
+        shapes = landmark_features.shapes(points)
+        if "landmarks" in names:
+            made.rows["landmarks"] = shapes
+        if "landmarks-clip" in names:
+            made.rows["landmarks-clip"] = landmark_features.whole(shapes, points, time, choice)
+
+
+def _speech(clip: Mapping[str, np.ndarray], names: list[str], settings: Spectrogram, made: ClipStreams) -> None:
+    values, start = clip["spectrogram"], clip["audio_time"][:1].sum()
+    if len(values) == 0:
+        made.time["audio"] = np.zeros(0)
+        made.rows["speech"] = np.zeros((0, speech_features.WINDOW_SIZE), np.float32)
+        made.rows["speech-clip"] = np.zeros((0, speech_features.WINDOW_SIZE + speech_features.RHYTHM), np.float32)
+        return
+    speech = speech_features.descriptors(values, spacing=settings.spacing)
+    if "speech" in names:
+        rows, middle = speech_features.windows(speech, length=max(1, round(WINDOW / settings.shift)))
+        made.rows["speech"] = rows.astype(np.float32)
+        made.time["audio"] = start + middle * settings.shift
+    if "speech-clip" in names:
+        made.rows["speech-clip"] = speech_features.whole(speech)[None].astype(np.float32)
+
+
+def _encoder(clip: Mapping[str, np.ndarray], names: list[str], settings: Spectrogram, made: ClipStreams) -> ClipStreams:
+    positions = clip["AF"].astype(np.float32, copy=False)  # (R, F', C)
+    if "AF" in names:
+        bands = positions.shape[1]
+        made.rows["AF"] = positions.reshape(-1, positions.shape[2])
+        made.time["audio"] = np.repeat(clip["AF_time"], bands)
+        object.__setattr__(made, "frequency", np.tile(settings.encoder_frequency, len(positions)))
+    if "AF-clip" in names:
+        flat = positions.reshape(len(positions), positions.shape[1] * positions.shape[2])
+        some = len(flat) > 0
+        made.rows["AF-clip"] = (
+            np.concatenate([flat.mean(0), flat.std(0)])[None] if some else np.zeros((0, 2 * flat.shape[1]), np.float32)
+        )
+
+
+Compute = Callable[[Mapping[str, np.ndarray]], ClipStreams]
