@@ -88,7 +88,7 @@ def _lanes(prediction: Prediction, begin: float, end: float) -> list[dict[str, A
         lane = _curves(title, *timeline.binned(middles, values, POINTS), prediction.labels, (begin, end))
         silent = [vars(part) for part in prediction.parts if part.answer is None]
         lanes.append(lane | {"silent": silent[:SILENT], "more": max(0, len(silent) - SILENT)})
-    if "emotions" in clip:
+    if "emotions" in clip and clip["valid"].any():
         times, values = timeline.binned(clip["time"], clip["emotions"], POINTS)
         lanes.append(
             _curves("Emotions that the face networks see in each frame", times, values, EMOTIONS, (begin, end))
@@ -111,7 +111,7 @@ def _lanes(prediction: Prediction, begin: float, end: float) -> list[dict[str, A
         }
         if "audio" in attention:
             share = timeline.effective_share(attention["audio"])
-            lane["title"] += f", with the attention to the audio over it (effective share {100 * share:.0f} %)"
+            lane["title"] += f"; orange: attention above the uniform weight (effective share {100 * share:.0f} %)"
             lane["over"] = timeline.audio_band(attention["audio"], 1000 * lane["highest"], begin, end)
         lanes.append(lane)
     return lanes

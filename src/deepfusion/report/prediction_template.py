@@ -17,7 +17,8 @@ input[type=search] { font: inherit; padding: .3rem .5rem; border: 1px solid var(
   background: var(--paper); color: inherit; min-width: 16rem }
 .scroll { overflow-x: auto }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
-td { overflow-wrap: anywhere } td:nth-child(-n+5) { white-space: nowrap } td:first-child { white-space: normal }
+td { overflow-wrap: anywhere } td:nth-child(-n+5) { white-space: nowrap }
+td:first-child { white-space: normal; min-width: 8rem } td:last-child { min-width: 14rem }
 td, th { padding: .25rem .6rem; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top }
 th button { font: inherit; font-weight: 600; border: 0; background: none; color: inherit; padding: 0; cursor: pointer }
 th[aria-sort=ascending] button::after { content: " \\25b2" }
@@ -229,10 +230,19 @@ SECTION = """
 <audio controls preload="metadata" aria-label="Audio of {{ found.id }}"><source src="{{ media }}"></audio>
 {% endif %}
 <p class="fault none" hidden>This browser cannot play the file, or it was moved.</p>
-<p class="dim">Face in {{ found.faces }} of {{ found.frames }} frames ({{ "%.1f" | format(found.video_seconds) }} s),
-audio {{ "%.1f" | format(found.audio_seconds) }} s.
-{% if found.reason and ranked %}{{ status | capitalize }}: {{ found.reason }}.{% endif %}
-{% if note %}{{ note | capitalize }}.{% endif %}
+<p class="dim">
+{% if is_video %}
+Face in {{ found.faces }} of {{ found.frames }} frames ({{ "%.1f" | format(found.video_seconds) }} s).
+{% endif %}
+{% if found.audio_seconds %}
+Audio {{ "%.1f" | format(found.audio_seconds) }} s.
+{% endif %}
+{% if found.reason and ranked %}
+{{ status | capitalize }}: {{ found.reason }}.
+{% endif %}
+{% if note %}
+{{ note | capitalize }}.
+{% endif %}
 <a href="{{ media }}">media file</a>{% if table %}, <a href="{{ table }}">table of the frames (csv)</a>{% endif %}</p>
 </div>
 <div>

@@ -126,7 +126,10 @@ def frame_band(time: np.ndarray, attention: "Attention", begin: float, end: floa
 
 
 def audio_band(attention: "Attention", highest: float, begin: float, end: float) -> str:
-    """Attention of the audio as an image over the time axis, 0 Hz at the bottom, `highest` Hz at the top."""
+    """Attention of the audio as an image over the time axis, 0 Hz at the bottom, `highest` Hz at the top.
+
+    Transparent up to the uniform weight; most opaque at the highest weight, or at twice the uniform one if that is more.
+    """
     weight = np.asarray(attention.weight, np.float64)
     weight = weight[:, None] if weight.ndim == 1 else weight  # (R, F')
     rows = np.zeros(SPECTROGRAM_PIXELS, int)
@@ -139,7 +142,9 @@ def audio_band(attention: "Attention", highest: float, begin: float, end: float)
     inside = (columns >= 0) & (columns < len(weight))
     image = np.zeros((SPECTROGRAM_PIXELS, len(seconds)))
     image[:, inside] = weight[columns[inside]].T[rows]
-    return transparent(0.6 * image[::-1] / max(float(weight.max()), 1e-12))
+    uniform = 1 / max(1, weight.size)
+    above = np.maximum(image[::-1] - uniform, 0)
+    return transparent(0.7 * above / max(float(weight.max()) - uniform, uniform))
 
 
 def spectrogram_image(clip: Mapping[str, np.ndarray], begin: float, end: float) -> str:
