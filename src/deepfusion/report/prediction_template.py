@@ -180,7 +180,7 @@ PAGE = """<!doctype html>
 {% for name in ["audio", "video"] %}
 <td>{% if name in row.alone %}{{ row.alone[name][0] }} {{ "%.2f" | format(row.alone[name][1]) }}{% endif %}</td>
 {% endfor %}
-<td class="number" data-value="{{ row.faces }}">{{ row.faces }} of {{ row.frames }}</td>
+<td class="number" data-value="{{ row.faces }}">{% if row.frames %}{{ row.faces }} of {{ row.frames }}{% endif %}</td>
 <td class="number">{{ "%.1f" | format(row.audio_seconds) }}</td>
 <td>{{ "" if row.status == "ok" else (statuses[row.status] ~ ": " if row.label else "") ~ row.reason }}</td>
 </tr>

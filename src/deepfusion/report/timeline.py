@@ -128,7 +128,7 @@ def frame_band(time: np.ndarray, attention: "Attention", begin: float, end: floa
 def audio_band(attention: "Attention", highest: float, begin: float, end: float) -> str:
     """Attention of the audio as an image over the time axis, 0 Hz at the bottom, `highest` Hz at the top.
 
-    Transparent up to the uniform weight; most opaque at the highest weight, or at twice the uniform one if that is more.
+    Transparent up to the uniform weight; most opaque at the highest weight, but at twice the uniform one at least.
     """
     weight = np.asarray(attention.weight, np.float64)
     weight = weight[:, None] if weight.ndim == 1 else weight  # (R, F')
