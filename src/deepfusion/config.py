@@ -260,7 +260,9 @@ Swept = Literal["lambda", "k", "o", "reduced", "dropout", "transposed"]
 class FusionSettings(NetworkShape, TrainingSettings):
     """The fusion network: its streams, its shape, its training, and what inner folds choose."""
 
-    audio: tuple[AudioStream, ...] = Field(("speech", "speech-clip", "AF-clip"), description="streams of the audio")
+    audio: tuple[AudioStream, ...] | None = Field(
+        None, description="streams of the audio; null: speech, speech-clip, and AF-clip where the store has AF"
+    )
     video: tuple[VideoStream, ...] | None = Field(
         None, description="streams of the video; null: of all networks, and the landmarks"
     )

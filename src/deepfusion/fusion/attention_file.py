@@ -14,7 +14,7 @@ def write_attention_file(
     clips: Sequence[str],
     kinds: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]],
     *,
-    frequency: np.ndarray | None = None,
+    frequency: Sequence[np.ndarray] | None = None,
     **attributes: object,
 ) -> None:
     """Write `clip`, and for each kind a group: clip i has the rows offsets[i] to offsets[i + 1] of `weight` and `time`.
@@ -22,8 +22,8 @@ def write_attention_file(
     Args:
         path: HDF5 file.
         clips: Ids.
-        kinds: "sound", "faces" -> of each clip (L, ...) weights and (L,) s; L = 0 without the modality.
-        frequency: Hz of each column of the weights of "sound", where they have columns.
+        kinds: "audio", "video" -> of each clip (L,) weights and (L,) s; L = 0 without the modality.
+        frequency: Of each clip (L,) Hz of the rows of "audio", where they have one.
         attributes: Of the file, such as the model's name.
 
     Raises:
@@ -40,4 +40,4 @@ def write_attention_file(
             seconds = group.create_dataset("time", data=np.concatenate(times).astype(np.float64))
             seconds.attrs["units"] = "s"
         if frequency is not None:
-            file["sound"].create_dataset("frequency", data=frequency).attrs["units"] = "Hz"
+            file["audio"].create_dataset("frequency", data=np.concatenate(frequency)).attrs["units"] = "Hz"

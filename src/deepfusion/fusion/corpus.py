@@ -1,6 +1,6 @@
 """The streams of a feature store, reduced for each fold; memory does not grow with the width of the face features."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from deepfusion.corpora.needs import need_classes
 from deepfusion.fusion.batched_training import Reduced
 from deepfusion.fusion.finite import HEARD, check_clip
 from deepfusion.fusion.preprocessing import Normalisation, Reduction, fit, speaker_statistics
-from deepfusion.fusion.streams import MODALITIES, Modality, Spectrogram, clip_streams, is_per_clip, is_video, keys
+from deepfusion.fusion.streams import Modality, Spectrogram, clip_streams, is_per_clip, is_video, keys
 from deepfusion.store import FeatureStore
 
 # Rows of a stream that means, deviations and axes are fitted on, at most, over all clips; spread evenly in each clip.
@@ -35,8 +35,8 @@ class Corpus:
     spectrogram: Spectrogram
     streams: list[str]
     sample: dict[str, list[np.ndarray]]  # stream -> rows of each clip, a part of them where the stream is long
-    time: dict[Modality, list[np.ndarray]]  # s, of the rows that attention weighs
-    frequency: list[np.ndarray | None]  # Hz, of the audio's
+    time: dict[str, list[np.ndarray]]  # stream with rows that attention weighs -> s of those of each clip
+    frequency: dict[str, list[np.ndarray]]  # stream of the audio encoder -> Hz
 
     @property
     def speakers(self) -> list[str]:
@@ -50,9 +50,8 @@ class Corpus:
 
     def has(self, modality: Modality) -> np.ndarray:
         """(clips,) bool: which clips have rows of a modality."""
-        if modality not in self.time:
-            return np.zeros(len(self.table), bool)
-        return np.array([len(time) > 0 for time in self.time[modality]])
+        some = [self.sample[name] for name in self.streams if is_video(name) == (modality == "video")]
+        return np.array([any(len(of[i]) for of in some) for i in range(len(self.table))])
 
 
 def is_long(stream: str) -> bool:
@@ -80,17 +79,18 @@ def read_corpus(path: Path, streams: Iterable[str], *, purpose: str) -> Corpus:
         spectrogram = Spectrogram.of(store.attributes("spectrogram"), encoder)
         per_clip = -(-FITTED // max(1, len(table)))
         sample: dict[str, list[np.ndarray]] = {name: [] for name in streams}
-        time: dict[Modality, list[np.ndarray]] = {m: [] for m in MODALITIES}
-        frequency: list[np.ndarray | None] = []
+        time: dict[str, list[np.ndarray]] = {name: [] for name in streams if not is_per_clip(name)}
+        frequency: dict[str, list[np.ndarray]] = {}
         for clip in store:
             check_clip(path, clip, {name: clip[name] for name in (*keys(streams), "time", *HEARD)})
             made = clip_streams(clip, streams, spectrogram)
             for name in streams:
                 rows = made.rows[name]
                 sample[name].append(rows[:: -(-len(rows) // per_clip)] if is_long(name) and len(rows) else rows)
-            for m in MODALITIES:
-                time[m].append(made.time.get(m, np.zeros(0)))
-            frequency.append(made.frequency)
+            for name, of in time.items():
+                of.append(made.time[name])
+            for name, hz in made.frequency.items():
+                frequency.setdefault(name, []).append(hz)
         attrs = store.attrs["key"]
         return Corpus(path, table, list(store.labels), attrs, spectrogram, streams, sample, time, frequency)
 
@@ -101,19 +101,19 @@ class FoldData:
 
     reductions: dict[str, Reduction]
     rows: dict[str, Tensor]  # stream -> (L, p) of all clips; (clips, p) of a stream per clip
-    offsets: dict[Modality, Tensor]  # of the streams that are not per clip
+    offsets: dict[str, Tensor]  # of the streams that are not per clip
 
-    def modality(self, modality: Modality, streams: Sequence[str], *, axes: int) -> Reduced:
-        """The streams of a modality side by side, each on its first `axes` axes."""
+    def modality(self, streams: Sequence[str], *, axes: int) -> Reduced:
+        """The streams of a modality concatenated, each on its first `axes` axes."""
         rows, whole = ([n for n in streams if is_per_clip(n) == per_clip] for per_clip in (False, True))
-        clips = len(self.offsets[modality]) - 1
+        offsets = self.offsets[rows[0]]
+        clips = len(offsets) - 1
 
         def joined(names: list[str], length: int) -> Tensor:
             parts = [self.reductions[name].first(self.rows[name], axes) for name in names]
             return torch.cat(parts, 1) if parts else torch.zeros(length, 0)
 
-        length = int(self.offsets[modality][-1])
-        return Reduced(joined(rows, length), self.offsets[modality], joined(whole, clips))
+        return Reduced(joined(rows, int(offsets[-1])), offsets, joined(whole, clips))
 
 
 def fit_fold(
@@ -147,7 +147,7 @@ def reduce_folds(corpus: Corpus, trains: Sequence[Sequence[int]], *, axes: int, 
     """
     fits = [fit_fold(corpus, train, axes=axes, by=by) for train in trains]
     made: list[dict[str, list[Tensor]]] = [{name: [] for name in corpus.streams} for _ in fits]
-    lengths = {m: [max(1, len(time)) for time in corpus.time[m]] for m in MODALITIES}
+    lengths = {name: [max(1, len(time)) for time in of] for name, of in corpus.time.items()}
     long = [name for name in corpus.streams if is_long(name)]
     with torch.inference_mode(), FeatureStore(corpus.path) as store:
         for i, (id_, speaker) in enumerate(zip(corpus.table.index, corpus.speakers, strict=True)):
@@ -156,7 +156,7 @@ def reduce_folds(corpus: Corpus, trains: Sequence[Sequence[int]], *, axes: int, 
                 rows = torch.from_numpy(np.ascontiguousarray(read[name] if name in read else corpus.sample[name][i]))
                 for (reductions, own), fold in zip(fits, made, strict=True):
                     fold[name].append(reduced(reductions[name], rows, own.get(name, {}).get(speaker)))
-    offsets = {m: torch.tensor(np.cumsum([0, *lengths[m]])) for m in MODALITIES}
+    offsets = {name: torch.tensor(np.cumsum([0, *of])) for name, of in lengths.items()}
     return [
         FoldData(reductions, {name: torch.cat(parts).clone() for name, parts in fold.items()}, offsets)
         for (reductions, _), fold in zip(fits, made, strict=True)
@@ -166,6 +166,3 @@ def reduce_folds(corpus: Corpus, trains: Sequence[Sequence[int]], *, axes: int, 
 def reduced(reduction: Reduction, rows: Tensor, own: tuple[Tensor, Tensor] | None = None) -> Tensor:
     """Rows of one clip; a clip without any gets one of zeros, the training clips' mean: an average voice or face."""
     return reduction(rows, own) if len(rows) else torch.zeros(1, reduction.size)
-
-
-Progress = Callable[[str], None]

@@ -58,6 +58,7 @@ class Branch(nn.Module):
 
     def __init__(self, sizes: Sizes, *, modality: Modality, pooling: Pooling, shape: NetworkShape):
         super().__init__()
+        self.sizes = sizes
         lam = 0.0 if pooling == "mean" else shape.lam
         if lam == "learned":
             lam = nn.Parameter(torch.tensor(LAMBDA_AT_FIRST))

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import product
 
 import numpy as np
@@ -33,6 +33,11 @@ class Row:
     name: str
     design: Design
     streams: Mapping[Modality, tuple[str, ...]]
+    changes: Mapping[str, object] = field(default_factory=dict)  # keys of `fusion` with other values than configured
+
+    def settings(self, settings: FusionSettings) -> FusionSettings:
+        """The settings of this model."""
+        return FusionSettings.model_validate({**settings.model_dump(by_alias=True), **self.changes})
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,20 @@ class Choice:
     candidates: list[Candidate]
     temperature: list[float]  # divides the logits, fitted on the inner folds' validation clips
     validation: list[list[tuple[list[int], np.ndarray]]]  # of the chosen: positions and logits of each inner fold
-    curve: list[dict]
+    curve: list[dict]  # of each candidate: its values, and loss and accuracy of every fold
+
+    def extended(self, other: "Choice") -> "Choice":
+        """The choices of further folds added."""
+        curve = [
+            {**a, "loss": a["loss"] + b["loss"], "accuracy": a["accuracy"] + b["accuracy"]}
+            for a, b in zip(self.curve, other.curve, strict=True)
+        ]
+        return Choice(
+            self.candidates + other.candidates,
+            self.temperature + other.temperature,
+            self.validation + other.validation,
+            curve,
+        )
 
 
 @dataclass(frozen=True)
@@ -67,7 +85,7 @@ class Bench:
         """The data of a row in a fold; equal requests share the object, so that tables are stacked once."""
         key = (fold, axes, tuple(row.streams.items()))
         if key not in made:
-            made[key] = {m: self.data[fold].modality(m, names, axes=axes) for m, names in row.streams.items()}
+            made[key] = {m: self.data[fold].modality(names, axes=axes) for m, names in row.streams.items()}
         return made[key]
 
 
@@ -81,7 +99,6 @@ def train_row(
     row: Row,
     candidate: Candidate,
     places: Sequence[tuple[int, Sequence[int], int]],
-    settings: FusionSettings | None = None,
 ) -> list[tuple[Network, Mapping[Modality, Reduced]]]:
     """Networks of one model.
 
@@ -90,7 +107,6 @@ def train_row(
         row: The model.
         candidate: Learning rate and axes.
         places: (fold, positions of training clips, seed) of each network.
-        settings: Other than those of the bench, in a sweep.
 
     Returns:
         Each network with the data of its fold.
@@ -98,7 +114,7 @@ def train_row(
     Raises:
         UserError: A training diverged.
     """
-    settings = settings or bench.settings
+    settings = row.settings(bench.settings)
     shape, training, made = settings.shape, settings.training, {}
     tasks = [
         Task(bench.modalities(row, fold, candidate.axes, made), train, bench.corpus.speakers, seed)
@@ -128,14 +144,11 @@ def train_row(
     return [(trained[i], task.data) for i, task in enumerate(tasks)]
 
 
-def validate(
-    bench: Bench, row: Row, candidate: Candidate, settings: FusionSettings | None = None
-) -> list[list[tuple[list[int], np.ndarray]]]:
+def validate(bench: Bench, row: Row, candidate: Candidate) -> list[list[tuple[list[int], np.ndarray]]]:
     """Logits of the inner folds' validation clips: for every fold, (positions, logits) of each inner fold."""
-    settings = settings or bench.settings
     inner = [(i, train, held) for i, part in enumerate(bench.parts) for train, held in part.inner]
-    seed = settings.seeds[0] * MEMBER_SEEDS
-    trained = train_row(bench, row, candidate, [(i, train, seed) for i, train, _ in inner], settings)
+    seed = bench.settings.seeds[0] * MEMBER_SEEDS
+    trained = train_row(bench, row, candidate, [(i, train, seed) for i, train, _ in inner])
     found: list[list[tuple[list[int], np.ndarray]]] = [[] for _ in bench.parts]
     for (i, _, held), (network, data) in zip(inner, trained, strict=True):
         found[i].append((held, predict(network, data, held)[0].numpy()))
@@ -217,18 +230,17 @@ def test(bench: Bench, row: Row, choice: Choice) -> Tested:
     return Tested(p, attention)
 
 
-def accuracy(tested: Tested, corpus: Corpus) -> float:
-    """Share of right predictions over the tested clips and all seeds."""
-    some = ~np.isnan(tested.probabilities[0, :, 0])
-    return float((tested.probabilities[:, some].argmax(2) == corpus.label.numpy()[some]).mean())
+def accuracy(probabilities: np.ndarray, corpus: Corpus) -> float:
+    """Share of right predictions of (seeds, clips, classes), over the tested clips and all seeds."""
+    some = ~np.isnan(probabilities[0, :, 0])
+    return float((probabilities[:, some].argmax(2) == corpus.label.numpy()[some]).mean())
 
 
 def sweep(bench: Bench, row: Row, what: str, values: Sequence, candidate: Candidate) -> list[dict]:
     """Inner loss and accuracy of a model over one setting, all others as configured."""
     curve = []
     for value in values:
-        changed = FusionSettings.model_validate({**bench.settings.model_dump(by_alias=True), what: value})
-        loss, right = losses(bench, validate(bench, row, candidate, changed))
+        changed = replace(row, changes={**row.changes, what: value})
+        loss, right = losses(bench, validate(bench, changed, candidate))
         curve.append({"value": value, "loss": loss.tolist(), "accuracy": right.tolist()})
-        log.info("sweep %s = %s: inner accuracy %.3f, loss %.3f", what, value, right.mean(), loss.mean())
     return curve

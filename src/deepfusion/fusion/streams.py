@@ -4,7 +4,7 @@ A stream has either a row per frame (video) or per position in time (audio), whi
 clip. A clip without the modality has streams without rows.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -97,15 +97,15 @@ class ClipStreams:
     """The streams of one clip.
 
     Attributes:
-        rows: Stream -> (L, n) float32; streams per clip have L = 1, or 0 without the modality; all other streams of a
-            modality have the same L.
-        time: Modality -> (L,) s on the clip's clock, of the rows that attention weighs.
-        frequency: (L,) Hz of the rows of the audio, where they have one.
+        rows: Stream -> (L, n) float32; streams per clip have L = 1, or 0 without the modality.
+        time: Stream with rows that attention weighs -> (L,) s on the clip's clock; all such streams of the video have
+            the same.
+        frequency: The stream AF -> (L,) Hz.
     """
 
     rows: dict[str, np.ndarray]
-    time: dict[Modality, np.ndarray] = field(default_factory=dict)
-    frequency: np.ndarray | None = None
+    time: dict[str, np.ndarray] = field(default_factory=dict)
+    frequency: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 def clip_streams(clip: Mapping[str, np.ndarray], names: Iterable[str], spectrogram: Spectrogram) -> ClipStreams:
@@ -131,7 +131,7 @@ def clip_streams(clip: Mapping[str, np.ndarray], names: Iterable[str], spectrogr
 def _video(clip: Mapping[str, np.ndarray], names: list[str], made: ClipStreams) -> None:
     valid = clip["valid"]  # attention cannot choose a frame without a face
     time = clip["time"][valid]
-    made.time["video"] = time
+    made.time.update({name: time for name in names if not is_per_clip(name)})
     for name in names:
         if name.startswith("EF-"):
             made.rows[name] = clip[name][valid].astype(np.float32, copy=False)
@@ -147,7 +147,7 @@ def _video(clip: Mapping[str, np.ndarray], names: list[str], made: ClipStreams) 
 def _speech(clip: Mapping[str, np.ndarray], names: list[str], settings: Spectrogram, made: ClipStreams) -> None:
     values, start = clip["spectrogram"], clip["audio_time"][:1].sum()
     if len(values) == 0:
-        made.time["audio"] = np.zeros(0)
+        made.time["speech"] = np.zeros(0)
         made.rows["speech"] = np.zeros((0, speech_features.WINDOW_SIZE), np.float32)
         made.rows["speech-clip"] = np.zeros((0, speech_features.WINDOW_SIZE + speech_features.RHYTHM), np.float32)
         return
@@ -155,24 +155,21 @@ def _speech(clip: Mapping[str, np.ndarray], names: list[str], settings: Spectrog
     if "speech" in names:
         rows, middle = speech_features.windows(speech, length=max(1, round(WINDOW / settings.shift)))
         made.rows["speech"] = rows.astype(np.float32)
-        made.time["audio"] = start + middle * settings.shift
+        made.time["speech"] = start + middle * settings.shift
     if "speech-clip" in names:
         made.rows["speech-clip"] = speech_features.whole(speech)[None].astype(np.float32)
 
 
-def _encoder(clip: Mapping[str, np.ndarray], names: list[str], settings: Spectrogram, made: ClipStreams) -> ClipStreams:
+def _encoder(clip: Mapping[str, np.ndarray], names: list[str], settings: Spectrogram, made: ClipStreams) -> None:
     positions = clip["AF"].astype(np.float32, copy=False)  # (R, F', C)
     if "AF" in names:
         bands = positions.shape[1]
         made.rows["AF"] = positions.reshape(-1, positions.shape[2])
-        made.time["audio"] = np.repeat(clip["AF_time"], bands)
-        object.__setattr__(made, "frequency", np.tile(settings.encoder_frequency, len(positions)))
+        made.time["AF"] = np.repeat(clip["AF_time"], bands)
+        made.frequency["AF"] = np.tile(settings.encoder_frequency, len(positions))
     if "AF-clip" in names:
         flat = positions.reshape(len(positions), positions.shape[1] * positions.shape[2])
         some = len(flat) > 0
         made.rows["AF-clip"] = (
             np.concatenate([flat.mean(0), flat.std(0)])[None] if some else np.zeros((0, 2 * flat.shape[1]), np.float32)
         )
-
-
-Compute = Callable[[Mapping[str, np.ndarray]], ClipStreams]

@@ -1,7 +1,5 @@
-"""Figures from predictions: accuracy, UAR, macro-F1, confusion, over all clips and over those with a face."""
+"""Figures from predictions: accuracy, UAR, macro-F1, calibration, confusion; of all clips and of those with a face."""
 
-import json
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,13 +7,12 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix, f1_score, recall_score
 
-from deepfusion.atomic import write_atomically
 from deepfusion.errors import UserError
 
-log = logging.getLogger(__name__)
-
 # Columns of a predictions file before one column `p(<label>)` a class.
-COLUMNS = ["clip", "speaker", "fold", "seed", "model", "label", "sound", "face"]
+COLUMNS = ["clip", "speaker", "fold", "seed", "model", "label", "audio", "face"]
+BINS = 15  # of the confidence, for the calibration error
+SMALLEST = 1e-12  # probability
 
 
 def predictions_table(clips: pd.DataFrame, probabilities: np.ndarray, labels: Sequence[str], **columns) -> pd.DataFrame:
@@ -28,7 +25,7 @@ def predictions_table(clips: pd.DataFrame, probabilities: np.ndarray, labels: Se
         **columns: fold, seed and model.
 
     Returns:
-        `COLUMNS`, then p(<label>) for every class. `sound` and `face` say whether the clip has any.
+        `COLUMNS`, then p(<label>) for every class. `audio` and `face` say whether the clip has any.
 
     Raises:
         UserError: A probability is NaN or infinite.
@@ -38,7 +35,7 @@ def predictions_table(clips: pd.DataFrame, probabilities: np.ndarray, labels: Se
         raise UserError(f"{columns['model']} predicts no number for clip {clip!r}: nothing was written; report this")
     table = pd.DataFrame({"clip": clips.index, "speaker": clips["speaker"].to_numpy(), **columns})
     table["label"] = clips["label"].to_numpy()
-    table["sound"] = clips["audio_status"].eq("ok").to_numpy()
+    table["audio"] = clips["audio_status"].eq("ok").to_numpy()
     table["face"] = clips["faces"].gt(0).to_numpy()
     table = table[COLUMNS]
     for i, label in enumerate(labels):
@@ -53,21 +50,40 @@ def class_names(predictions: pd.DataFrame) -> list[str]:
 
 def most_probable(predictions: pd.DataFrame) -> np.ndarray:
     """(len(predictions),) the class with the highest probability of each row."""
-    labels = class_names(predictions)
-    return np.array(labels)[predictions[[f"p({label})" for label in labels]].to_numpy().argmax(1)]
+    return np.array(class_names(predictions))[_values(predictions).argmax(1)]
+
+
+def _values(predictions: pd.DataFrame) -> np.ndarray:
+    """(len(predictions), classes) probabilities."""
+    return predictions[[f"p({label})" for label in class_names(predictions)]].to_numpy()
 
 
 def scores(predictions: pd.DataFrame) -> dict[str, float | int]:
     """Accuracy, UAR (recall averaged over the classes that occur) and macro-F1 of some predictions, as shares."""
-    said = most_probable(predictions)
+    predicted = most_probable(predictions)
     true = predictions["label"].to_numpy()
     occurring = sorted(set(true))
     return {
         "clips": len(predictions),
-        "accuracy": float((said == true).mean()),
-        "uar": float(recall_score(true, said, labels=occurring, average="macro", zero_division=0)),
-        "macro_f1": float(f1_score(true, said, labels=occurring, average="macro", zero_division=0)),
+        "accuracy": float((predicted == true).mean()),
+        "uar": float(recall_score(true, predicted, labels=occurring, average="macro", zero_division=0)),
+        "macro_f1": float(f1_score(true, predicted, labels=occurring, average="macro", zero_division=0)),
     }
+
+
+def calibration(predictions: pd.DataFrame) -> dict[str, float]:
+    """Expected calibration error (ECE, a share) and mean cross-entropy (nats).
+
+    ECE is the mean distance of accuracy and confidence over `BINS` equally wide bins of the confidence, weighted by
+    their predictions. Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, equation (3).
+    """
+    p, labels = _values(predictions), class_names(predictions)
+    right = (most_probable(predictions) == predictions["label"].to_numpy()).astype(float)
+    confidence = p.max(1)
+    place = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    gaps = np.bincount(place, right - confidence, minlength=BINS)
+    true = p[range(len(p)), [labels.index(label) for label in predictions["label"]]]
+    return {"ece": float(np.abs(gaps).sum() / len(p)), "cross_entropy": float(-np.log(np.maximum(true, SMALLEST)).mean())}
 
 
 def _over_speakers(predictions: pd.DataFrame) -> dict:
@@ -84,19 +100,24 @@ def evaluate(predictions: pd.DataFrame) -> dict:
     """All figures of one model.
 
     Args:
-        predictions: Predictions of one model, each clip once a seed.
+        predictions: Predictions of one model, each clip once per seed.
 
     Returns:
-        Mean and standard deviation (ddof 1) over the speakers, figures per speaker, the confusion matrix (rows true,
-        columns said) in the order of `labels`, and the same for the clips with a face.
+        Mean and standard deviation (ddof 1) over the speakers, figures per speaker, recall per class, the confusion
+        matrix (rows true, columns predicted) in the order of `labels`, calibration, and the scores of the clips with a
+        face. Where no speaker is known, all clips are of the speaker "".
     """
     labels = class_names(predictions)
-    said = most_probable(predictions)
+    predicted = most_probable(predictions)
     with_face = predictions[predictions["face"]]
+    confusion = confusion_matrix(predictions["label"], predicted, labels=labels)
+    recall = confusion.diagonal() / np.maximum(confusion.sum(1), 1)
     return {
         "labels": labels,
         **_over_speakers(predictions),
-        "confusion": confusion_matrix(predictions["label"], said, labels=labels).tolist(),
+        "recall": dict(zip(labels, recall.tolist(), strict=True)),
+        "confusion": confusion.tolist(),
+        **calibration(predictions),
         "with_face": _over_speakers(with_face) if len(with_face) else None,
     }
 
@@ -105,17 +126,3 @@ def read_predictions(file: Path) -> pd.DataFrame:
     """A predictions file: speakers and clips are names, even where they look like numbers or like a missing value."""
     names = {"clip": str, "speaker": str, "fold": str, "label": str}
     return pd.read_csv(file, dtype=names, keep_default_na=False)
-
-
-def evaluate_files(files: Sequence[Path], folder: Path) -> None:
-    """Join the predictions of one model's folds and seeds into `predictions.csv`, and write `metrics.json`.
-
-    Args:
-        files: A predictions file for every fold and seed.
-        folder: Where both go.
-    """
-    predictions = pd.concat([read_predictions(file) for file in files])
-    figures = evaluate(predictions)
-    write_atomically(folder / "predictions.csv", lambda part: predictions.to_csv(part, index=False))
-    write_atomically(folder / "metrics.json", lambda part: part.write_text(json.dumps(figures, indent=1) + "\n"))
-    log.info("%s: %s", folder, figures["overall"])

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from deepfusion.fusion.evaluate import class_names, most_probable
+from deepfusion.evaluation.metrics import class_names, most_probable
 
 # Below this a p, corrected for the number of comparisons, speaks against chance.
 LEVEL = 0.05
@@ -59,7 +59,7 @@ def paired(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     """Two models' predictions side by side, clip by clip.
 
     Args:
-        a: Predictions of a model (columns as in `fusion.evaluate`), each clip once a seed; in any order.
+        a: Predictions of a model (columns as in `evaluation.metrics`), each clip once a seed; in any order.
         b: Predictions of another one, of the same clips, folds and seeds.
 
     Returns:
@@ -251,7 +251,7 @@ def compare(
     """Whether the first model of each pair is right more often than the second.
 
     Args:
-        predictions: Name of a model -> its predictions (columns as in `fusion.evaluate`), each clip once a seed.
+        predictions: Name of a model -> its predictions (columns as in `evaluation.metrics`), each clip once a seed.
         pairs: (better?, than): all comparisons that are made, since each p is corrected for their number.
         draws: Of the bootstrap.
         seed: Of the bootstrap, and of the signs where there are more than `EXACT_SPEAKERS` speakers.

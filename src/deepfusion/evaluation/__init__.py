@@ -1,0 +1,1 @@
+"""Figures from predictions: metrics, significance, reference models. Knows predictions and features, no network."""

@@ -1,0 +1,74 @@
+"""The result of a comparison of models: figures of each, and in words what of the paper's claim they support."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from deepfusion.evaluation.metrics import evaluate
+from deepfusion.evaluation.significance import compare, in_words
+
+# The claims that are tested, where both models are there; their number is what each p is corrected for.
+CLAIMS = (
+    ("fbp", "audio"),
+    ("fbp", "video"),
+    ("fbp", "concat"),
+    ("fbp", "concat_mlp"),
+    ("fbp", "late_product"),
+    ("fbp", "fbp_mean"),
+    ("fbp", "svm_concat"),
+    ("fbp", "svm_late_product"),
+)
+NORMALISATIONS = {
+    "training": "Features normalised by the training speakers",
+    "speaker": "Features normalised by each speaker's own clips, without labels (transductive: a test speaker's clips "
+    "are seen together before the first is predicted)",
+}
+
+
+def summary(predictions: pd.DataFrame) -> dict:
+    """All figures of a comparison of models.
+
+    Args:
+        predictions: Of all models, columns as in `evaluation.metrics`.
+
+    Returns:
+        labels; models (name -> figures); comparisons (of the `CLAIMS` whose models are there); words (a sentence each).
+    """
+    by_model = dict(tuple(predictions.groupby("model", sort=False)))
+    comparisons = compare(by_model, [pair for pair in CLAIMS if set(pair) <= by_model.keys()])
+    models = {name: evaluate(rows) for name, rows in by_model.items()}
+    return {
+        "labels": next(iter(models.values()))["labels"],
+        "models": models,
+        "comparisons": comparisons,
+        "words": [in_words(comparison) for comparison in comparisons],
+    }
+
+
+def markdown(models: dict[str, dict]) -> str:
+    """A table: mean and standard deviation over speakers, in per cent, and the share on clips with a face."""
+    lines = [
+        "| model | accuracy | UAR | macro-F1 | ECE | accuracy, clips with a face | clips |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, figures in models.items():
+        cells = [*cells_of(figures), str(figures["overall"]["clips"])]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    classes = len(next(iter(models.values()))["labels"])
+    return "\n".join([*lines, "", f"per cent, mean ± standard deviation over the speakers; chance {100 / classes:.1f}"])
+
+
+def cells_of(figures: dict) -> list[str]:
+    """Accuracy, UAR, macro-F1, ECE, accuracy on clips with a face, of one model in per cent."""
+    shares = [_percent(figures, name) for name in ("accuracy", "uar", "macro_f1")]
+    return [*shares, f"{100 * figures['ece']:.1f}", _percent(figures["with_face"], "accuracy")]
+
+
+def _percent(figures: dict | None, name: str) -> str:
+    return f"{100 * figures[f'{name}_mean']:.1f} ± {100 * figures[f'{name}_std']:.1f}" if figures else "no such clip"
+
+
+def summary_markdown(found: dict, sentences: Sequence[str] = ()) -> str:
+    """The table of a comparison, and the sentences below it."""
+    words = [*found["words"], *sentences]
+    return "\n\n".join([markdown(found["models"]), "\n".join(f"- {line}" for line in words)])

@@ -1,0 +1,215 @@
+"""Several models on all folds of a corpus: choices on inner folds, then the test clips once; and the files of that."""
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from deepfusion.atomic import write_atomically
+from deepfusion.config import FusionSettings
+from deepfusion.corpora.folds import Fold
+from deepfusion.corpora.needs import doubts
+from deepfusion.errors import UserError
+from deepfusion.evaluation.metrics import predictions_table
+from deepfusion.evaluation.summary import summary
+from deepfusion.fusion.attention_file import write_attention_file
+from deepfusion.fusion.corpus import Corpus, is_long, reduce_folds
+from deepfusion.fusion.missing_modality import EXPLAINED, absence, absent_rows, missing_modalities
+from deepfusion.fusion.parts import Part, part
+from deepfusion.fusion.search import Bench, Choice, Row, Tested, accuracy, choose, test
+from deepfusion.fusion.streams import MODALITIES, Modality, is_per_clip
+
+log = logging.getLogger(__name__)
+
+# Bytes of reduced rows that are held at a time: folds of large corpora come one after another.
+HELD = 1_000_000_000
+
+
+@dataclass
+class Findings:
+    """What has been found of each model.
+
+    Attributes:
+        corpus: The corpus.
+        parts: Its folds.
+        settings: The configuration.
+        absent: Models that cannot be had -> why.
+        probabilities: Model -> (seeds, clips, classes), calibrated; NaN where a clip is tested in no fold.
+        choices: Model -> what each fold chose.
+        attention: Of the model `explained`: position of a clip -> modality -> (L,) weights, mean over seeds and members.
+    """
+
+    corpus: Corpus
+    parts: list[Part]
+    settings: FusionSettings
+    absent: dict[str, str] = field(default_factory=dict)
+    probabilities: dict[str, np.ndarray] = field(default_factory=dict)
+    choices: dict[str, Choice] = field(default_factory=dict)
+    attention: dict[int, dict[Modality, np.ndarray]] = field(default_factory=dict)
+
+    @property
+    def explained(self) -> str:
+        """The model whose attention is kept."""
+        return next(name for name in EXPLAINED if name in self.probabilities)
+
+    def add(self, row: Row, choice: Choice, tested: Tested) -> None:
+        """Add what some of the folds found of a model."""
+        if row.name not in self.choices:
+            self.choices[row.name], self.probabilities[row.name] = choice, tested.probabilities
+        else:
+            self.choices[row.name] = self.choices[row.name].extended(choice)
+            known = self.probabilities[row.name]
+            self.probabilities[row.name] = np.where(np.isnan(known), tested.probabilities, known)
+        if row.name == self.explained:
+            self.attention |= tested.attention
+
+
+def prepare(
+    corpus: Corpus, folds: Sequence[Fold], rows: Sequence[Row], settings: FusionSettings
+) -> tuple[Findings, list[Row]]:
+    """The folds of an experiment, and the models that the corpus allows.
+
+    Raises:
+        UserError: See `part`; no model is left.
+    """
+    parts = [part(corpus.table, fold, inner_folds=settings.inner_folds) for fold in folds]
+    for doubt in doubts(corpus.table, folds):
+        log.warning("%s", doubt)
+    for note in {p.note for p in parts if p.note}:
+        log.warning("%s", note)
+    reasons = missing_modalities(
+        {m: corpus.has(m).tolist() for m in MODALITIES},
+        {p.name: p.train for p in parts},
+        {"audio": "audio", "video": "a face"},
+    )
+    absent = absent_rows({row.name: row.design.modalities for row in rows}, reasons)
+    for sentence in absence(absent):
+        log.warning("%s", sentence)
+    left = [row for row in rows if row.name not in absent]
+    if not left:
+        raise UserError(f"there is nothing to train: {'; '.join(absence(absent))}")
+    return Findings(corpus, parts, settings, absent), left
+
+
+def groups(corpus: Corpus, parts: Sequence[Part], settings: FusionSettings) -> Iterator[list[Part]]:
+    """Folds whose reduced streams are held together."""
+    streams = sum(map(is_long, corpus.streams))
+    rows = max((sum(map(len, of)) for name, of in corpus.time.items() if is_long(name)), default=0)
+    a_fold = 4 * max(1, rows * streams * max(settings.axes))
+    at_once = max(1, HELD // a_fold)
+    for start in range(0, len(parts), at_once):
+        yield list(parts[start : start + at_once])
+
+
+def bench(corpus: Corpus, parts: Sequence[Part], settings: FusionSettings, device: torch.device) -> Bench:
+    """Some folds with their reduced streams; the store is read once."""
+    trains = [p.train for p in parts]
+    data = reduce_folds(corpus, trains, axes=max(settings.axes), by=settings.normalisation)
+    return Bench(corpus, parts, data, settings, device)
+
+
+def run(found: Findings, rows: Sequence[Row], device: torch.device) -> None:
+    """Choose, train and test all models on all folds."""
+    corpus, settings = found.corpus, found.settings
+    for some in groups(corpus, found.parts, settings):
+        made = bench(corpus, some, settings, device)
+        for row in rows:
+            choice = choose(made, row)
+            found.add(row, choice, test(made, row, choice))
+    answer_by_the_rest(found, rows)
+    for row in rows:
+        log.info("%s: accuracy %.3f", row.name, accuracy(found.probabilities[row.name], corpus))
+
+
+def answer_by_the_rest(found: Findings, rows: Sequence[Row]) -> None:
+    """Clips without audio or without a face are predicted by the model of the other modality, as `predict` does it."""
+    has = {m: found.corpus.has(m) for m in MODALITIES}
+    for row in rows:
+        if len(row.design.modalities) > 1:
+            for lacking, other in (("audio", "video"), ("video", "audio")):
+                clips = ~has[lacking] & has[other]
+                found.probabilities[row.name][:, clips] = found.probabilities[other][:, clips]
+
+
+def write(found: Findings, rows: Sequence[Row], folder: Path, *, extra: Mapping[str, object] | None = None) -> dict:
+    """Write `predictions.csv`, `choices.json`, `attention.h5` and `metrics.json`.
+
+    Args:
+        found: What was found.
+        rows: The models that were trained.
+        folder: Where the files go.
+        extra: Further entries of `choices.json`.
+
+    Returns:
+        The metrics, see `evaluation.summary.summary`.
+    """
+    corpus, settings = found.corpus, found.settings
+    folder.mkdir(parents=True, exist_ok=True)
+    tables = [
+        predictions_table(
+            corpus.table.iloc[p.test], probabilities[s, p.test], corpus.labels, fold=p.name, seed=seed, model=name
+        )
+        for name, probabilities in found.probabilities.items()
+        for s, seed in enumerate(settings.seeds)
+        for p in found.parts
+    ]
+    table = pd.concat(tables)
+    write_atomically(folder / "predictions.csv", lambda part: table.to_csv(part, index=False))
+    choices = {
+        "normalisation": settings.normalisation,
+        "store_key": corpus.key,
+        "seeds": list(settings.seeds),
+        "folds": [p.name for p in found.parts],
+        "settings": settings.model_dump(mode="json", by_alias=True),
+        "chosen": {
+            name: [{**vars(c), "temperature": t} for c, t in zip(choice.candidates, choice.temperature, strict=True)]
+            for name, choice in found.choices.items()
+        },
+        "curves": {name: choice.curve for name, choice in found.choices.items()},
+        **(extra or {}),
+    }
+    metrics = {
+        "normalisation": settings.normalisation,
+        **summary(table),
+        "notes": [*absence(found.absent), *sorted({p.note for p in found.parts if p.note})],
+        "attention": {"model": found.explained, **attention_shares(found)},
+    }
+    for name, content in (("choices.json", choices), ("metrics.json", metrics)):
+        text = json.dumps(content, indent=1) + "\n"
+        write_atomically(folder / name, lambda part, text=text: part.write_text(text))
+    explained = next(row for row in rows if row.name == found.explained)
+    write_attention(folder / "attention.h5", found, explained)
+    return metrics
+
+
+def attention_shares(found: Findings) -> dict[str, dict[str, float]]:
+    """How evenly attention is spread over the rows of a clip: exp(entropy) / rows, mean and least 5 %, by modality.
+
+    1: the plain mean. Clips with fewer than two rows are left out.
+    """
+    shares: dict[str, dict[str, float]] = {}
+    for m in MODALITIES:
+        weights = [seen[m] for seen in found.attention.values() if m in seen and len(seen[m]) > 1]
+        if weights:
+            each = [np.exp(-(w * np.log(np.maximum(w, 1e-30))).sum()) / len(w) for w in weights]
+            shares[m] = {"effective_share": float(np.mean(each)), "least": float(np.quantile(each, 0.05))}
+    return shares
+
+
+def write_attention(path: Path, found: Findings, row: Row) -> None:
+    """The attention weights of the tested clips, mean over seeds and members, with times."""
+    corpus, clips = found.corpus, sorted(found.attention)
+    attended = {m: next(name for name in names if not is_per_clip(name)) for m, names in row.streams.items()}
+    kinds: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+    for m, name in attended.items():
+        for i in clips:
+            time = corpus.time[name][i]  # a clip without the modality has a single row that stands in for it
+            kinds.setdefault(m, []).append((found.attention[i][m][: len(time)], time))
+    hz = corpus.frequency.get(attended.get("audio", ""))
+    ids = [str(corpus.table.index[i]) for i in clips]
+    write_attention_file(path, ids, kinds, frequency=hz and [hz[i] for i in clips], model=row.name)

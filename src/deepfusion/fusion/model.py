@@ -1,0 +1,282 @@
+"""A trained model as one folder: `model.safetensors` with every number, `model.json`, the card; and its predictions."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from deepfusion.atomic import write_atomically
+from deepfusion.config import NetworkShape
+from deepfusion.errors import UserError
+from deepfusion.fusion.batched_training import Reduced, padded
+from deepfusion.fusion.corpus import FoldData, reduced
+from deepfusion.fusion.network import Design, Network, Sizes
+from deepfusion.fusion.preprocessing import Reduction, standardisation
+from deepfusion.fusion.search import Row
+from deepfusion.fusion.streams import Modality, Spectrogram, clip_streams, is_per_clip, is_video, keys
+from deepfusion.networks.catalogue import SHIPPED, file_sha256
+
+FORMAT = 1  # raised when older folders can no longer be read
+WEIGHTS, CARD = "model.safetensors", "model.json"
+Statistics = Mapping[str, tuple[Tensor, Tensor]]  # stream -> mean and deviation
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Where a clip was attended to.
+
+    Attributes:
+        weight: (L,), or (R, F') of the audio encoder's positions in time and frequency; sums to 1.
+        time: (L,) or (R,) s on the clip's clock.
+        frequency: (F',) Hz, where the weights have two axes.
+    """
+
+    weight: np.ndarray
+    time: np.ndarray
+    frequency: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model predicts for a clip.
+
+    Attributes:
+        probabilities: (classes,) calibrated, sum to 1.
+        by_modality: "audio", "video" -> (classes,): what the model of this modality alone predicts, where the clip has it.
+        attention: By modality.
+        used: Modalities that `probabilities` come from.
+    """
+
+    probabilities: np.ndarray
+    by_modality: dict[str, np.ndarray]
+    attention: dict[str, Attention]
+    used: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Networks of one row, whose probabilities are averaged."""
+
+    row: Row
+    axes: int
+    temperature: float
+    networks: list[Network]
+
+
+class Model:
+    """Networks for audio and video, audio alone and video alone, with the preprocessing that they need.
+
+    Attributes:
+        card: What `model.json` holds.
+        labels: Classes, in the order of the probabilities.
+        sha256: Of the weights file; "" before it is saved.
+        folder: Where it was loaded from.
+    """
+
+    def __init__(
+        self,
+        card: Mapping[str, Any],
+        reductions: Mapping[str, Reduction],
+        trained: Sequence[Trained],
+        *,
+        folder: Path = Path(),
+        sha256: str = "",
+    ):
+        self.card, self.folder, self.sha256 = dict(card), folder, sha256
+        self.labels: list[str] = list(card["labels"])
+        self._reductions = dict(reductions)
+        self._trained = {of.row.design.modalities: of for of in trained}
+        settings = card["spectrogram"]
+        self._spectrogram = replace(Spectrogram(**settings), encoder_frequency=tuple(settings["encoder_frequency"]))
+
+    @property
+    def streams(self) -> list[str]:
+        """Streams of all networks."""
+        return list(self._reductions)
+
+    @property
+    def needs(self) -> set[str]:
+        """Keys of a feature store that a clip has to have."""
+        return set(keys(self.streams))
+
+    @property
+    def extraction(self) -> dict:
+        """Settings of the extraction: the groups of the configuration that features depend on."""
+        return self.card["extraction"]
+
+    def predict(self, clip: Mapping[str, np.ndarray], statistics: Statistics | None = None) -> Answer:
+        """Predict a clip.
+
+        Args:
+            clip: What a feature store holds of it; `time` is absent without video, `audio_time` without audio.
+            statistics: Of `statistics`, where the model was trained with features normalised by speaker.
+
+        Raises:
+            UserError: It has neither, or nothing that this model was trained on.
+        """
+        rows, time, frequency = self._rows(clip)
+        available = tuple(m for m in ("audio", "video") if len(_attended(rows, time, m)))
+        by_modality = {m: self._run(self._trained[m,], rows, statistics) for m in available if (m,) in self._trained}
+        used = available if available in self._trained else tuple(by_modality)[:1]
+        if not used:
+            raise UserError(f"nothing to predict from: the clip has no {' and no '.join(self._modalities())}")
+        probabilities, weights = by_modality[used[0]] if len(used) == 1 else self._run(self._trained[used], rows, statistics)
+        attention = {m: _attention(weights[m], time, frequency, self._trained[used].row.streams[m]) for m in used}
+        return Answer(probabilities, {m: p for m, (p, _) in by_modality.items()}, attention, used)
+
+    def _modalities(self) -> list[str]:
+        return sorted({m for modalities in self._trained for m in modalities})
+
+    def _rows(self, clip: Mapping[str, np.ndarray]):
+        """Streams of the modalities that a clip has, with times and frequencies."""
+        there = {"audio": "audio_time" in clip, "video": "time" in clip}
+        names = [name for name in self.streams if there["video" if is_video(name) else "audio"]]
+        made = clip_streams(clip, names, self._spectrogram)
+        return {name: made.rows[name] for name in names}, made.time, made.frequency
+
+    @torch.inference_mode()
+    def _run(
+        self, trained: Trained, rows: Mapping[str, np.ndarray], statistics: Statistics | None
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """(classes,) probabilities and attention weights (L,) by modality: means over the networks."""
+        batch = {m: self._reduced(names, rows, trained.axes, statistics) for m, names in trained.row.streams.items()}
+        batch = {m: padded(of, [0]) for m, of in batch.items()}
+        total, weights = np.zeros(len(self.labels)), dict.fromkeys(batch, 0)
+        for network in trained.networks:
+            logits, alpha = network(batch)
+            total += (logits[0].double() / trained.temperature).softmax(0).numpy()
+            weights = {m: weights[m] + alpha[m][0].numpy() / len(trained.networks) for m in batch}
+        return total / len(trained.networks), weights
+
+    def _reduced(
+        self, names: Sequence[str], rows: Mapping[str, np.ndarray], axes: int, statistics: Statistics | None
+    ) -> Reduced:
+        """The streams of one modality of a clip, as training reduces them."""
+        made = {
+            name: reduced(self._reductions[name], torch.from_numpy(rows[name]), (statistics or {}).get(name))
+            for name in names
+        }
+        offsets = {name: torch.tensor([0, len(of)]) for name, of in made.items() if not is_per_clip(name)}
+        return FoldData(self._reductions, made, offsets).modality(names, axes=axes)
+
+    def statistics(self, clips: Iterable[Mapping[str, np.ndarray]]) -> Statistics:
+        """Mean and deviation of each stream over clips of one person, for a model that is normalised by speaker."""
+        rows: dict[str, list[np.ndarray]] = {name: [] for name in self.streams}
+        for clip in clips:
+            for name, of in self._rows(clip)[0].items():
+                rows[name].append(of)
+        joined = {name: np.concatenate(of) for name, of in rows.items() if of}
+        return {name: tuple(map(torch.from_numpy, standardisation(of))) for name, of in joined.items() if len(of)}
+
+    def save(self, folder: Path) -> None:
+        """Write the folder, weights first: a card without its weights does not occur."""
+        tensors = {
+            f"reduction.{name}.{key}": value.contiguous()
+            for name, reduction in self._reductions.items()
+            for key, value in reduction.state_dict().items()
+        }
+        for of in self._trained.values():
+            for i, network in enumerate(of.networks):
+                tensors |= {f"{of.row.name}.{i}.{key}": value.contiguous() for key, value in network.state_dict().items()}
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / WEIGHTS, lambda part: save_file(tensors, part))
+        text = json.dumps(self.card | {"weights_sha256": file_sha256(folder / WEIGHTS)}, indent=1) + "\n"
+        write_atomically(folder / CARD, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def _attended(rows: Mapping[str, np.ndarray], time: Mapping[str, np.ndarray], modality: str) -> np.ndarray:
+    """Times of the rows of a modality; none without the modality."""
+    names = [name for name in rows if is_video(name) == (modality == "video")]
+    return np.concatenate([time[name] for name in names if name in time] or [np.zeros(0)])
+
+
+def _attention(
+    weight: np.ndarray, time: Mapping[str, np.ndarray], frequency: Mapping[str, np.ndarray], streams: Sequence[str]
+) -> Attention:
+    name = next(name for name in streams if not is_per_clip(name))
+    if name not in frequency:
+        return Attention(weight, time[name])
+    hz = np.unique(frequency[name])
+    return Attention(weight.reshape(-1, len(hz)), time[name][:: len(hz)], hz)
+
+
+def row_card(of: Trained, shape: NetworkShape) -> dict:
+    """What has to be known of a row's networks to build them again."""
+    row = of.row
+    return {
+        "design": asdict(row.design),
+        "streams": {m: list(names) for m, names in row.streams.items()},
+        "shape": shape.model_dump(mode="json", by_alias=True),
+        "axes": of.axes,
+        "temperature": of.temperature,
+        "networks": len(of.networks),
+        "sizes": {m: asdict(sizes_of(of.networks[0], m)) for m in row.streams},
+    }
+
+
+def sizes_of(network: Network, modality: Modality) -> Sizes:
+    """What a network was built for."""
+    return network.branches[modality].sizes
+
+
+def load_model(folder: Path | None = None) -> Model:
+    """Read a model.
+
+    Args:
+        folder: What `snakemake train_fbp` has written (results/<corpus>/fusion/fbp), or its folder `model`; None: the
+            model that comes with the package.
+
+    Raises:
+        UserError: There is no model, it is damaged, or of another version.
+    """
+    folder = SHIPPED / "model" if folder is None else folder
+    if (folder / "model" / CARD).is_file():
+        folder = folder / "model"
+    path = folder / WEIGHTS
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        if card.get("format") != FORMAT:
+            raise UserError(f"{folder}: the model is of format {card.get('format')}, this version reads {FORMAT}: train it again")
+        found = file_sha256(path)
+        if found != card["weights_sha256"]:
+            raise UserError(f"{path} is damaged: its SHA-256 is not that of the card; train the model again")
+        tensors = load_file(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UserError(
+            f"{folder} holds no model ({Path(error.filename).name} is missing): `snakemake train_fbp` makes one"
+        ) from error
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise UserError(f"{folder}: the model cannot be read ({error}): train it again") from error
+    reductions = {name: _reduction(tensors, f"reduction.{name}.") for name in card["streams"]}
+    trained = [_networks(name, of, tensors, len(card["labels"])) for name, of in card["rows"].items()]
+    return Model(card, reductions, trained, folder=folder, sha256=found)
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def _reduction(tensors: Mapping[str, Tensor], prefix: str) -> Reduction:
+    values = _part(tensors, prefix)
+    made = Reduction(*values["axes"].shape)
+    made.load_state_dict(values)
+    return made
+
+
+def _networks(name: str, card: Mapping[str, Any], tensors: Mapping[str, Tensor], classes: int) -> Trained:
+    design = Design(**{**card["design"], "modalities": tuple(card["design"]["modalities"])})
+    streams = {m: tuple(names) for m, names in card["streams"].items()}
+    shape = NetworkShape.model_validate(card["shape"])
+    sizes = {m: Sizes(**of) for m, of in card["sizes"].items()}
+    networks = []
+    for i in range(card["networks"]):
+        networks.append(Network(sizes, classes, design=design, shape=shape).eval())
+        networks[-1].load_state_dict(_part(tensors, f"{name}.{i}."))
+    return Trained(Row(name, design, streams), card["axes"], card["temperature"], networks)

@@ -1,0 +1,127 @@
+"""`snakemake train_fbp`: FBP tested on speakers that it has not seen, and the model of all clips for new ones."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from deepfusion.config import FusionSettings
+from deepfusion.corpora.folds import Fold
+from deepfusion.fusion import experiment, rows
+from deepfusion.fusion.corpus import Corpus, read_corpus
+from deepfusion.fusion.model import FORMAT, Model, Trained, row_card
+from deepfusion.fusion.parts import part
+from deepfusion.fusion.preprocessing import Reduction
+from deepfusion.fusion.search import Row, choose, members, train_row
+from deepfusion.fusion.streams import check
+from deepfusion.stages import ENCODER, VERSIONS
+from deepfusion.store import FeatureStore
+
+log = logging.getLogger(__name__)
+
+PURPOSE = "train_fbp"
+NOT_FEATURES = ("corpus", "preset")  # groups of the store's configuration that a new clip's features do not depend on
+MODEL_ROWS = ("audio", "video", "fbp")  # what `predict` needs: clips may lack a modality
+
+
+def train_fbp(
+    store: Path,
+    folder: Path,
+    folds: Sequence[Fold],
+    *,
+    everyone: Fold,
+    settings: FusionSettings,
+    device: torch.device,
+) -> dict:
+    """Write `predictions.csv`, `metrics.json`, `choices.json`, `attention.h5` and the folder `model`.
+
+    Args:
+        store: The feature store.
+        folder: Where the files go.
+        folds: Folds, their speakers or splits.
+        everyone: The fold of the model for new clips: nobody is tested.
+        settings: Streams, network, training and choices.
+        device: Where to compute.
+
+    Returns:
+        The metrics.
+
+    Raises:
+        UserError: See `corpus.read_corpus`, `parts.part`, `experiment.prepare`; a training diverged.
+        MachineError: A feature in the store is NaN or infinite.
+    """
+    with FeatureStore(store) as opened:
+        streams = rows.default_streams(settings, list(opened.networks), encoder=ENCODER in opened.keys)
+        check(streams, opened.keys)
+    wanted = rows.base(streams)
+    corpus = read_corpus(store, rows.streams_of(wanted), purpose=PURPOSE)
+    found, left = experiment.prepare(corpus, folds, wanted, settings)
+    log.info("%d clips, %d folds, seeds %s", len(corpus.table), len(found.parts), ", ".join(map(str, settings.seeds)))
+    experiment.run(found, left, device)
+    metrics = experiment.write(found, left, folder)
+    kept = [row for row in left if row.name in MODEL_ROWS]
+    reductions, trained = train_model(corpus, everyone, kept, settings, device)
+    model = Model(card(corpus, trained, settings, metrics), reductions, trained)
+    model.save(folder / "model")
+    return metrics
+
+
+def train_model(
+    corpus: Corpus, fold: Fold, wanted: Sequence[Row], settings: FusionSettings, device: torch.device
+) -> tuple[Mapping[str, Reduction], list[Trained]]:
+    """Networks of several rows trained on all clips of a fold, with what its inner folds choose."""
+    everyone = part(corpus.table, fold, inner_folds=settings.inner_folds)
+    bench = experiment.bench(corpus, [everyone], settings, device)
+    trained = []
+    for row in wanted:
+        choice = choose(bench, row)
+        (candidate,), (temperature,) = choice.candidates, choice.temperature
+        places = [(0, everyone.train, seed) for seed in members(settings, settings.seeds[0])]
+        networks = [network for network, _ in train_row(bench, row, candidate, places)]
+        trained.append(Trained(row, candidate.axes, temperature, networks))
+    needed = rows.streams_of(wanted)
+    return {name: bench.data[0].reductions[name] for name in needed}, trained
+
+
+def card(corpus: Corpus, trained: Sequence[Trained], settings: FusionSettings, metrics: Mapping) -> dict:
+    """What `model.json` holds: how the model was made, what it may be expected to do, and how to build it."""
+    with FeatureStore(corpus.path) as store:
+        attrs, networks = store.attrs, store.networks
+        weights = {slot: of["fingerprint"] for slot, of in networks.items() if "fingerprint" in of}
+        if ENCODER in store.keys:
+            weights[ENCODER] = store.attributes(ENCODER)["sha256"]
+    needed = rows.streams_of([of.row for of in trained])
+    speakers = sorted(set(corpus.speakers) - {""})
+    best = metrics["models"][trained[-1].row.name]
+    of_people = f" of {len(speakers)} speakers" if speakers else ""
+    return {
+        "format": FORMAT,
+        "name": attrs["corpus"],
+        "corpus": attrs["corpus"],
+        "clips": len(corpus.table),
+        "speakers": len(speakers),
+        "licence": attrs.get("licence", ""),
+        "citation": attrs.get("citation", ""),
+        "caution": f"trained on {len(corpus.table)} clips{of_people}: expect less for other recordings and languages; "
+        "acted emotion is not felt emotion",
+        "labels": corpus.labels,
+        "normalisation": settings.normalisation,
+        "metrics": {
+            "model": trained[-1].row.name,
+            **{key: best[key] for key in ("accuracy_mean", "accuracy_std", "uar_mean", "uar_std", "ece", "recall")},
+            "by_model": {name: of["accuracy_mean"] for name, of in metrics["models"].items()},
+            "by_speaker": {who: of["accuracy"] for who, of in best["per_speaker"].items()},
+            "notes": metrics["notes"],
+        },
+        "streams": needed,
+        "spectrogram": asdict(corpus.spectrogram),
+        "rows": {of.row.name: row_card(of, of.row.settings(settings).shape) for of in trained},
+        "settings": settings.model_dump(mode="json", by_alias=True),
+        "extraction": {name: of for name, of in json.loads(attrs.get("config", "{}")).items() if name not in NOT_FEATURES},
+        "weights": {key: value for key, value in weights.items() if key in needed or key == ENCODER},
+        "store_key": corpus.key,
+        "versions": VERSIONS,
+    }
