@@ -6,24 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from deepfusion.config import Extraction, NetworkSettings
+from deepfusion.errors import UserError
+from deepfusion.fusion.model import Answer, Attention
 
 SLOTS = {"EF-A": NetworkSettings(network="dlib-resnet29-fer2013")}
 LABELS = ["angry", "happy", "sad"]
-
-
-@dataclass(frozen=True)
-class Attention:
-    weight: np.ndarray
-    time: np.ndarray
-    frequency: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class Answer:
-    probabilities: np.ndarray
-    by_modality: dict
-    attention: dict
-    used: tuple
 
 
 def softmax(x):
@@ -53,11 +40,13 @@ class SmallModel:
             rows = clip["EF-A"][clip["valid"]].astype(np.float64)
             alone["video"] = softmax(rows.mean(0)[:3])
             attention["video"] = Attention(softmax(rows[:, 0]), clip["time"][clip["valid"]])
-        if "audio_time" in clip:
+        if "audio_time" in clip and len(clip["AF"]):
             rows = clip["AF"].astype(np.float64)
             alone["audio"] = softmax(rows.mean((0, 1))[:3])
             weight = softmax(rows.mean(2).ravel()).reshape(rows.shape[:2])
             attention["audio"] = Attention(weight, clip["AF_time"], np.linspace(200, 3800, rows.shape[1]))
+        if not alone:
+            raise UserError("nothing to predict from")
         return Answer(np.mean(list(alone.values()), 0), alone, attention, tuple(alone))
 
     def statistics(self, clips):

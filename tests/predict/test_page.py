@@ -163,7 +163,7 @@ def test_curves_break_at_gaps():
 
 
 def test_attention_lies_where_it_belongs(monkeypatch):
-    from small_model import Attention
+    from deepfusion.fusion.model import Attention
 
     drawn = []
     monkeypatch.setattr(timeline, "transparent", drawn.append)

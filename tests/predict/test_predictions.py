@@ -102,6 +102,11 @@ def test_windows_have_answers_of_their_own(media, predictor):
     assert table[LABELS].sum(axis=1).to_numpy() == pytest.approx(1)
     assert table["status"].tolist()[-1] == "audio_only"  # the frames end at 0.5 s, the audio at 1 s
     assert "no frame" in table["reason"].tolist()[-1]
+    # The audio encoder's positions are further apart: some windows have none.
+    table = predictor.predict(media / "clips" / "good.mp4", window=0.04).windows
+    few = table[table["reason"].str.contains("too little audio")]
+    assert len(few) and few["status"].eq("video_only").all()
+    assert table.loc[table["reason"].eq("nothing to predict from"), "status"].eq("no_answer").all()
     with pytest.raises(UserError, match="hop needs a window"):
         predictor.predict(media / "clips" / "good.mp4", hop=1)
     with pytest.raises(UserError, match="above 0"):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 WEIGHTS = Path("results/weights")
 """The folder of downloaded weights, from where the workflow is started."""
 SHIPPED = Path(__file__).parents[1] / "weights"
-"""The weights that come with the package: <name>.safetensors and its card <name>.json; the trained model in `model/`."""
+"""Weights in the package: <name>.safetensors and its card <name>.json; the trained model in `model/`."""
 
 
 @dataclass(frozen=True)

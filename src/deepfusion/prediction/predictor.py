@@ -157,15 +157,21 @@ class Predictor:
     ) -> tuple["Answer | None", str, str]:
         """Answer, status and reason for the arrays of a clip or of a part of it."""
         usable = windows.usable(arrays)
-        video, audio = "time" in usable, "audio_time" in usable
-        reason = "; ".join(absent[name] for name, there in (("video", video), ("audio", audio)) if not there)
-        if not (video or audio):
+        there = {modality for modality, clock in (("video", "time"), ("audio", "audio_time")) if clock in usable}
+        if not there:
             # Both fail for the same reason where the file itself cannot be read.
-            reason = "; ".join(dict.fromkeys(absent[name] for name in ("video", "audio")))
+            reason = "; ".join(dict.fromkeys(absent[modality] for modality in ("video", "audio")))
             return None, "failed" if absent["failed"] else "no_answer", reason
-        answer = self.model.predict(usable, **({} if statistics is None else {"statistics": statistics}))
-        status = {(True, True): "ok", (True, False): "video_only", (False, True): "audio_only"}[video, audio]
-        return answer, status, reason
+        try:
+            answer = self.model.predict(usable, **({} if statistics is None else {"statistics": statistics}))
+        except UserError as error:  # a part that is too short for the model's streams
+            return None, "no_answer", str(error)
+        reason = "; ".join(
+            f"too little {modality}" if modality in there else absent[modality]
+            for modality in ("video", "audio")
+            if modality not in answer.used
+        )
+        return answer, "ok" if len(answer.used) == 2 else f"{answer.used[0]}_only", reason
 
 
 def _cores() -> int:

@@ -9,9 +9,12 @@ CLOCKS = {"spectrogram": "audio_time", "audio_time": "audio_time", "AF": "AF_tim
 
 
 def usable(clip: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The clip without the modalities that say nothing: video without any face, keys without rows."""
-    seen = "valid" in clip and bool(clip["valid"].any())
-    return {key: rows for key, rows in clip.items() if len(rows) and (key in CLOCKS or seen)}
+    """The clip without the modalities that say nothing: video without any face, audio without rows.
+
+    Keys of a modality that is there stay, without rows where a short part of a clip has none.
+    """
+    seen, heard = np.any(clip.get("valid", ())), len(clip.get("audio_time", ())) > 0
+    return {key: rows for key, rows in clip.items() if (heard if key in CLOCKS else seen)}
 
 
 def span(clip: Mapping[str, np.ndarray]) -> tuple[float, float]:
