@@ -83,7 +83,10 @@ def calibration(predictions: pd.DataFrame) -> dict[str, float]:
     place = np.minimum((confidence * BINS).astype(int), BINS - 1)
     gaps = np.bincount(place, right - confidence, minlength=BINS)
     true = p[range(len(p)), [labels.index(label) for label in predictions["label"]]]
-    return {"ece": float(np.abs(gaps).sum() / len(p)), "cross_entropy": float(-np.log(np.maximum(true, SMALLEST)).mean())}
+    return {
+        "ece": float(np.abs(gaps).sum() / len(p)),
+        "cross_entropy": float(-np.log(np.maximum(true, SMALLEST)).mean()),
+    }
 
 
 def _over_speakers(predictions: pd.DataFrame) -> dict:

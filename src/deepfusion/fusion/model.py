@@ -115,7 +115,8 @@ class Model:
         """Predict a clip.
 
         Args:
-            clip: What a feature store holds of it; `time` is absent without video, `audio_time` without audio.
+            clip: What a feature store holds of it; `time` is absent or empty without video, `audio_time`
+                without audio.
             statistics: Of `statistics`, where the model was trained with features normalised by speaker.
 
         Raises:
@@ -127,7 +128,9 @@ class Model:
         used = available if available in self._trained else tuple(by_modality)[:1]
         if not used:
             raise UserError(f"nothing to predict from: the clip has no {' and no '.join(self._modalities())}")
-        probabilities, weights = by_modality[used[0]] if len(used) == 1 else self._run(self._trained[used], rows, statistics)
+        probabilities, weights = (
+            by_modality[used[0]] if len(used) == 1 else self._run(self._trained[used], rows, statistics)
+        )
         attention = {m: _attention(weights[m], time, frequency, self._trained[used].row.streams[m]) for m in used}
         return Answer(probabilities, {m: p for m, (p, _) in by_modality.items()}, attention, used)
 
@@ -136,7 +139,7 @@ class Model:
 
     def _rows(self, clip: Mapping[str, np.ndarray]):
         """Streams of the modalities that a clip has, with times and frequencies."""
-        there = {"audio": "audio_time" in clip, "video": "time" in clip}
+        there = {m: key in clip.keys() and len(clip[key]) for m, key in (("audio", "audio_time"), ("video", "time"))}  # noqa: SIM118  a store's clip is no dict
         names = [name for name in self.streams if there["video" if is_video(name) else "audio"]]
         made = clip_streams(clip, names, self._spectrogram)
         return {name: made.rows[name] for name in names}, made.time, made.frequency
@@ -184,7 +187,9 @@ class Model:
         }
         for of in self._trained.values():
             for i, network in enumerate(of.networks):
-                tensors |= {f"{of.row.name}.{i}.{key}": value.contiguous() for key, value in network.state_dict().items()}
+                tensors |= {
+                    f"{of.row.name}.{i}.{key}": value.contiguous() for key, value in network.state_dict().items()
+                }
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / WEIGHTS, lambda part: save_file(tensors, part))
         text = json.dumps(self.card | {"weights_sha256": file_sha256(folder / WEIGHTS)}, indent=1) + "\n"
@@ -243,7 +248,9 @@ def load_model(folder: Path | None = None) -> Model:
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
         if card.get("format") != FORMAT:
-            raise UserError(f"{folder}: the model is of format {card.get('format')}, this version reads {FORMAT}: train it again")
+            raise UserError(
+                f"{folder}: the model is of format {card.get('format')}, this version reads {FORMAT}: train it again"
+            )
         found = file_sha256(path)
         if found != card["weights_sha256"]:
             raise UserError(f"{path} is damaged: its SHA-256 is not that of the card; train the model again")

@@ -46,9 +46,7 @@ def part(clips: pd.DataFrame, fold: Fold, *, inner_folds: int) -> Part:
     # A clip without audio and without any face teaches nothing; it is predicted all the same where it is tested.
     empty = np.flatnonzero(clips["audio_status"].ne("ok") & clips["faces"].eq(0)).tolist()
     if len(empty) == len(clips):
-        raise UserError(
-            "no clip has audio or a face: there is nothing to train on; `deepfusion info` has the reasons"
-        )
+        raise UserError("no clip has audio or a face: there is nothing to train on; `deepfusion info` has the reasons")
     train = sorted({*range(len(clips))} - {*tested, *choosing, *empty})
     if not train:
         raise UserError(f"fold {fold.name}: no clip is left to train on")

@@ -70,9 +70,7 @@ def check(streams: Mapping[Modality, Sequence[str]], available: Iterable[str]) -
         if names and all(map(is_per_clip, names)):
             raise UserError(f"fusion.{modality}: {', '.join(names)} has no rows to attend to: add a stream that has")
     if {"speech", "AF"} <= set(streams.get("audio", ())):
-        raise UserError(
-            "fusion.audio: speech and AF have different times: take one, and speech-clip or AF-clip"
-        )
+        raise UserError("fusion.audio: speech and AF have different times: take one, and speech-clip or AF-clip")
 
 
 @dataclass(frozen=True)

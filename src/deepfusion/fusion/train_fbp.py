@@ -113,14 +113,16 @@ def card(corpus: Corpus, trained: Sequence[Trained], settings: FusionSettings, m
             "model": trained[-1].row.name,
             **{key: best[key] for key in ("accuracy_mean", "accuracy_std", "uar_mean", "uar_std", "ece", "recall")},
             "by_model": {name: of["accuracy_mean"] for name, of in metrics["models"].items()},
-            "by_speaker": {who: of["accuracy"] for who, of in best["per_speaker"].items()},
+            "by_speaker": sorted(of["accuracy"] for of in best["per_speaker"].values()),  # without names
             "notes": metrics["notes"],
         },
         "streams": needed,
         "spectrogram": asdict(corpus.spectrogram),
         "rows": {of.row.name: row_card(of, of.row.settings(settings).shape) for of in trained},
         "settings": settings.model_dump(mode="json", by_alias=True),
-        "extraction": {name: of for name, of in json.loads(attrs.get("config", "{}")).items() if name not in NOT_FEATURES},
+        "extraction": {
+            name: of for name, of in json.loads(attrs.get("config", "{}")).items() if name not in NOT_FEATURES
+        },
         "weights": {key: value for key, value in weights.items() if key in needed or key == ENCODER},
         "store_key": corpus.key,
         "versions": VERSIONS,
