@@ -248,10 +248,10 @@ class Extractor:
             rows.fail(failure(error, clip_id))
             return rows
         if self._encoder is not None:
-            heard = rows.arrays()
+            audio = rows.arrays()
             made = positions_of(
                 self._encoder,
-                {"spectrogram": heard["spectrogram"], "time": heard["audio_time"]},
+                {"spectrogram": audio["spectrogram"], "time": audio["audio_time"]},
                 shift_s=self._config.spectrogram.shift_ms / 1000,
             )
             rows.append(ENCODER, made["positions"].astype(self._config.store.dtype))

@@ -25,9 +25,9 @@ def model_lines(predictor: "Predictor", norm: Normalisation) -> list[str]:
 def expectation(card: Mapping[str, Any]) -> str:
     """The accuracy to expect, in words; "" if the card does not say."""
     metrics = card.get("metrics", {})
-    said = [
+    figures = [
         f"{name} {100 * metrics[f'{key}_mean']:.1f} % (sd {100 * metrics[f'{key}_std']:.1f})"
         for key, name in (("accuracy", "accuracy"), ("uar", "UAR"))
         if f"{key}_mean" in metrics
     ]
-    return f"on speakers that it has not seen: {', '.join(said)}" if said else ""
+    return f"on speakers that it has not seen: {', '.join(figures)}" if figures else ""

@@ -58,7 +58,7 @@ class Options:
 
 
 def run(
-    predictor: Predictor, clips: pd.DataFrame, out: Path | None, options: Options, say: Callable[[str], None] = print
+    predictor: Predictor, clips: pd.DataFrame, out: Path | None, options: Options, show: Callable[[str], None] = print
 ) -> int:
     """Predict all clips, a line each, and write what is asked for.
 
@@ -67,7 +67,7 @@ def run(
         clips: Rows of a manifest, as `inputs.clips_of` gives them.
         out: Folder for the results; None: none are written.
         options: What is wanted.
-        say: Takes each line of text.
+        show: Prints a line of text.
 
     Returns:
         The exit status.
@@ -78,11 +78,11 @@ def run(
     """
     norm = check_normalisation(predictor.card, options.norm, name=predictor.name)
     for text in model_lines(predictor, norm):
-        say(text)
+        show(text)
     if out is None:
-        rows = [_told(prediction.to_dict(), options, say) for prediction in _each(predictor, clips, options)]
+        rows = [_shown(prediction.to_dict(), options, show) for prediction in _each(predictor, clips, options)]
     else:
-        rows = list(_recorded(predictor, clips, out, options, norm, say))
+        rows = list(_recorded(predictor, clips, out, options, norm, show))
     without = [row["id"] for row in rows if row["status"] in UNANSWERED]
     if without:
         log.warning("%d of %d clips have no answer: %s", len(without), len(rows), _listed(without))
@@ -96,9 +96,9 @@ def _each(predictor: Predictor, clips: pd.DataFrame, options: Options) -> Iterat
     return predictor.each(clips, window=window, hop=hop, norm=options.norm)
 
 
-def _told(found: dict[str, Any], options: Options, say: Callable[[str], None]) -> dict[str, Any]:
-    """Say a clip's line; what the summary needs of it."""
-    say(line(found, options.top))
+def _shown(found: dict[str, Any], options: Options, show: Callable[[str], None]) -> dict[str, Any]:
+    """Show a clip's line; what the summary needs of it."""
+    show(line(found, options.top))
     return {name: found[name] for name in ("id", "status")}
 
 
@@ -108,9 +108,9 @@ def _recorded(
     out: Path,
     options: Options,
     norm: Normalisation,
-    say: Callable[[str], None],
+    show: Callable[[str], None],
 ) -> Iterator[dict[str, Any]]:
-    """As `_told` for each clip; those with an up-to-date record are not predicted again. Then write the tables."""
+    """As `_shown` for each clip; those with an up-to-date record are not predicted again. Then write the tables."""
     what = [predictor.model.sha256, predictor.labels, options.window, options.hop, norm]
     records = Records(out, [*what, sorted(options.outputs), options.thumbnails, options.landmarks])
     group = "" if norm == "none" else together(clips)
@@ -123,13 +123,13 @@ def _recorded(
     rows = {clip.id: clip for clip in clips.itertuples()}
     for clip_id in clips["id"]:
         if clip_id in kept:
-            yield _told(records.found(clip_id), options, say)
+            yield _shown(records.found(clip_id), options, show)
             continue
         prediction = next(predicted)
         found = prediction.to_dict()
         section, files = _write_clip(prediction, found, predictor, out, options)
         records.write(rows[prediction.id], found, section=section, files=files, together=group)
-        yield _told(found, options, say)
+        yield _shown(found, options, show)
     _write_tables(records, clips["id"].tolist(), predictor, norm, out, options)
 
 

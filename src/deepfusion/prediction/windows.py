@@ -9,12 +9,12 @@ CLOCKS = {"spectrogram": "audio_time", "audio_time": "audio_time", "AF": "AF_tim
 
 
 def usable(clip: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The clip without the modalities that say nothing: video without any face, audio without rows.
+    """The clip without the modalities that hold nothing: video without any face, audio without rows.
 
     Keys of a modality that is there stay, without rows where a short part of a clip has none.
     """
-    seen, heard = np.any(clip.get("valid", ())), len(clip.get("audio_time", ())) > 0
-    return {key: rows for key, rows in clip.items() if (heard if key in CLOCKS else seen)}
+    has_face, has_audio = np.any(clip.get("valid", ())), len(clip.get("audio_time", ())) > 0
+    return {key: rows for key, rows in clip.items() if (has_audio if key in CLOCKS else has_face)}
 
 
 def span(clip: Mapping[str, np.ndarray]) -> tuple[float, float]:
