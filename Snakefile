@@ -1,10 +1,9 @@
 # Deep Fusion. This file wires: which command makes which file. The targets:
 #   snakemake extract_features   clips -> results/<corpus>/features.h5
 #   snakemake preflight          what that will take: frames, disk, time of each stage, by a trial on a few clips
-#   snakemake train_fbp          the paper's network, tested on speakers it never saw, and one model of everybody
-#   snakemake fusion_study       every way of fusion on the same features and folds, and what of it is beyond chance
-#   snakemake report             the study as a page: results/<corpus>/report.html
-#   snakemake compare            the study, and the models of protocol.models trained end to end
+#   snakemake train_fbp          FBP, tested on speakers that it has not seen, and a model for new clips
+#   snakemake report             its results as a page: results/<corpus>/report.html
+#   snakemake fusion_study       every way of fusion on the same features and folds: results/<corpus>/study.html
 #   snakemake finetune           the face networks, anew from FER2013 (their weights come with the project)
 #   snakemake pretrain_audio     the audio encoder, from emotional speech (its weights come with the project)
 #   snakemake fetch_weights      the published networks of the preset `paper`
@@ -70,9 +69,6 @@ onstart:
 
 wildcard_constraints:
     shard=r"\d{5}",
-    fold=r"fold\d+",
-    seed=r"\d+",
-    model=r"[a-z]+",
 
 
 include: "workflow/rules/common.smk"
@@ -96,22 +92,17 @@ rule extract_features:
 
 rule train_fbp:
     input:
-        f"{OUT}/fusion/fbp/metrics.json",
-        expand(
-            f"{OUT}/fusion/fbp/seed{{seed}}/everyone/model.safetensors",
-            seed=CONFIG.protocol.seeds,
-        ),
+        rules.fbp.output,
+
+
+rule report:
+    input:
+        rules.report_fbp.output,
 
 
 rule fusion_study:
     input:
-        rules.study_results.output,
-
-
-rule compare:
-    input:
-        rules.study_results.output,
-        f"{OUT}/fusion/results.json",
+        rules.report_study.output,
 
 
 rule all:

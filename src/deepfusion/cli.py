@@ -32,6 +32,8 @@ EngineName = Annotated[
     Literal["auto", "eager", "onnxruntime", "half"], typer.Option("--engine", help="What computes the networks.")
 ]
 Threads = Annotated[int, typer.Option(help="CPU threads.", min=1)]
+StorePath = Annotated[Path, typer.Option("--store", help="A feature store.")]
+Folds = Annotated[str, typer.Option(help="JSON: a list of {name, test, choose, by}.")]
 
 
 def main() -> None:
@@ -305,124 +307,88 @@ def diff(
         raise typer.Exit(1)
 
 
-@app.command()
-def train(
-    store: Annotated[Path, typer.Option(help="A feature store.")],
-    model: Annotated[str, typer.Option(help="audio, video, additive or fbp.")],
-    out: Annotated[Path, typer.Option(help="Folder for the model, its card and the predictions.")],
-    by: Annotated[Literal["speaker", "split", "fold"], typer.Option(help="What --test and --choose name.")] = "speaker",
-    test: Annotated[list[str] | None, typer.Option(help="Who is left out and tested on; may be repeated.")] = None,
-    choose: Annotated[
-        list[str] | None, typer.Option(help="Who chooses the epoch, else some training speakers; may be repeated.")
-    ] = None,
-    fold: Annotated[str, typer.Option(help="Name of the fold in the predictions.")] = "everyone",
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+@app.command("train-fbp")
+def train_fbp(
+    store: StorePath,
+    folds: Folds,
+    out: Annotated[Path, typer.Option(help="Folder for metrics, predictions, choices, attention and the model.")],
+    everyone: Annotated[
+        str, typer.Option(help="JSON: the fold of the model for new clips; its `choose` is a split, or empty.")
+    ] = '{"name": "everyone", "test": []}',
     settings: SettingsText = "{}",
     device: Device = "auto",
     threads: Threads = 1,
 ) -> None:
-    """Train a model on all clips but those to test on, choosing the epoch without them."""
+    """Test FBP on speakers that it has not seen, and train a model on all clips for new ones."""
     import torch
 
     from deepfusion.config import FusionSettings, from_json
-    from deepfusion.fusion.fold import train_fold
+    from deepfusion.corpora.folds import Fold
+    from deepfusion.evaluation.summary import summary_markdown
+    from deepfusion.fusion import train_fbp as command
     from deepfusion.heap import keep_freed_memory
     from deepfusion.networks import inference
 
     keep_freed_memory()
     torch.set_num_threads(threads)
-    train_fold(
+    metrics = command.train_fbp(
         store,
         out,
-        name=model,
-        by=by,
-        test=test or [],
-        choose=choose or [],
-        fold=fold,
-        seed=seed,
+        from_json(list[Fold], folds),
+        everyone=from_json(Fold, everyone),
         settings=from_json(FusionSettings, settings),
         device=inference.device(device),
     )
+    log.info("%s\n\nmodel: %s (`deepfusion predict --model %s CLIP`)", summary_markdown(metrics), out / "model", out)
 
 
-@app.command()
-def study(
-    store: Annotated[Path, typer.Option(help="A feature store.")],
-    folds: Annotated[str, typer.Option(help="JSON: a list of {name, test, choose, by}.")],
-    out: Annotated[Path, typer.Option(help="Folder for the predictions, the choices and the attention.")],
-    normalisation: Annotated[Literal["training", "speaker"], typer.Option(help="Of the features.")] = "training",
-    seed: Annotated[list[int] | None, typer.Option(help="May be repeated.")] = None,
+@app.command("fusion-study")
+def fusion_study(
+    store: StorePath,
+    folds: Folds,
+    out: Annotated[Path, typer.Option(help="Folder for metrics, predictions, choices and attention.")],
     settings: SettingsText = "{}",
+    study: Annotated[str, typer.Option(help="JSON, like `study` in config.yaml; else defaults.")] = "{}",
     device: Device = "auto",
     threads: Threads = 1,
 ) -> None:
-    """Train and test every way of fusion on the same folds, every choice made inside the training speakers."""
+    """Train and test every way of fusion on the same folds; all choices are made inside the training speakers."""
     import torch
 
-    from deepfusion.config import StudySettings, from_json
+    from deepfusion.config import FusionSettings, StudySettings, from_json
     from deepfusion.corpora.folds import Fold
+    from deepfusion.evaluation.summary import summary_markdown
     from deepfusion.fusion.study import run_study
     from deepfusion.heap import keep_freed_memory
     from deepfusion.networks import inference
 
     keep_freed_memory()
     torch.set_num_threads(threads)
-    run_study(
+    metrics = run_study(
         store,
         out,
         from_json(list[Fold], folds),
-        by=normalisation,
-        seeds=seed or [0],
-        settings=from_json(StudySettings, settings),
+        settings=from_json(FusionSettings, settings),
+        study=from_json(StudySettings, study),
         device=inference.device(device),
     )
-
-
-@app.command()
-def evaluate(
-    predictions: Annotated[
-        list[Path], typer.Argument(help="Predictions of every fold and seed of one model.", exists=True)
-    ],
-    out: Annotated[Path, typer.Option(help="Folder for predictions.csv and metrics.json.")],
-) -> None:
-    """Join the predictions of all folds and seeds of a model, and write its figures."""
-    from deepfusion.fusion.evaluate import evaluate_files
-
-    evaluate_files(predictions, out)
-
-
-@app.command()
-def results(
-    metrics: Annotated[list[Path], typer.Argument(help="metrics.json of each model.", exists=True)],
-    out: Out,
-) -> None:
-    """Put the figures of several models side by side, print the table and write it as JSON."""
-    from deepfusion.report.table import write_results
-
-    print(write_results(metrics, out))
-
-
-@app.command("study-results")
-def study_results(
-    studies: Annotated[list[Path], typer.Argument(help="Folders that `deepfusion study` has filled.", exists=True)],
-    out: Out,
-) -> None:
-    """Put all models of a fusion study side by side, test the paper's claims, print both and write them as JSON."""
-    from deepfusion.report.study import write_study
-
-    print(write_study(studies, out))
+    log.info("%s", summary_markdown(metrics))
 
 
 @app.command()
 def report(
-    study: Annotated[Path, typer.Argument(help="study.json, as `deepfusion study-results` writes it.", exists=True)],
-    store: Annotated[Path, typer.Option(help="The feature store that was studied.")],
+    folders: Annotated[
+        list[Path], typer.Argument(help="What `train-fbp` or `fusion-study` has filled, one or more.", exists=True)
+    ],
+    store: StorePath,
     out: Out,
 ) -> None:
-    """Write a fusion study as one HTML page: tables, claims in words, every curve."""
-    from deepfusion.report.page import write_page
+    """Write results as one HTML page (tables, claims in words, every curve), and print the tables."""
+    from deepfusion.report.page import read_results, write_page
 
-    write_page(study, store, out)
+    results = read_results(folders)
+    write_page(results, store, out)
+    print("\n\n".join(result.markdown for result in results))
     log.info("%s", out)
 
 
@@ -517,18 +483,6 @@ def pretrain_audio(
 
     torch.set_num_threads(threads)
     pretrain(data, out, settings=from_json(PretrainAudioSettings, settings), device=inference.device(device))
-
-
-@app.command()
-def table(
-    results: Annotated[Path, typer.Argument(help="results.json, as `deepfusion results` writes it.", exists=True)],
-) -> None:
-    """Print the table of results again."""
-    import json
-
-    from deepfusion.report.table import markdown
-
-    print(markdown(json.loads(results.read_text())["models"]))
 
 
 @app.command()

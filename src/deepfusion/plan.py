@@ -237,33 +237,23 @@ class Plan:
         return self._encoder["sha256"]
 
     @cached_property
-    def _folds(self) -> dict[str, Fold]:
+    def _folds(self) -> list[Fold]:
         protocol, corpus = self.config.protocol, self.corpus
-        made = divide(corpus.clips, protocol=protocol.folds, k=protocol.k, purpose=TRAINING, origin=corpus.origin)
-        return {fold.name: fold for fold in made}
-
-    @property
-    def folds(self) -> list[str]:
-        """Names of the folds."""
-        return list(self._folds)
-
-    def fold(self, name: str) -> Fold:
-        """A fold by its name."""
-        return self._folds[name]
+        return divide(corpus.clips, protocol=protocol.folds, k=protocol.k, purpose=TRAINING, origin=corpus.origin)
 
     @property
     def folds_json(self) -> str:
-        """All folds, as `deepfusion study` takes them."""
-        return json.dumps([vars(fold) for fold in self._folds.values()])
+        """All folds, as `deepfusion train-fbp` takes them."""
+        return json.dumps([vars(fold) for fold in self._folds])
 
     @property
-    def everyone(self) -> Fold:
-        """The fold in which nobody is tested; the corpus' own held-out clips choose the epoch, if it is split."""
+    def everyone_json(self) -> str:
+        """The fold in which nobody is tested; the corpus' own held-out clips choose, if it is split."""
         need_classes(self.corpus.clips, purpose=TRAINING, origin=self.corpus.origin)
         if self.config.protocol.folds != "split":
-            return Fold("everyone", test=())
-        (fold,) = self._folds.values()
-        return Fold("everyone", test=(), choose=fold.choose or fold.test, by=fold.by)
+            return json.dumps(vars(Fold("everyone", test=())))
+        (fold,) = self._folds
+        return json.dumps(vars(Fold("everyone", test=(), choose=fold.choose or fold.test, by=fold.by)))
 
 
 def _as_json(value: Any) -> str:

@@ -20,13 +20,6 @@ encoder_sha256 = one_line(
 )
 
 
-def division(fold):
-    # A split goes by its name: its speakers may be more than a command line holds.
-    tested = [text for value in fold.test for text in ("--test", value)]
-    choosing = [text for value in fold.choose for text in ("--choose", value)]
-    return ["--by", fold.by, *tested, *choosing]
-
-
 def fer2013(wildcards):
     settings = CONFIG.finetune
     if settings.data is None:

@@ -9,20 +9,21 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
-from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
+from deepfusion.corpora.inner_folds import inner_folds
 from deepfusion.errors import UserError
 
-AUDIO = "audio"  # the key of the features of sound; every other key is a slot of faces
+AUDIO = "audio"  # the key of the features of the audio; every other key is a stream of the video
 # Name of each model -> which modalities it needs.
+BOTH = ("audio", "video")
 MODELS = {
-    "svm_audio": "sound",
-    "svm_video": "faces",
-    "svm_concat": "both",
-    "svm_late_mean": "both",
-    "svm_late_product": "both",
+    "svm_audio": ("audio",),
+    "svm_video": ("video",),
+    "svm_concat": BOTH,
+    "svm_late_mean": BOTH,
+    "svm_late_product": BOTH,
 }
 INNER_FOLDS = 5
 # Of rows of length about 1 (see `decision_values`): from nearly the class means' direction to nearly a hard margin.
@@ -40,11 +41,6 @@ def statistics(rows: np.ndarray) -> np.ndarray:
         return np.full(4 * rows.shape[1], np.nan)
     rows = rows.astype(np.float64)
     return np.concatenate([rows.mean(0), rows.std(0), rows.min(0), rows.max(0)])
-
-
-def face_features(faces: Iterable[np.ndarray]) -> np.ndarray:
-    """Statistics over time of one slot: (L, D) of the frames with a face, of every clip -> (clips, 4 D) float64."""
-    return np.stack([statistics(rows) for rows in faces])
 
 
 def _scaler(x: np.ndarray) -> StandardScaler:
@@ -72,12 +68,6 @@ def per_speaker(x: np.ndarray, speakers: np.ndarray) -> np.ndarray:
         rows = speakers == speaker
         standardised[rows] = _scaler(x[rows]).transform(x[rows])
     return standardised
-
-
-def inner_folds(speakers: np.ndarray, folds: int = INNER_FOLDS) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(learning, choosing) positions of training clips: whole speakers on either side, each clip chosen with once."""
-    division = GroupKFold(min(folds, len(np.unique(speakers))))
-    return list(division.split(speakers, groups=speakers))
 
 
 def decision_values(
@@ -190,9 +180,9 @@ def svm_probabilities(
     probabilities = np.tile(class_shares(y, classes), (len(other), 1))
     has, asked = ~np.isnan(x).all(axis=1), ~np.isnan(other).all(axis=1)
     x, y, speakers = x[has], y[has], speakers[has]
-    if len(np.unique(speakers)) < 2:
+    parts = inner_folds(speakers, y, INNER_FOLDS)[0] if len(x) > 1 else []
+    if not parts:
         raise TooFewClipsError("an SVM needs training clips with audio or a face of two speakers at least")
-    parts = inner_folds(speakers)
     if any(len(np.unique(y[learning])) < 2 for learning, _ in parts):
         raise TooFewClipsError(
             "an SVM needs two classes at least among the training clips, whichever speakers are left out"
@@ -256,7 +246,7 @@ def predict_fold(
     """
     if name not in MODELS:
         raise UserError(f"no model {name!r}: there are {', '.join(MODELS)}")
-    if both := sorted(set(speakers[train]) & set(speakers[test])):
+    if both := sorted((set(speakers[train]) & set(speakers[test])) - {""}):
         raise UserError(f"leakage: speakers both trained and tested on: {', '.join(both)}")
     slots = [key for key in features if key != AUDIO]
 

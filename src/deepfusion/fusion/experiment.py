@@ -41,7 +41,7 @@ class Findings:
         absent: Models that cannot be had -> why.
         probabilities: Model -> (seeds, clips, classes), calibrated; NaN where a clip is tested in no fold.
         choices: Model -> what each fold chose.
-        attention: Of the model `explained`: position of a clip -> modality -> (L,) weights, mean over seeds and members.
+        attention: Of the model `explained`: position of a clip -> modality -> (L,) weights, mean over all networks.
     """
 
     corpus: Corpus

@@ -126,8 +126,8 @@ class AdaptiveFBP(nn.Module):
 
     After the adaptive strategy of Zhou et al., "Information Fusion in Attention Networks Using Adaptive and Multi-level
     Factorized Bilinear Pooling for Audio-visual Emotion Recognition", 2021; the form is ours. FBP's unit length removes
-    any common factor of a product, so its factors have a bias: the products then contain the vectors themselves, too, and
-    the weights decide how much of each, and of their interaction, there is.
+    any common factor of a product, so its factors have a bias: the products then contain the vectors themselves, too,
+    and the weights decide how much of each, and of their interaction, there is.
     """
 
     def __init__(self, m: int, n: int, *, k: int, o: int, root: Root):

@@ -49,7 +49,7 @@ class Answer:
 
     Attributes:
         probabilities: (classes,) calibrated, sum to 1.
-        by_modality: "audio", "video" -> (classes,): what the model of this modality alone predicts, where the clip has it.
+        by_modality: "audio", "video" -> (classes,): predicted from this modality alone, where the clip has it.
         attention: By modality.
         used: Modalities that `probabilities` come from.
     """

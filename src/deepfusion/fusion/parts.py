@@ -1,18 +1,15 @@
 """The clips of a fold: who is trained on, who is tested, and the inner folds of the training clips that choose."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import GroupKFold, StratifiedKFold
 
 from deepfusion.corpora import guard
 from deepfusion.corpora.folds import Fold
+from deepfusion.corpora.inner_folds import inner_folds as divide
 from deepfusion.corpora.needs import need
 from deepfusion.errors import UserError
-
-BY_CLIP = "inner folds over clips: no speaker is known, so that what they choose may suit the training speakers alone"
 
 
 @dataclass(frozen=True)
@@ -59,19 +56,10 @@ def part(clips: pd.DataFrame, fold: Fold, *, inner_folds: int) -> Part:
     if choosing:
         validation = sorted(set(choosing) - set(empty))
         return Part(fold.name, train if fold.test else sorted({*train, *validation}), tested, [(train, validation)])
-    inner, note = inner_of(clips["speaker"].to_numpy()[train], clips["label"].to_numpy()[train], inner_folds)
+    speakers = clips["speaker"].to_numpy()[train]
+    if fold.by == "split" and len(set(speakers)) == 1:  # AFEW does not say who is seen: its speaker is the split
+        speakers = np.full(len(train), "")
+    inner, note = divide(speakers, clips["label"].to_numpy()[train], inner_folds)
     if not inner:
         raise UserError(f"fold {fold.name}: two training speakers or more are needed, one of them to choose on")
     return Part(fold.name, train, tested, [([train[i] for i in a], [train[i] for i in b]) for a, b in inner], note)
-
-
-def inner_of(
-    speakers: np.ndarray, labels: np.ndarray, folds: int
-) -> tuple[list[tuple[Sequence[int], Sequence[int]]], str]:
-    """(train, validation) positions among training clips: whole speakers on either side, where they are known."""
-    if (speakers == "").all():
-        least = pd.Series(labels).value_counts().min()
-        division = StratifiedKFold(max(2, min(folds, least)), shuffle=True, random_state=0)
-        return list(division.split(labels, labels)), BY_CLIP
-    count = len(np.unique(speakers))
-    return (list(GroupKFold(min(folds, count)).split(speakers, groups=speakers)) if count > 1 else []), ""

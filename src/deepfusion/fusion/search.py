@@ -57,6 +57,11 @@ class Choice:
     validation: list[list[tuple[list[int], np.ndarray]]]  # of the chosen: positions and logits of each inner fold
     curve: list[dict]  # of each candidate: its values, and loss and accuracy of every fold
 
+    def calibrated(self, fold: int) -> np.ndarray:
+        """(clips, classes) probabilities of a fold's inner validation clips, in the order of `validation`."""
+        logits = np.concatenate([of for _, of in self.validation[fold]])
+        return softmax(logits / self.temperature[fold], axis=1)
+
     def extended(self, other: "Choice") -> "Choice":
         """The choices of further folds added."""
         curve = [

@@ -1,7 +1,9 @@
-"""A fusion study as one HTML file that needs no other: tables, claims in words, every curve."""
+"""Results as one HTML file that needs no other: tables, claims in words, every curve."""
 
 import io
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
@@ -9,17 +11,17 @@ from jinja2 import Environment
 from matplotlib.figure import Figure
 
 from deepfusion.atomic import write_atomically
-from deepfusion.fusion.absent import EXPLAINED
+from deepfusion.errors import UserError
+from deepfusion.evaluation.summary import NORMALISATIONS, cells_of, summary_markdown
 from deepfusion.ledger import totals
 from deepfusion.report.costs import HEAD, cells, words
-from deepfusion.report.study import HEADINGS
 from deepfusion.report.summary import store_summary
 from deepfusion.store import FeatureStore
 
 PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
-<title>Fusion study: {{ title }}</title>
+<title>Deep Fusion: {{ title }}</title>
 <style>
  body { font: 16px/1.45 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
  table { border-collapse: collapse; margin: 1rem 0 }
@@ -28,7 +30,7 @@ PAGE = """<!doctype html>
  figure { display: inline-block; margin: 0 1rem 1rem 0 }
  pre { background: #f5f5f5; padding: .7rem; overflow-x: auto }
 </style>
-<h1>Fusion study: {{ title }}</h1>
+<h1>Deep Fusion: {{ title }}</h1>
 <pre>{{ summary }}</pre>
 {% if costs %}<h2>What the features cost</h2>
 <table>
@@ -40,10 +42,10 @@ PAGE = """<!doctype html>
 <h2>{{ study.heading }}</h2>
 <h3>What is supported</h3>
 <ul>{% for sentence in study.words %}<li>{{ sentence }}</li>{% else %}<li>no claim could be tested</li>{% endfor %}</ul>
-{% for sentence in study.absent %}<p>{{ sentence }}</p>
+{% for sentence in study.notes %}<p>{{ sentence }}</p>
 {% endfor %}<h3>Models</h3>
 <table>
-<tr><th>model<th>accuracy<th>UAR<th>macro-F1<th>accuracy, clips with a face</tr>
+<tr><th>model<th>accuracy<th>UAR<th>macro-F1<th>ECE<th>accuracy, clips with a face</tr>
 {% for name, cells in study.rows %}<tr><td>{{ name }}{% for cell in cells %}<td>{{ cell }}{% endfor %}</tr>
 {% endfor %}</table>
 <p>Per cent, mean ± standard deviation over the speakers; chance {{ study.chance }}. {{ study.seeds }} seeds,
@@ -52,14 +54,16 @@ PAGE = """<!doctype html>
 <table><tr><th>label{% for label in study.labels %}<th>{{ label }}{% endfor %}</tr>
 {% for label, row in study.confusion %}<tr><td>{{ label }}{% for n in row %}<td>{{ n }}{% endfor %}</tr>
 {% endfor %}</table>
-<p>Per cent of the label's clips, all seeds.</p>
-{% if study.curves %}<h3>FBP over one setting</h3>
+<p>Rows: label; columns: prediction. Per cent of the label's clips, all seeds.</p>
+{% if study.attention %}<h3>{{ study.explained }}: attention</h3>
+{% for sentence in study.attention %}<p>{{ sentence }}</p>{% endfor %}
+{% endif %}{% if study.curves %}<h3>FBP over one setting</h3>
 <p>Inner folds of the training speakers; no test speaker has a part in these curves, and they choose nothing. Bars:
 standard deviation over the outer folds, whose training speakers overlap.</p>
 {% for curve in study.curves %}<figure>{{ curve | safe }}</figure>{% endfor %}
 {% endif %}<h3>What the inner folds chose</h3>
-<table><tr><th>model<th>window of speech, s<th>learning rate</tr>
-{% for name, windows, rates in study.chosen %}<tr><td>{{ name }}<td>{{ windows }}<td>{{ rates }}</tr>
+<table><tr><th>model<th>learning rate<th>principal axes</tr>
+{% for name, rates, axes in study.chosen %}<tr><td>{{ name }}<td>{{ rates }}<td>{{ axes }}</tr>
 {% endfor %}</table>
 <p>In so many folds each.</p>
 {% endfor %}
@@ -97,28 +101,54 @@ def _counts(values: list) -> str:
     return ", ".join(f"{value:g}: {values.count(value)}" for value in sorted(set(values)))
 
 
-def _percent(figures: dict | None, name: str) -> str:
-    return f"{100 * figures[f'{name}_mean']:.1f} ± {100 * figures[f'{name}_std']:.1f}" if figures else "no such clip"
+@dataclass(frozen=True)
+class Result:
+    """What a folder of `train-fbp` or `fusion-study` holds."""
+
+    metrics: dict
+    choices: dict
+
+    @property
+    def heading(self) -> str:
+        """How its features are normalised."""
+        return NORMALISATIONS[self.metrics["normalisation"]]
+
+    @property
+    def markdown(self) -> str:
+        """Its tables and sentences."""
+        return f"{self.heading}:\n\n{summary_markdown(self.metrics, self.metrics['notes'])}"
 
 
-def _study(found: dict, normalisation: str, labels: list[str]) -> dict:
-    models, choices = found["models"], found["choices"]
-    explained = next(name for name in EXPLAINED if name in models)
+def read_results(folders: Sequence[Path]) -> list[Result]:
+    """Read what `train-fbp` or `fusion-study` has written.
+
+    Raises:
+        UserError: A folder lacks a file, or one cannot be read.
+    """
+    found = []
+    for folder in folders:
+        try:
+            files = [
+                json.loads((folder / name).read_text(encoding="utf-8")) for name in ("metrics.json", "choices.json")
+            ]
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{folder}: no results to report ({error}); `snakemake train_fbp` or `fusion_study` makes them"
+            ) from error
+        found.append(Result(*files))
+    return found
+
+
+def _study(result: Result) -> dict:
+    metrics, choices = result.metrics, result.choices
+    labels, models = metrics["labels"], metrics["models"]
+    explained = metrics["attention"]["model"]
     return {
-        "heading": HEADINGS[normalisation],
-        "words": found["words"],
-        "absent": found.get("absent", []),  # older studies have none
+        "heading": result.heading,
+        "words": metrics["words"],
+        "notes": metrics["notes"],
         "explained": explained,
-        "rows": [
-            (
-                name,
-                [
-                    *(_percent(figures, what) for what in ("accuracy", "uar", "macro_f1")),
-                    _percent(figures["with_face"], "accuracy"),
-                ],
-            )
-            for name, figures in models.items()
-        ],
+        "rows": [(name, cells_of(figures)) for name, figures in models.items()],
         "chance": f"{100 / len(labels):.1f}",
         "seeds": len(choices["seeds"]),
         "folds": len(choices["folds"]),
@@ -127,23 +157,28 @@ def _study(found: dict, normalisation: str, labels: list[str]) -> dict:
             (label, [f"{100 * n / max(1, sum(row)):.0f}" for n in row])
             for label, row in zip(labels, models[explained]["confusion"], strict=True)
         ],
-        "curves": [curve(what, points) for what, points in choices["sweeps"].items()],
+        "attention": [
+            f"{modality}: attention is spread as if {100 * of['effective_share']:.1f} % of a clip's rows had equal "
+            f"weight (mean; {100 * of['least']:.1f} % in the most selective 5 % of the clips; 100 % is the plain mean)."
+            for modality, of in metrics["attention"].items()
+            if modality != "model"
+        ],
+        "curves": [curve(what, points) for what, points in choices.get("sweeps", {}).items()],
         "chosen": [
-            (name, *(_counts([c[key] for c in chosen]) for key in ("window", "learning_rate")))
+            (name, *(_counts([c[key] for c in chosen]) for key in ("learning_rate", "axes")))
             for name, chosen in choices["chosen"].items()
         ],
     }
 
 
-def write_page(study: Path, store: Path, out: Path) -> None:
+def write_page(results: Sequence[Result], store: Path, out: Path) -> None:
     """Write the page.
 
     Args:
-        study: `study.json`, as `deepfusion study-results` writes it.
-        store: The feature store that was studied.
+        results: Of one corpus, such as one per normalisation.
+        store: The feature store that they come from.
         out: HTML file.
     """
-    result = json.loads(study.read_text())
     with FeatureStore(store) as opened:
         summary, spent = store_summary(opened), opened.ledger
     costs = None if spent.empty else totals(spent)
@@ -156,7 +191,7 @@ def write_page(study: Path, store: Path, out: Path) -> None:
             head=HEAD,
             costs=[] if costs is None else cells(costs),
             cost_words="" if costs is None else words(costs),
-            studies=[_study(result[name], name, result["labels"]) for name in HEADINGS if name in result],
+            studies=[_study(result) for result in results],
         )
     )
     write_atomically(out, lambda part: part.write_text(page, encoding="utf-8"))
