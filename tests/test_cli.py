@@ -29,7 +29,8 @@ MANIFEST = "path,label,speaker\na.mp4,happy,anna\n"
         (["faces", "--clips", "m.csv", "--out", "x.h5", "--limits", '{"pixel": 1}'], "pixel: Extra inputs"),
         (["info", "absent.h5"], "absent.h5: there is no such file"),
         (["info", "m.csv"], "m.csv is damaged or not an HDF5 file"),
-        (["train", "--store", "absent.h5", "--model", "fpb", "--out", "x"], "no model 'fpb'"),
+        (["train-fbp", "--store", "absent.h5", "--folds", "[]", "--out", "x"], "absent.h5"),
+        (["report", ".", "--store", "absent.h5", "--out", "x"], "no results to report"),
         (["demo", "--speaker", "s99", "--out", "x"], "no speaker 's99'"),
         (["finetune", "--data", "m.csv", "--network", "sfase-fer2013", "--out", "x"], "did you mean 'sface-fer2013'"),
         (["finetune", "--data", "m.csv", "--network", "sface", "--out", "x"], "sface is not fine-tuned here; these"),
@@ -74,8 +75,7 @@ def test_a_usage_error_is_one_line_and_status_2(tmp_path, arguments, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["table", "absent.json"], "absent.json"),
-        (["evaluate", "absent.csv", "--out", "x"], "absent.csv"),
+        (["report", "absent", "--store", "s.h5", "--out", "x"], "absent"),
         (["spectrogram", "--clips", "m.csv", "--out", "x.h5", "--dtype", "float8"], "float8"),
     ],
 )
@@ -96,6 +96,9 @@ def test_the_help_names_every_command(tmp_path):
         "prepare-speech",
         "pretrain-audio",
         "fetch-weights",
+        "train-fbp",
+        "fusion-study",
+        "report",
     ):
         assert f" {command} " in text
 

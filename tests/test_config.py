@@ -61,10 +61,10 @@ def test_the_shipped_file_names_every_key(pytestconfig):
         ),
         ("networks:\n  EF-D: {network: sface}\n", r"config.yaml:2: networks.EF-D: Input should be 'EF-VGG', 'EF-A'"),
         (
-            "fusion:\n  augment:\n    noise: [60, 20]\n",
-            r"config.yaml:3: fusion.augment.noise: write the lower value first",
+            "pretrain_audio:\n  augment:\n    time_mask: 2\n",
+            r"config.yaml:3: pretrain_audio.augment.time_mask: Input should be less than 1",
         ),
-        ("fusion:\n  augment:\n    sped: 0\n", r"config.yaml:3: fusion.augment.sped: .* did you mean 'speed'\?"),
+        ("fusion:\n  smothing: 0\n", r"config.yaml:2: fusion.smothing: .* did you mean 'smoothing'\?"),
         ("corpus:\n  demo:\n    speakers: 1\n", r"config.yaml:3: corpus.demo.speakers: Input should be greater than"),
         ("corpus:\n  source: javsed\n", r"config.yaml:1: corpus: source 'javsed' needs corpus.path"),
         (
@@ -99,8 +99,8 @@ def test_the_shipped_file_names_every_key(pytestconfig):
         ("preset: papers\n", r"config.yaml:1: preset: Input should be 'compact' or 'paper'"),
         ("networks: {}\n", r"config.yaml:1: networks: .* at least 1 item"),
         (
-            "networks:\n  EF-A: {network: sface}\nfusion:\n  features: [EF-C]\n",
-            r"fusion.features names EF-C, which networks does not fill",
+            "networks:\n  EF-A: {network: sface}\nfusion:\n  video: [EF-C]\n",
+            r"fusion.video names EF-C, which networks does not fill",
         ),
         ("- faces\n", r"config.yaml: Input should be a valid dictionary"),
     ],

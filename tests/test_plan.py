@@ -134,17 +134,16 @@ def split_plan(folder, *splits, folds="split"):
 
 def test_a_split_is_one_fold_and_everybody_s_epoch_is_chosen_on_its_held_out_part(tmp_path):
     plan = split_plan(tmp_path, "train", "train", "val", "test")
-    assert plan.folds == ["fold01"]
-    assert plan.fold("fold01") == Fold("fold01", test=("test",), choose=("val",), by="split")
+    assert plan.folds == [Fold("fold01", test=("test",), choose=("val",), by="split")]
     assert plan.everyone == Fold("everyone", test=(), choose=("val",), by="split")
     plan = split_plan(tmp_path, "train", "val")
-    assert plan.fold("fold01") == Fold("fold01", test=("val",), by="split")
+    assert plan.folds == [Fold("fold01", test=("val",), by="split")]
     assert plan.everyone == Fold("everyone", test=(), choose=("val",), by="split")
 
 
 def test_folds_by_speaker_pass_over_the_split(tmp_path):
     plan = split_plan(tmp_path, "train", "dev", folds="loso")
-    assert [plan.fold(name).test for name in plan.folds] == [("s0",), ("s1",)]
+    assert [fold.test for fold in plan.folds] == [("s0",), ("s1",)]
     assert plan.everyone == Fold("everyone", test=())
 
 
@@ -167,7 +166,7 @@ def test_published_folds_are_kept_to(tmp_path):
         return Plan(check({"corpus": corpus, "protocol": {"folds": "published"}}))
 
     made = plan(rows)
-    assert [made.fold(name) for name in made.folds] == [
+    assert made.folds == [
         Fold("fold01", ("9",), by="fold"),
         Fold("fold02", ("10",), by="fold"),
     ]

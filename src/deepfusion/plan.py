@@ -237,23 +237,29 @@ class Plan:
         return self._encoder["sha256"]
 
     @cached_property
-    def _folds(self) -> list[Fold]:
+    def folds(self) -> list[Fold]:
+        """The folds of the protocol."""
         protocol, corpus = self.config.protocol, self.corpus
         return divide(corpus.clips, protocol=protocol.folds, k=protocol.k, purpose=TRAINING, origin=corpus.origin)
 
     @property
     def folds_json(self) -> str:
         """All folds, as `deepfusion train-fbp` takes them."""
-        return json.dumps([vars(fold) for fold in self._folds])
+        return json.dumps([vars(fold) for fold in self.folds])
 
     @property
-    def everyone_json(self) -> str:
+    def everyone(self) -> Fold:
         """The fold in which nobody is tested; the corpus' own held-out clips choose, if it is split."""
         need_classes(self.corpus.clips, purpose=TRAINING, origin=self.corpus.origin)
         if self.config.protocol.folds != "split":
-            return json.dumps(vars(Fold("everyone", test=())))
-        (fold,) = self._folds
-        return json.dumps(vars(Fold("everyone", test=(), choose=fold.choose or fold.test, by=fold.by)))
+            return Fold("everyone", test=())
+        (fold,) = self.folds
+        return Fold("everyone", test=(), choose=fold.choose or fold.test, by=fold.by)
+
+    @property
+    def everyone_json(self) -> str:
+        """The same, as `deepfusion train-fbp` takes it."""
+        return json.dumps(vars(self.everyone))
 
 
 def _as_json(value: Any) -> str:

@@ -1,22 +1,22 @@
-"""Fixtures: the small store and its clips as a dataset."""
+"""Fixtures: the small store, with clips that lack audio, faces or both."""
 
 import pytest
 import torch
-from small_store import dataset_of, make_clips, without, write_store
+from small_store import make_clips, without, write_store
+
+INCOMPLETE = {1: "audio", 8: "face", 15: "audio, face"}  # position of a clip -> what it lacks
 
 
 @pytest.fixture(scope="session")
-def store(tmp_path_factory):
-    clips = make_clips()
-    clips[1] = without(clips[1], "sound")
-    clips[8] = without(clips[8], "face")
-    clips[15] = without(clips[15], "sound, face")
-    return write_store(tmp_path_factory.mktemp("store"), clips)
+def clips():
+    """What the store is made of: clips in its order."""
+    return [without(clip, INCOMPLETE.get(i, "")) for i, clip in enumerate(make_clips())]
 
 
 @pytest.fixture(scope="session")
-def dataset(store):
-    return dataset_of(store)
+def store(clips, tmp_path_factory):
+    """A store with all streams."""
+    return write_store(tmp_path_factory.mktemp("store"), clips, encoder=True)
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 
 from deepfusion.faces.track import Choice
-from deepfusion.fusion.landmarks import COURSE, HEAD, LEAST, MOVEMENT, SHAPE, course, longest_shot, movement, shapes
+from deepfusion.fusion.landmark_features import (
+    COURSE,
+    HEAD,
+    LEAST,
+    MOVEMENT,
+    SHAPE,
+    course,
+    longest_shot,
+    movement,
+    shapes,
+    whole,
+)
 
 RNG = np.random.default_rng(0)
 FACE = RNG.normal(size=(68, 2))
@@ -112,3 +123,16 @@ def test_few_frames_give_finite_values(count):
     assert found.shape == (MOVEMENT,)
     assert np.isfinite(found).all()
     assert np.isfinite(shapes(np.ones((1, 68, 2)))).all()  # all points in one place: no face, but no NaN either
+
+
+def test_a_whole_clip_is_the_course_of_all_frames_and_the_movement_of_the_longest_shot():
+    face = np.stack([moved(FACE, place=(0.3 * t if t < 0.8 else 50, 0)) for t in TIME])
+    choice = np.full(len(TIME), Choice.CONTINUED)
+    choice[0], choice[20] = Choice.FIRST, Choice.AFTER_CUT
+    seen = shapes(face)
+    found = whole(seen, face, TIME, choice)
+    assert found.shape == (1, COURSE + MOVEMENT) and found.dtype == np.float32
+    np.testing.assert_allclose(found[0, :COURSE], course(seen), atol=1e-6)
+    np.testing.assert_allclose(found[0, COURSE:], movement(face[20:], TIME[20:]), atol=1e-5)
+    nothing = whole(seen[:0], face[:0], TIME[:0], choice[:0])
+    assert nothing.shape == (0, COURSE + MOVEMENT) and nothing.dtype == np.float32

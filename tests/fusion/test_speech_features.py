@@ -6,7 +6,7 @@ from librosa.filters import mel
 
 from deepfusion.config import SpectrogramSettings
 from deepfusion.errors import UserError
-from deepfusion.fusion.speech import (
+from deepfusion.fusion.speech_features import (
     JUMP,
     NAMES,
     PITCHES,

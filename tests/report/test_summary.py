@@ -25,7 +25,7 @@ def spoilt(clips):
     clips[1] = covered(clips[1], 0)
     clips[2] = covered(clips[2], 3)
     clips[3] = covered(clips[3], 4)  # half: not fewer
-    clips[4] = without(covered(clips[4], 0), "sound")
+    clips[4] = without(covered(clips[4], 0), "audio")
     clips[5] = replace(clips[5], failed="damaged video at 1.180 s")
     clips[6] = replace(clips[6], note="channels cancel: channel 1 taken")
     return clips

@@ -22,11 +22,13 @@ def inner_folds(
         folds: At most so many; fewer if speakers, or clips of the rarest class, are fewer.
 
     Returns:
-        The folds, none if there is a single speaker; and what a table has to say of them, "" for nothing.
+        The folds, none if there is a single speaker, or a clip of each class; and what a table has to say of them, "" for nothing.
     """
     if (speakers == "").all():
-        least = pd.Series(labels).value_counts().min()
-        division = StratifiedKFold(max(2, min(folds, least)), shuffle=True, random_state=0)
+        counts = pd.Series(labels).value_counts()
+        if counts.max() < 2:
+            return [], BY_CLIP
+        division = StratifiedKFold(max(2, min(folds, counts.min())), shuffle=True, random_state=0)
         return list(division.split(labels, labels)), BY_CLIP
     count = len(np.unique(speakers))
     return (list(GroupKFold(min(folds, count)).split(speakers, groups=speakers)) if count > 1 else []), ""

@@ -22,6 +22,7 @@ from deepfusion.fusion.streams import Modality
 # The signed square root is steep near zero: a single step must not throw the weights away.
 LARGEST_GRADIENT = 1.0
 CHECKED = 50  # steps between two looks at whether training has diverged
+GRAIN = 1.1  # training clips are counted in powers of it: folds of about equally many make equally many steps
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,11 @@ class Reduced:
         """(clips,) rows of each clip."""
         return self.offsets.diff()
 
+    @property
+    def present(self) -> Tensor:
+        """(clips,) bool: which clips have the modality; the row of zeros of the others is no measurement."""
+        return (self.lengths > 1) | self.rows[self.offsets[:-1]].any(1)
+
 
 @dataclass(frozen=True)
 class Task:
@@ -49,7 +55,12 @@ class Task:
 
 
 def step_count(clips: int, settings: TrainingSettings) -> tuple[int, int]:
-    """Steps and clips per step: `epochs` passes, with a batch that grows as the square root of the training clips."""
+    """Steps and clips per step: `epochs` passes, with a batch that grows as the square root of the training clips.
+
+    `clips` is rounded to a power of `GRAIN`. So a network's steps depend on its own training clips alone, and networks
+    of folds that are not quite equally large can still train together.
+    """
+    clips = round(GRAIN ** round(math.log(clips, GRAIN)))
     batch = min(clips, max(settings.batch, round(settings.batch * math.sqrt(clips / settings.clips_of_batch))))
     return max(1, round(settings.epochs * clips / batch)), batch
 
@@ -87,6 +98,8 @@ def draw(task: Task, settings: TrainingSettings, *, steps: int, batch: int) -> D
 def speaker_means(data: Reduced, train: Sequence[int], speakers: Sequence[str]) -> tuple[Tensor, Tensor]:
     """Mean row (clips, p) and mean clip vector (clips, q) of the speaker of each training clip; 0 for other clips.
 
+    Means are over the training clips that have the modality; 0 for a speaker without any.
+
     Transposing a clip from one speaker to another subtracts the first one's mean and adds the second one's: a network
     that sees every clip in many voices and on many faces cannot rely on whose they are. Its linear relative is
     within-class covariance normalisation (Hatch, Kajarekar and Stolcke 2006). Streams that are normalised by speaker
@@ -99,7 +112,9 @@ def speaker_means(data: Reduced, train: Sequence[int], speakers: Sequence[str]) 
     names = [speakers[i] for i in train.tolist()]
     for speaker in sorted(set(names)):
         own = train[[i for i, name in enumerate(names) if name == speaker]]
-        rows[own], clip[own] = per_clip[own].mean(0), data.clip[own].mean(0)
+        some = own[data.present[own]]
+        if len(some):
+            rows[own], clip[own] = per_clip[some].mean(0), data.clip[some].mean(0)
     return rows, clip
 
 
@@ -129,8 +144,14 @@ class _Steps:
     def __init__(self, tasks: Sequence[Task], settings: TrainingSettings, steps: int, batch: int, device: torch.device):
         draws = [draw(task, settings, steps=steps, batch=batch) for task in tasks]
         self.clips = torch.stack([d.clips for d in draws], 1)  # (steps, tasks, batch)
-        self.like = torch.stack([d.like for d in draws], 1)
         self.modalities: list[Modality] = list(tasks[0].data)
+        # What stands in for an absent modality is nobody's: it is not transposed.
+        self.like = {
+            m: torch.stack(
+                [torch.where(t.data[m].present[d.clips], d.like, d.clips) for t, d in zip(tasks, draws, strict=True)], 1
+            )
+            for m in self.modalities
+        }
         self.rows = {m: torch.stack([d.rows[m] for d in draws], 1) for m in self.modalities}
         means = {m: self._means(tasks, m) for m in self.modalities}
         self.tables = {
@@ -155,8 +176,9 @@ class _Steps:
 
     def batch(self, step: int) -> dict[Modality, tuple[Tensor, Tensor]]:
         """(tasks, batch, vectors, p) rows and (tasks, batch, q) clip vectors of each modality."""
-        clips, like, seen = self.clips[step], self.like[step], {}
+        clips, seen = self.clips[step], {}
         for m in self.modalities:
+            like = self.like[m][step]
             rows, whole, mean_row, mean_clip = self.tables[m]
             moved = mean_row.take(like) - mean_row.take(clips)
             values = rows.take(self.rows[m][step]) + moved[:, :, None]
@@ -177,7 +199,7 @@ def train_together(
 
     Args:
         new: Makes a network with fresh weights; all have equal shapes.
-        tasks: One per network; their numbers of training clips should be alike, since all make equally many steps.
+        tasks: One per network; all have the same `step_count`.
         labels: (clips,) int64 of the whole corpus; those of training clips alone are looked at.
         settings: The training.
         learning_rate: Of AdamW at the first step; falls to 0 along a cosine.
@@ -197,7 +219,7 @@ def train_together(
     weights, buffers = stack_module_state(networks)
     weights = {name: value.detach().to(device).requires_grad_() for name, value in weights.items()}
     buffers = {name: value.to(device) for name, value in buffers.items()}
-    steps, batch = step_count(max(len(task.train) for task in tasks), settings)
+    ((steps, batch),) = {step_count(len(task.train), settings) for task in tasks}
     work = _Steps(tasks, settings, steps, batch, device)
     masks = _masks([task.seed for task in tasks], (batch, skeleton.dropped), settings.dropout)
     inside = torch.ones(batch, settings.vectors, dtype=torch.bool, device=device)

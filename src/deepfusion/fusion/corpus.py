@@ -1,17 +1,19 @@
 """The streams of a feature store, reduced for each fold; memory does not grow with the width of the face features."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from deepfusion.corpora.needs import need_classes
+from deepfusion.corpora.needs import need, need_classes
 from deepfusion.fusion.batched_training import Reduced
-from deepfusion.fusion.finite import HEARD, check_clip
+from deepfusion.fusion.finite import ENCODED, HEARD, check_clip
 from deepfusion.fusion.preprocessing import Normalisation, Reduction, fit, speaker_statistics
 from deepfusion.fusion.streams import Modality, Spectrogram, clip_streams, is_per_clip, is_video, keys
 from deepfusion.store import FeatureStore
@@ -77,12 +79,13 @@ def read_corpus(path: Path, streams: Iterable[str], *, purpose: str) -> Corpus:
         need_classes(table.reset_index(), purpose=purpose, origin=f"the store {path}")
         encoder = store.attributes("AF") if "AF" in store.keys else None
         spectrogram = Spectrogram.of(store.attributes("spectrogram"), encoder)
+        checked = dict.fromkeys((*keys(streams), "time", *HEARD, *(ENCODED if "AF" in keys(streams) else ())))
         per_clip = -(-FITTED // max(1, len(table)))
         sample: dict[str, list[np.ndarray]] = {name: [] for name in streams}
         time: dict[str, list[np.ndarray]] = {name: [] for name in streams if not is_per_clip(name)}
         frequency: dict[str, list[np.ndarray]] = {}
         for clip in store:
-            check_clip(path, clip, {name: clip[name] for name in (*keys(streams), "time", *HEARD)})
+            check_clip(path, clip, {name: clip[name] for name in checked})
             made = clip_streams(clip, streams, spectrogram)
             for name in streams:
                 rows = made.rows[name]
@@ -123,17 +126,11 @@ def fit_fold(
     reductions, own = {}, {}
     for name in corpus.streams:
         rows = corpus.sample[name]
-        if by == "speaker":
-            own[name] = speaker_statistics(rows, corpus.speakers)
-            rows = [standardised(x, own[name].get(who)) for x, who in zip(rows, corpus.speakers, strict=True)]
-        of = np.concatenate([rows[i] for i in train])
-        reductions[name] = fit(of[:: -(-len(of) // FITTED) or 1], size=axes, standardised=by == "speaker")
+        own[name] = speaker_statistics(rows, corpus.speakers) if by == "speaker" else {}
+        step = -(-sum(len(rows[i]) for i in train) // FITTED) or 1
+        of = [own[name].get(corpus.speakers[i]) for i in train]
+        reductions[name] = fit([rows[i][::step] for i in train], of, size=axes)
     return reductions, own
-
-
-def standardised(rows: np.ndarray, own: tuple[Tensor, Tensor] | None) -> np.ndarray:
-    """Rows by a speaker's mean and deviation; as they are if there is none."""
-    return rows if own is None else (rows - own[0].numpy()) / own[1].numpy()
 
 
 def reduce_folds(corpus: Corpus, trains: Sequence[Sequence[int]], *, axes: int, by: Normalisation) -> list[FoldData]:
@@ -144,8 +141,16 @@ def reduce_folds(corpus: Corpus, trains: Sequence[Sequence[int]], *, axes: int, 
         trains: Positions of the training clips of each fold.
         axes: Principal axes of each stream, at most.
         by: "training": standardised by the training clips. "speaker": by each speaker's own clips (transductive).
+
+    Raises:
+        UserError: Speakers are unknown, and `by` is "speaker".
     """
-    fits = [fit_fold(corpus, train, axes=axes, by=by) for train in trains]
+    if by == "speaker":
+        origin = f"the store {corpus.path}"
+        need(corpus.table.reset_index(), "speaker", purpose="fusion.normalisation: speaker", origin=origin)
+    # Each fit is single-threaded, so that the axes are the same on any machine.
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        fits = list(pool.map(lambda train: fit_fold(corpus, train, axes=axes, by=by), trains))
     made: list[dict[str, list[Tensor]]] = [{name: [] for name in corpus.streams} for _ in fits]
     lengths = {name: [max(1, len(time)) for time in of] for name, of in corpus.time.items()}
     long = [name for name in corpus.streams if is_long(name)]

@@ -11,7 +11,8 @@ from deepfusion.errors import MachineError, UserError
 from deepfusion.store.reader import Clip
 
 HEARD = ("spectrogram", "audio_time")
-EVERYWHERE = ("time", "AF", "AF_time", *HEARD)  # other datasets are NaN in frames without a face
+ENCODED = ("AF", "AF_time")
+EVERYWHERE = ("time", *ENCODED, *HEARD)  # other datasets are NaN in frames without a face
 
 
 def check_clip(store: Path, clip: Clip, values: dict[str, np.ndarray]) -> None:
@@ -20,7 +21,8 @@ def check_clip(store: Path, clip: Clip, values: dict[str, np.ndarray]) -> None:
     Args:
         store: The store, for the message.
         clip: The clip; its `valid` says which frames have a face.
-        values: What was read of it: name of the dataset -> (L, ...) rows of all frames, or of all windows for `HEARD`.
+        values: What was read of it: name of the dataset -> (L, ...) rows of all frames, or of all
+            windows for `HEARD` and positions for `ENCODED`.
 
     Raises:
         MachineError: A row that is used holds NaN or infinity: names clip, dataset and row.
@@ -32,8 +34,9 @@ def check_clip(store: Path, clip: Clip, values: dict[str, np.ndarray]) -> None:
         if bad.any():
             first = int(bad.argmax())
             what = "NaN" if np.isnan(rows[first]).any() else "infinity"
+            row = "window" if name in HEARD else "position" if name in ENCODED else "frame"
             raise MachineError(
-                f"{store}: clip {clip.id!r}, {name}, {'window' if name in HEARD else 'frame'} {first}: {what} where "
+                f"{store}: clip {clip.id!r}, {name}, {row} {first}: {what} where "
                 f"a number belongs ({bad.sum()} such rows of this clip): the store is damaged, make it again"
             )
 

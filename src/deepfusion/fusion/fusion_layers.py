@@ -150,5 +150,5 @@ FUSION_LAYERS: dict[str, Callable[[int, int, NetworkShape], nn.Module]] = {
     "bilinear": lambda m, n, s: Bilinear(m, n, o=s.o, root=s.root),
     "compact": lambda m, n, s: CompactBilinear(m, n, d=SKETCH, root=s.root),
     "fbp": lambda m, n, s: FBP(m, n, k=s.k, o=s.o, root=s.root, bias=s.bias),
-    "adaptive": lambda m, n, s: AdaptiveFBP(m, n, k=s.k, o=s.o, root=s.root, bias=s.bias),
+    "adaptive": lambda m, n, s: AdaptiveFBP(m, n, k=s.k, o=s.o, root=s.root),
 }

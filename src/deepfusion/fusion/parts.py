@@ -48,18 +48,24 @@ def part(clips: pd.DataFrame, fold: Fold, *, inner_folds: int) -> Part:
     if not train:
         raise UserError(f"fold {fold.name}: no clip is left to train on")
     known = clips["sha256"].ne("").to_numpy()
+    who = clips["speaker"]
+    if fold.by == "split" and who.eq("").all():
+        who = clips["split"]  # who divides a corpus without speakers answers for its speakers
     guard(
-        clips[known].reset_index(),
+        clips.assign(speaker=who)[known].reset_index(),
         train=clips.index[[i for i in sorted({*train, *choosing}) if known[i]]],
         test=clips.index[[i for i in tested if known[i]]],
     )
     if choosing:
         validation = sorted(set(choosing) - set(empty))
+        if not validation:
+            raise UserError(f"fold {fold.name}: no clip of {', '.join(fold.choose)} has audio or a face to choose by")
         return Part(fold.name, train if fold.test else sorted({*train, *validation}), tested, [(train, validation)])
     speakers = clips["speaker"].to_numpy()[train]
     if fold.by == "split" and len(set(speakers)) == 1:  # AFEW does not say who is seen: its speaker is the split
         speakers = np.full(len(train), "")
     inner, note = divide(speakers, clips["label"].to_numpy()[train], inner_folds)
     if not inner:
-        raise UserError(f"fold {fold.name}: two training speakers or more are needed, one of them to choose on")
+        needed = "clips of a class are needed, one" if note else "speakers or more are needed, one of them"
+        raise UserError(f"fold {fold.name}: two training {needed} to choose on")
     return Part(fold.name, train, tested, [([train[i] for i in a], [train[i] for i in b]) for a, b in inner], note)

@@ -6,20 +6,22 @@ from typing import Literal
 import numpy as np
 import torch
 from sklearn.decomposition import PCA
-from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 Normalisation = Literal["training", "speaker"]
 SMALLEST = 1e-6  # standard deviation of a value that never changes
+# A speaker's own deviation is at least this share of the training clips': a feature that is silent in the rows of one
+# person would be blown up where it is not.
+FLOOR = 0.1
 # Wider streams get randomised axes: the exact ones take the cube of the width.
 EXACT_WIDTH = 1500
+POWER = 2  # iterations of the randomised ones
 
 
 def standardisation(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each column, float32; (L, n) rows, L at least 1."""
-    mean = rows.mean(0, dtype=np.float64)
-    deviation = rows.std(0, dtype=np.float64)
-    return mean.astype(np.float32), np.maximum(deviation, SMALLEST).astype(np.float32)
+    deviation, mean = torch.std_mean(torch.from_numpy(np.ascontiguousarray(rows)), 0, correction=0)
+    return mean.numpy(), deviation.clamp_min(SMALLEST).numpy()
 
 
 class Reduction(nn.Module):
@@ -56,46 +58,47 @@ class Reduction(nn.Module):
         Returns:
             (..., p).
         """
+        return self.scaled(rows, own) @ self.axes - self.centre
+
+    def scaled(self, rows: Tensor, own: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Standardised rows, before the axes: (..., n)."""
         mean, deviation = own or (self.mean, self.deviation)
-        return ((rows - mean) / deviation) @ self.axes - self.centre
+        return (rows - mean) / torch.maximum(deviation, FLOOR * self.deviation)
 
     def first(self, reduced: Tensor, axes: int) -> Tensor:
         """The first `axes` of reduced rows (..., p), scaled to a mean variance of 1 again: (..., min(axes, p))."""
         return reduced[..., :axes] / self.variance[:axes].mean().sqrt().clamp_min(SMALLEST)
 
 
-# Single-threaded, so that the axes are the same on any machine.
-@threadpool_limits.wrap(limits=1, user_api="blas")
-def fit(rows: np.ndarray, *, size: int, standardised: bool = False) -> Reduction:
+def fit(rows: Sequence[np.ndarray], own: Sequence[tuple[Tensor, Tensor] | None], *, size: int) -> Reduction:
     """Fit a reduction.
 
     Args:
-        rows: (L, n) of training clips.
-        size: Axes, at most; fewer if rows or columns are fewer.
-        standardised: Rows are standardised already, by each speaker's own clips.
+        rows: (L, n) of each training clip.
+        own: Of each clip, mean and deviation to standardise by; None: those of all.
+        size: Axes, at most; fewer if columns are fewer, or rows: L rows vary along L - 1 axes.
 
     Returns:
-        The reduction; without two rows, its only axis is 0.
+        The reduction; without two different rows, its only axis is 0.
     """
-    if len(rows) < 2:
-        return Reduction(rows.shape[1], 1)
-    mean, deviation = (np.zeros(rows.shape[1], np.float32), np.ones(rows.shape[1], np.float32))
-    if not standardised:
-        mean, deviation = standardisation(rows)
-    scaled = (rows - mean) / deviation
-    solver = "covariance_eigh" if rows.shape[1] <= EXACT_WIDTH else "randomized"
-    axes = PCA(min(size, *rows.shape), svd_solver=solver, random_state=0).fit(scaled)
+    joined = np.concatenate(rows)
+    if len(joined) < 2:
+        return Reduction(joined.shape[1], 1)
+    mean, deviation = map(torch.from_numpy, standardisation(joined))
+    made = Reduction(joined.shape[1], min(size, len(joined) - 1, joined.shape[1]))
+    made.mean.copy_(mean)
+    # A value that never changes in training may change in test: divided by almost nothing it would be an outlier.
+    made.deviation.copy_(torch.where(deviation > SMALLEST, deviation, 1))
+    scaled = torch.cat([made.scaled(torch.from_numpy(x), of) for x, of in zip(rows, own, strict=True)]).numpy()
+    if not scaled.any():
+        return Reduction(joined.shape[1], 1)
+    solver = "covariance_eigh" if joined.shape[1] <= EXACT_WIDTH else "randomized"
+    axes = PCA(made.size, svd_solver=solver, iterated_power=POWER, random_state=0).fit(scaled)
     scale = np.sqrt(max(axes.explained_variance_.mean(), SMALLEST))
-    made = Reduction(rows.shape[1], len(axes.components_))
     matrix = (axes.components_.T / scale).astype(np.float32)
-    for name, value in (
-        ("mean", mean),
-        ("deviation", deviation),
-        ("axes", matrix),
-        ("centre", axes.mean_.astype(np.float32) @ matrix),
-        ("variance", (axes.explained_variance_ / scale**2).astype(np.float32)),
-    ):
-        getattr(made, name).copy_(torch.from_numpy(np.ascontiguousarray(value)))
+    made.axes.copy_(torch.from_numpy(matrix))
+    made.centre.copy_(torch.from_numpy(axes.mean_.astype(np.float32) @ matrix))
+    made.variance.copy_(torch.from_numpy((axes.explained_variance_ / scale**2).astype(np.float32)))
     return made
 
 

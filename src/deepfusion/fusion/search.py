@@ -12,7 +12,7 @@ from scipy.special import log_softmax, softmax
 
 from deepfusion.config import FusionSettings
 from deepfusion.errors import UserError
-from deepfusion.fusion.batched_training import Reduced, Task, predict, train_together
+from deepfusion.fusion.batched_training import Reduced, Task, predict, step_count, train_together
 from deepfusion.fusion.corpus import Corpus, FoldData
 from deepfusion.fusion.network import Design, Network, Sizes
 from deepfusion.fusion.parts import Part
@@ -125,13 +125,14 @@ def train_row(
         Task(bench.modalities(row, fold, candidate.axes, made), train, bench.corpus.speakers, seed)
         for fold, train, seed in places
     ]
-    # Principal axes may be fewer in a fold with few clips: networks of equal shape train together.
+    # Principal axes may be fewer in a fold with few clips: networks of equal shape and as many steps train together.
     groups: dict[tuple, list[int]] = {}
     for i, task in enumerate(tasks):
-        groups.setdefault(tuple(sizes(task.data).items()), []).append(i)
+        key = (tuple(sizes(task.data).items()), step_count(len(task.train), training))
+        groups.setdefault(key, []).append(i)
     trained: dict[int, Network] = {}
     classes = len(bench.corpus.labels)
-    for shapes, members in groups.items():
+    for (shapes, _), members in groups.items():
         for start in range(0, len(members), TOGETHER):
             some = members[start : start + TOGETHER]
             try:

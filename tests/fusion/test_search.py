@@ -1,0 +1,248 @@
+"""Nested choices: what they rest on, what they must not see, and what becomes of the networks' predictions."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import log_softmax, softmax
+from small_store import LABELS, SETTINGS, make_clips, write_store
+
+from deepfusion.corpora.folds import Fold, folds
+from deepfusion.errors import UserError
+from deepfusion.fusion import search
+from deepfusion.fusion.batched_training import predict
+from deepfusion.fusion.corpus import read_corpus, reduce_folds
+from deepfusion.fusion.network import Design
+from deepfusion.fusion.parts import part
+from deepfusion.fusion.search import Bench, Candidate, Choice, Row, choose, losses, members, sweep, temperature, test
+
+# pytest would collect it.
+predict_test = test
+del test
+
+BOTH = ("audio", "video")
+STREAMS = {"audio": ("speech",), "video": ("EF-A", "EF-B")}
+FBP = Row("fbp", Design(BOTH, "fbp"), STREAMS)
+VIDEO = Row("video", Design(("video",)), {"video": ("EF-A", "EF-B")})
+NAMES = [name for names in STREAMS.values() for name in names]
+
+
+def bench_of(store, chosen=None, settings=SETTINGS):
+    corpus = read_corpus(store, NAMES, purpose="test")
+    chosen = chosen or folds(corpus.table["speaker"], protocol="loso")
+    parts = [part(corpus.table, fold, inner_folds=settings.inner_folds) for fold in chosen]
+    data = reduce_folds(corpus, [p.train for p in parts], axes=max(settings.axes), by=settings.normalisation)
+    return Bench(corpus, parts, data, settings, torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def bench(store):
+    return bench_of(store)
+
+
+@pytest.fixture(scope="module")
+def choice(bench):
+    return choose(bench, FBP)
+
+
+@pytest.fixture(scope="module")
+def tested(bench, choice):
+    return predict_test(bench, FBP, choice)
+
+
+def test_every_candidate_is_tried_and_the_one_with_the_least_loss_chosen(bench, choice):
+    tried = [(entry["learning_rate"], entry["axes"]) for entry in choice.curve]
+    assert sorted(tried) == sorted((rate, axes) for rate in SETTINGS.learning_rates for axes in SETTINGS.axes)
+    for fold, candidate in enumerate(choice.candidates):
+        best = min(choice.curve, key=lambda entry: entry["loss"][fold])
+        assert (candidate.learning_rate, candidate.axes) == (best["learning_rate"], best["axes"])
+    assert len(choice.candidates) == len(choice.temperature) == len(bench.parts) == 4
+
+
+def test_the_validation_clips_are_those_of_the_inner_folds(bench, choice):
+    label = bench.corpus.label.numpy()
+    for fold, p in enumerate(bench.parts):
+        assert [positions for positions, _ in choice.validation[fold]] == [held for _, held in p.inner]
+        held = np.concatenate([positions for positions, _ in choice.validation[fold]])
+        logits = np.concatenate([of for _, of in choice.validation[fold]])
+        assert not set(held) & set(p.test)
+        chosen = next(c for c in choice.curve if vars(choice.candidates[fold]).items() <= c.items())
+        wanted = -np.mean([log_softmax(row)[label[i]] for i, row in zip(held, logits, strict=True)])
+        assert chosen["loss"][fold] == pytest.approx(wanted)
+        assert chosen["accuracy"][fold] == pytest.approx((logits.argmax(1) == label[held]).mean())
+
+
+def test_choices_and_networks_never_look_at_test_clips(tmp_path):
+    """The labels and features of the tested speaker are replaced: all that its fold chose and trained stays."""
+    found = []
+    for name in ("same", "other"):
+        clips = make_clips()
+        if name == "other":
+            rng = np.random.default_rng(7)
+            clips = [
+                replace(
+                    clip, label=LABELS[int(rng.integers(2))], faces=clip.faces[::-1] * 5, audio=clip.audio[::2] + 20
+                )
+                if clip.speaker == "s1"
+                else clip
+                for clip in clips
+            ]
+            clips = [replace(clip, valid=np.ones_like(clip.valid)) if clip.speaker == "s1" else clip for clip in clips]
+        (tmp_path / name).mkdir()
+        made = bench_of(write_store(tmp_path / name, clips), [Fold("fold02", ("s1",))])
+        chosen = choose(made, FBP)
+        ((network, data),) = search.train_row(made, FBP, chosen.candidates[0], [(0, made.parts[0].train, 5)])
+        logits, _ = predict(network, data, made.parts[0].train)
+        found.append((chosen, logits, predict(network, data, made.parts[0].test)[0]))
+    (before, logits, of_test), (after, same_logits, other) = found
+    assert before.candidates == after.candidates and before.temperature == after.temperature
+    assert before.curve == after.curve
+    assert torch.equal(logits, same_logits)
+    assert not torch.allclose(of_test, other, atol=1e-3)
+
+
+def test_a_fold_does_not_depend_on_the_folds_that_it_is_trained_with(store, bench, choice, tested):
+    """Also its number of steps: one speaker has fewer clips."""
+    alone = bench_of(store, [Fold("fold02", ("s1",))])
+    chosen = choose(alone, FBP)
+    assert chosen.candidates[0] == choice.candidates[1]
+    assert chosen.temperature[0] == pytest.approx(choice.temperature[1], rel=1e-2)
+    p = predict_test(alone, FBP, chosen).probabilities
+    positions = bench.parts[1].test
+    np.testing.assert_allclose(p[:, positions], tested.probabilities[:, positions], atol=1e-3)
+
+
+def test_folds_of_unequal_size_train_with_their_own_numbers_of_steps(bench):
+    """A network trained with a larger fold is the one trained alone."""
+    candidate, few = Candidate(1e-2, 4), [0, 1, 2, 6, 7, 9]
+    places = [(3, bench.parts[3].train, 1), (3, few, 1), (3, bench.parts[3].train, 2)]
+    together = search.train_row(bench, FBP, candidate, places)
+    for (network, data), place in zip(together, places, strict=True):
+        ((alone, _),) = search.train_row(bench, FBP, candidate, [place])
+        wanted, found = (predict(of, data, range(24))[0].softmax(1) for of in (alone, network))
+        torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_predictions_are_calibrated_means_of_the_members_and_only_of_test_clips(store):
+    settings = SETTINGS.model_copy(update={"members": 2})
+    bench = bench_of(store, [Fold("fold01", ("s0",)), Fold("fold02", ("s2",))], settings)
+    candidates = [Candidate(1e-2, 4), Candidate(1e-3, 2)]
+    tested = predict_test(bench, FBP, Choice(candidates, [2.0, 0.5], [], []))
+    p = tested.probabilities
+    untested = [i for i in range(24) if bench.corpus.speakers[i] not in ("s0", "s2")]
+    assert p.shape == (2, 24, 2) and np.isnan(p[:, untested]).all()
+    assert not tested.attention.keys() & set(untested)
+    for fold, (candidate, divisor) in enumerate(zip(candidates, [2.0, 0.5], strict=True)):
+        positions = bench.parts[fold].test
+        np.testing.assert_allclose(p[:, positions].sum(2), 1, atol=1e-12)
+        weights = {i: {m: [] for m in BOTH} for i in positions}
+        for s, seed in enumerate(settings.seeds):
+            of_members = []
+            assert members(settings, seed) == [1000 * seed, 1000 * seed + 1]
+            for member in members(settings, seed):
+                ((network, data),) = search.train_row(bench, FBP, candidate, [(fold, bench.parts[fold].train, member)])
+                logits, alpha = predict(network, data, positions)
+                of_members.append(softmax(logits.numpy() / divisor, axis=1))
+                for m in BOTH:
+                    for i, row in zip(positions, alpha[m], strict=True):
+                        weights[i][m].append(row.numpy())
+            np.testing.assert_allclose(p[s, positions], np.mean(of_members, 0), atol=1e-3)
+            assert np.abs(of_members[0] - of_members[1]).max() > 1e-3
+        for i in positions:
+            for m in BOTH:
+                np.testing.assert_allclose(tested.attention[i][m], np.mean(weights[i][m], 0), atol=1e-3)
+                assert tested.attention[i][m].sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_fold_without_test_clips_predicts_none(store):
+    bench = bench_of(store, [Fold("all", ())])
+    tested = predict_test(bench, VIDEO, Choice([Candidate(1e-2, 2)], [1.0], [], []))
+    assert np.isnan(tested.probabilities).all() and tested.attention == {}
+
+
+def test_every_tested_clip_is_predicted_also_without_a_modality(bench, tested):
+    assert np.isfinite(tested.probabilities).all() and tested.attention.keys() == set(range(24))
+    for i, weights in tested.attention.items():
+        for m, name in (("audio", "speech"), ("video", "EF-A")):
+            assert len(weights[m]) == max(1, len(bench.corpus.time[name][i]))
+    some = tested.probabilities.copy()
+    some[:, ::2] = np.nan
+    label = bench.corpus.label.numpy()
+    wanted = np.mean([p[1::2].argmax(1) == label[1::2] for p in tested.probabilities])
+    assert search.accuracy(some, bench.corpus) == pytest.approx(wanted)
+
+
+def test_losses_by_loop(bench):
+    label = bench.corpus.label.numpy()
+    rng = np.random.default_rng(0)
+    validation = [[([0, 5, 2], rng.normal(size=(3, 2))), ([9], rng.normal(size=(1, 2)))], [([1], np.array([[0.0, 0]]))]]
+    loss, right = losses(bench, validation)
+    found = [(row, label[i]) for held, logits in validation[0] for i, row in zip(held, logits, strict=True)]
+    assert loss[0] == pytest.approx(-np.mean([np.log(np.exp(row[y]) / np.exp(row).sum()) for row, y in found]))
+    assert right[0] == pytest.approx(np.mean([row.argmax() == y for row, y in found]))
+    assert loss[1] == pytest.approx(np.log(2))
+
+
+@pytest.mark.parametrize("true", [0.3, 1.0, 4.0])
+def test_the_temperature_undoes_a_scale_of_calibrated_logits(true):
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(4000, 4)) * 2
+    label = np.array([rng.choice(4, p=p) for p in softmax(logits, axis=1)])
+    assert temperature(logits * true, label) == pytest.approx(true, rel=0.1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_temperature_has_the_least_loss(seed):
+    rng = np.random.default_rng(seed)
+    logits, label = rng.normal(size=(30, 3)) * rng.choice([0.2, 5]), rng.integers(0, 3, 30)
+
+    def loss(t):
+        return -log_softmax(logits / t, axis=1)[range(30), label].mean()
+
+    found = temperature(logits, label)
+    least = min(map(loss, np.exp(np.linspace(*search.TEMPERATURES, 400))))
+    assert loss(found) <= min(loss(1.0), least) + 1e-4
+
+
+def test_logits_that_are_always_right_have_a_finite_temperature():
+    assert 0 < temperature(np.array([[9.0, 0], [0, 9]]), np.array([0, 1])) < np.inf
+
+
+def test_a_sweep_changes_one_setting_and_keeps_the_rest(bench):
+    candidate = Candidate(1e-2, 4)
+    curve = sweep(bench, FBP, "lambda", (SETTINGS.lam, 1, "learned"), candidate)
+    assert [point["value"] for point in curve] == [SETTINGS.lam, 1, "learned"]
+    loss, right = losses(bench, search.validate(bench, FBP, candidate))
+    np.testing.assert_allclose(curve[0]["loss"], loss)
+    np.testing.assert_allclose(curve[0]["accuracy"], right)
+    assert curve[1]["loss"] != curve[0]["loss"]
+
+
+def test_changes_of_a_row_reach_its_network_and_its_training(bench):
+    paper = replace(FBP, changes={"bias": False, "signed_sqrt": "mfb", "lambda": "learned"})
+    place = [(0, bench.parts[0].train, 0)]
+    ((plain, _),), ((other, _),) = (search.train_row(bench, row, Candidate(1e-2, 2), place) for row in (FBP, paper))
+    assert plain.layer.U.bias is not None and other.layer.U.bias is None
+    assert (plain.layer.root, other.layer.root) == ("smooth", "mfb")
+    assert isinstance(other.branches["video"].attention.lam, torch.nn.Parameter)
+
+
+def test_a_training_that_diverges_names_its_model(bench):
+    with pytest.raises(UserError, match="fbp: training diverged") as caught:
+        search.train_row(bench, FBP, Candidate(1e35, 2), [(0, bench.parts[0].train, 0)])
+    assert "\n" not in str(caught.value)
+
+
+def test_choices_of_further_folds_are_appended(choice):
+    one = Choice(choice.candidates[:1], choice.temperature[:1], choice.validation[:1], cut(choice.curve, slice(1)))
+    rest = Choice(
+        choice.candidates[1:], choice.temperature[1:], choice.validation[1:], cut(choice.curve, slice(1, None))
+    )
+    joined = one.extended(rest)
+    assert joined.candidates == choice.candidates and joined.temperature == choice.temperature
+    assert joined.curve == choice.curve
+
+
+def cut(curve, folds):
+    return [{**entry, "loss": entry["loss"][folds], "accuracy": entry["accuracy"][folds]} for entry in curve]
