@@ -46,6 +46,10 @@ MANIFEST = "path,label,speaker\na.mp4,happy,anna\n"
         (["prepare-fer2013", "--data", "absent.csv", "--out", "x.npz"], "absent.csv"),
         (["prepare-fer2013", "--data", "m.csv", "--out", "x.npz"], "m.csv"),
         (["ship", "--data", "m.csv", "--trained", "absent", "--out", "w"], "absent: not a folder of"),
+        (["predict", "absent.mp4"], "absent.mp4: there is no such file or folder"),
+        (["predict", "m.csv", "--hop", "1"], "a hop needs a window"),
+        (["predict", "m.csv", "--window", "-1"], "window -1: it is a length of time in s, above 0"),
+        (["predict", "m.csv", "--out", "m.csv"], "--out m.csv is a file: give a folder"),
         (["fetch-weights", "vgg-fase", "--out", "w"], "did you mean 'vgg-face'"),
         (["fetch-weights", "arcface-iresnet50", "--out", "w"], "nothing to download"),
         (

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+PAGES = ["store", "corpora", "performance", "predict"]
+
 
 def test_the_tables_are_those_of_the_results(pytestconfig):
     command = [sys.executable, "benchmarks/tables.py", "--check"]
@@ -24,7 +26,9 @@ def test_published_figures_say_where_they_come_from(pytestconfig):
         assert made["machine"]["processor"], file
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/store.md", "docs/corpora.md", "docs/performance.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "docs/store.md", "docs/corpora.md", "docs/performance.md", "docs/predict.md"]
+)
 def test_links_lead_somewhere(pytestconfig, name):
     path = pytestconfig.rootpath / name
     for target in re.findall(r"\]\(([^)#]+)\)", path.read_text()):

@@ -519,6 +519,48 @@ def fetch_weights(
 
 
 @app.command()
+def predict(
+    inputs: Annotated[list[Path], typer.Argument(metavar="CLIP|FOLDER|MANIFEST.csv...", help="What to predict.")],
+    model: Annotated[Path | None, typer.Option(help="Folder of a trained model; else the one in the package.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the results; alone: csv, JSON and HTML.")] = None,
+    csv: Annotated[
+        bool, typer.Option("--csv", help="Write predictions.csv, and a table of each clip's frames.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write predict.json.")] = False,
+    html: Annotated[bool, typer.Option("--html", help="Write predict.html, one page that needs no network.")] = False,
+    window: Annotated[float | None, typer.Option(help="Also predict parts of each clip, so many s long.")] = None,
+    hop: Annotated[float | None, typer.Option(help="From window to window, s; else as long as a window.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="Classes that are printed for each clip.")] = 2,
+    norm: Annotated[
+        Literal["none", "clip-set", "speaker"] | None, typer.Option(help="Normalisation; else that of the model.")
+    ] = None,
+    landmarks: Annotated[bool, typer.Option("--landmarks", help="Also the 68 points in the tables of frames.")] = False,
+    thumbnails: Annotated[bool, typer.Option(help="Pictures of frames in the page.")] = True,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Predict again what is up to date.")] = False,
+    device: Device = "auto",
+    engine: EngineName = "auto",
+    threads: Annotated[int, typer.Option(help="CPU threads.", min=1)] = os.cpu_count() or 1,
+) -> None:
+    """Predict the emotion of each clip; status 3 if some clips have no answer."""
+    import cv2
+    import torch
+
+    from deepfusion.prediction import run
+    from deepfusion.prediction.inputs import clips_of
+    from deepfusion.prediction.predictor import load
+
+    logging.getLogger("deepfusion.networks.engines").setLevel(logging.WARNING)  # what they differ by
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)  # of what is not a face network: too little to be shared
+    clips = clips_of(inputs)
+    outputs, folder = run.outputs_of(csv, as_json, html, out)
+    options = run.Options(window, hop, norm, top, outputs, thumbnails, landmarks, overwrite)
+    with load(model, device=device, engine=engine, threads=threads) as predictor:
+        status = run.run(predictor, clips, folder, options)
+    raise typer.Exit(status)
+
+
+@app.command()
 def repair(
     folder: Annotated[Path, typer.Argument(help="Results of a corpus, as results/mine, or the store in it.")],
     device: Device = "auto",

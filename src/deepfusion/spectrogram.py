@@ -6,6 +6,8 @@ The papers do not say which Hamming window or which logarithm: here it is the pe
 length, for Fourier analysis), in dB relative to a full-scale sine, with a floor.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
@@ -43,6 +45,21 @@ def spectrogram(
         ClipError: No sample, or samples that are not numbers.
         UserError: Parameters that do not fit each other.
     """
+    parts = list(
+        blocks(samples, rate=rate, window_ms=window_ms, shift_ms=shift_ms, dft=dft, bins=bins, floor_db=floor_db)
+    )
+    return np.concatenate(parts)
+
+
+def blocks(
+    samples: np.ndarray, *, rate: int, window_ms: float, shift_ms: float, dft: int, bins: int, floor_db: float
+) -> Iterator[np.ndarray]:
+    """The rows of `spectrogram`, at most `BLOCK` at a time: (t, bins) float32 dB.
+
+    Raises:
+        ClipError: As `spectrogram`.
+        UserError: As `spectrogram`.
+    """
     window, shift = _lengths(rate, window_ms, shift_ms)
     if not window <= dft:
         raise UserError(f"spectrogram: a window of {window} samples does not fit a DFT of {dft} points; raise dft")
@@ -59,12 +76,9 @@ def spectrogram(
     weights = hamming(window)
     windows = sliding_window_view(samples, window)[::shift]
     lowest = 10 ** (floor_db / 20)
-    levels = np.empty((len(windows), bins), np.float32)
     for first in range(0, len(windows), BLOCK):
-        block = slice(first, first + BLOCK)
-        magnitude = np.abs(np.fft.rfft(windows[block] * weights, dft)[:, :bins])
-        levels[block] = 20 * np.log10(np.maximum(2 / weights.sum() * magnitude, lowest))
-    return levels
+        magnitude = np.abs(np.fft.rfft(windows[first : first + BLOCK] * weights, dft)[:, :bins])
+        yield (20 * np.log10(np.maximum(2 / weights.sum() * magnitude, lowest))).astype(np.float32)
 
 
 def times(T: int, *, start: float, rate: int = 16000, window_ms: float = 40, shift_ms: float = 10) -> np.ndarray:

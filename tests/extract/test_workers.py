@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -95,3 +97,21 @@ def test_a_process_that_cannot_start_is_no_failure_of_a_clip():
         pytest.raises(RuntimeError, match="did not start"),
     ):
         next(processes.stream(("count", 1)))
+
+
+SCRIPT = """
+import threading, time
+threading.Thread(target=time.sleep, args=(60,), daemon=True).start()  # with a second thread, processes are spawned
+from deepfusion.extract.pictures import read_pictures
+from types import SimpleNamespace
+print("once", list(read_pictures(SimpleNamespace(path="clip.mkv"), [0.0, 0.2], 64)))
+"""
+
+
+def test_a_users_script_needs_no_guard(tmp_path):
+    from mediafiles import Video, numbered, write
+
+    write(tmp_path / "clip.mkv", Video(numbered(10)))
+    (tmp_path / "script.py").write_text(SCRIPT)
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout == "once [0.0, 0.2]\n", done.stderr

@@ -113,8 +113,8 @@ def test_fine_tuned_networks_know_their_base():
 
 
 def test_shipped_weights(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # they lie beside the package, not where the workflow is started
-    assert catalogue.SHIPPED.name == "weights" and (catalogue.SHIPPED.parent / "pyproject.toml").is_file()
+    monkeypatch.chdir(tmp_path)  # they are part of the package, not of the folder where the workflow is started
+    assert catalogue.SHIPPED.name == "weights" and (catalogue.SHIPPED.parent / "__init__.py").is_file()
     card = CATALOGUE["vgg-face-fer2013"]
     with pytest.raises(UserError, match=r"weights are not here; .*`snakemake finetune` makes them") as caught:
         weights_path(card)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from deepfusion.errors import UserError
+from deepfusion.networks import audio_encoder
 from deepfusion.networks.audio_encoder import (
     SHIPPED_ENCODER,
     SILENCE_DB,
@@ -69,6 +70,15 @@ def test_a_batch_gives_what_each_clip_gives_alone(encoder):
         alone = encoder.positions(one)
         assert inside[i].sum() == len(alone) == encoder.output_length(len(one))
         assert np.allclose(found[i][inside[i]].numpy(), alone, rtol=1e-4, atol=1e-5)
+
+
+def test_a_long_clip_in_parts_is_the_same(encoder, monkeypatch):
+    whole = clip(1003)
+    wanted = encoder.positions(whole)
+    for long in (200, 331, 1002):
+        monkeypatch.setattr(audio_encoder, "LONG", long)
+        found = encoder.positions(whole)
+        assert found.shape == wanted.shape and np.allclose(found, wanted, rtol=1e-4, atol=1e-5)
 
 
 def test_shapes(encoder):

@@ -17,7 +17,7 @@ from deepfusion.corpora.manifest import absolute, listed, missing_files, read_ma
 from deepfusion.corpora.needs import warn_of_numbers
 from deepfusion.errors import UserError
 
-__all__ = ["Corpus", "Fold", "folds", "guard", "kinds", "load", "read_manifest", "sha256", "write_manifest"]
+__all__ = ["Corpus", "Fold", "complete", "folds", "guard", "kinds", "load", "read_manifest", "sha256", "write_manifest"]
 
 
 # What a folder of clips can say besides which there are.
@@ -93,7 +93,7 @@ def load(
         return Corpus(name, list(labels or _classes(clips)), clips, origin, manifest=path)
     if kind == "folder":
         _check_folder(path, "clips")
-        clips = _complete(folder.clips(path, classes=labels == "folders"), path)
+        clips = complete(folder.clips(path, classes=labels == "folders"), path)
         return Corpus(name, _classes(clips), clips, f"the folder {path} ({GIVEN})")
     if kind == "demo":
         from deepfusion.corpora import demo as source  # heavier than the rest
@@ -105,7 +105,7 @@ def load(
         clips = source.clips(path)
         if clips.empty:
             raise UserError(f"{path} holds no clips of {kind}")
-    clips, labels = _complete(clips, path), list(labels or source.LABELS)
+    clips, labels = complete(clips, path), list(labels or source.LABELS)
     if unknown := sorted(set(_classes(clips)) - set(labels)):
         raise UserError(f"{name} has clips with labels that are not listed: {', '.join(unknown)}")
     return Corpus(name, labels, clips, f"the corpus {name} ({kind})", None, source.CITATION, source.LICENCE)
@@ -121,7 +121,7 @@ def _classes(clips: pd.DataFrame) -> list[str]:
     return sorted(set(clips["label"]) - {""})
 
 
-def _complete(clips: pd.DataFrame, root: Path) -> pd.DataFrame:
+def complete(clips: pd.DataFrame, root: Path) -> pd.DataFrame:
     """Give a table all `COLUMNS`, in order, absolute paths, and text as a manifest could hold it."""
     blank: dict[str, Any] = {**dict.fromkeys(COLUMNS, ""), "start": np.nan, "end": np.nan}
     clips = clips.assign(**{column: value for column, value in blank.items() if column not in clips})

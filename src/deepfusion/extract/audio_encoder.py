@@ -52,7 +52,7 @@ def encoder_shard(spectrograms: Path, out: Path, *, settings: AudioEncoderSettin
             _declare(shard, encoder, source.dtype)
             for clip_id, clip in track(list(heard.clips.iterrows()), f"audio encoder {out.stem}", unit="clips"):
                 shard.begin(clip_id)
-                for name, rows in _positions(encoder, heard[clip_id], shift_s=made["shift_ms"] / 1000).items():
+                for name, rows in positions_of(encoder, heard[clip_id], shift_s=made["shift_ms"] / 1000).items():
                     shard.append(name, rows)
                 shard.end(status=clip["status"], reason=clip["reason"])
         known = heard.clips.index[heard.clips["status"] != "ok"]
@@ -60,9 +60,9 @@ def encoder_shard(spectrograms: Path, out: Path, *, settings: AudioEncoderSettin
     report(out, known=known)
 
 
-def _positions(encoder: SpeechEncoder, rows: dict[str, np.ndarray], *, shift_s: float) -> dict[str, np.ndarray]:
+def positions_of(encoder: SpeechEncoder, rows: dict[str, np.ndarray], *, shift_s: float) -> dict[str, np.ndarray]:
     """Positions of one clip and their times; no rows where the clip has no spectrogram."""
-    positions = encoder.positions(rows["spectrogram"].astype(np.float32))
+    positions = encoder.positions(rows["spectrogram"])
     start = rows["time"][0] if len(rows["time"]) else 0.0
     return {"time": start + encoder.frames(len(positions)) * shift_s, "positions": positions}
 

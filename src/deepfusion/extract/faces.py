@@ -148,10 +148,19 @@ def track_clip(
     Raises:
         ClipError: The clip cannot be read, as soon as it is noticed.
     """
+    yield (facts := video_facts(path, limits))
+    if facts is not None:
+        yield from map(collect, groups(follower(media.frames(path, limits=limits, **part))))
+
+
+def video_facts(path: str, limits: media.Limits) -> dict[str, Any] | None:
+    """What a store keeps about a clip's video: width, height, ...; None if the file has no video.
+
+    Raises:
+        ClipError: The video cannot be read.
+    """
     probe = media.probe_video(path, limits)
     if not probe.has_video:
-        yield None
-        return
-    facts = ("width", "height", "rotation", "video_start", "video_duration", "frame_rate")
-    yield {name: getattr(probe, name) for name in facts}
-    yield from map(collect, groups(follower(media.frames(path, limits=limits, **part))))
+        return None
+    names = ("width", "height", "rotation", "video_start", "video_duration", "frame_rate")
+    return {name: getattr(probe, name) for name in names}

@@ -1,7 +1,7 @@
 """Face tracks of a block -> a shard of face features for each network, one decoding for all of them."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
@@ -73,7 +73,7 @@ def network_shards(
         for slot, (network, fingerprint, key) in stale.items():
             shards[slot] = stack.enter_context(ShardWriter(outs[slot], stage=slot, key=key))
             _declare(shards[slot], slot, network, fingerprint, dtype)
-        opened = {slot: _opened(networks[slot], device, engine) for slot in stale}
+        opened = {slot: opened_network(load_network(networks[slot]), networks[slot], device, engine) for slot in stale}
         where = {"device": _name(device), "threads": workers or torch.get_num_threads(), "alone": not workers}
         clock = stack.enter_context(measured(*shards.values(), media_s=faces.seconds(), **where))
         runs = [
@@ -93,7 +93,7 @@ def network_shards(
         for clip in track(list(clips.itertuples()), f"networks {tracks.stem}", unit="clips"):
             for run in runs:
                 run.begin(clip.id)
-            reason = _fill(runs, next(parts), clip.id)
+            reason = fill(runs, next(parts), clip.id)
             for run in runs:
                 if reason:
                     run.fail(reason)
@@ -111,8 +111,19 @@ def _name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def _opened(settings: NetworkSettings, device: torch.device, engine: engines.Engine) -> engines.Features:
-    module = catalogue.load(settings.network, weights=settings.weights, sha256=settings.sha256)
+def load_network(settings: NetworkSettings) -> torch.nn.Module:
+    """The network of a slot, checked against the hash that the settings state.
+
+    Raises:
+        UserError: There are no such weights, or they are not the expected ones.
+    """
+    return catalogue.load(settings.network, weights=settings.weights, sha256=settings.sha256)
+
+
+def opened_network(
+    module: torch.nn.Module, settings: NetworkSettings, device: torch.device, engine: engines.Engine
+) -> engines.Features:
+    """What computes the features of a loaded network."""
     size = catalogue.find(settings.network).crop.size
     return engines.opened(module, size, name=settings.network, engine=engine, device=device)
 
@@ -138,8 +149,15 @@ def _declare(shard: ShardWriter, slot: str, network: catalogue.Network, fingerpr
 Part = tuple[np.ndarray, list[list[np.ndarray]]]
 
 
-def _fill(runs: list[Batches], parts: Iterator[Part], clip_id: str) -> str:
-    """Give the parts of a clip to the networks; why it cannot be read to its end, or ""."""
+def fill(runs: list[Batches], parts: Iterator[Part], clip_id: str, *, each: Callable[..., Iterable] = map) -> str:
+    """Give the parts of a clip to the networks; why it cannot be read to its end, or "".
+
+    Args:
+        runs: The networks.
+        parts: Of the clip.
+        clip_id: For the log.
+        each: Like `map`; that of a pool of threads runs several networks at a time.
+    """
     while True:
         # The networks are outside: what goes wrong there is no failure of a clip.
         try:
@@ -151,8 +169,8 @@ def _fill(runs: list[Batches], parts: Iterator[Part], clip_id: str) -> str:
         if part is None:
             return ""
         valid, cut = part
-        for run, own in zip(runs, cut, strict=True):
-            run.rows(valid, own)
+        for _ in each(Batches.rows, runs, [valid] * len(runs), cut):
+            pass
 
 
 def _cut(clip: Any, faces: Shard, processes: Workers) -> Iterator[Part]:

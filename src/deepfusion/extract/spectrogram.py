@@ -74,26 +74,27 @@ def spectrogram_shard(
 
 
 def _begin(settings: SpectrogramSettings, dtype: str, limits: LimitSettings) -> Work:
-    return partial(_work, settings, dtype, limits)
+    return partial(audio_job, settings=settings, dtype=dtype, limits=media.Limits(limits.pixels, limits.silence_s))
 
 
-def _work(
-    settings: SpectrogramSettings, dtype: str, limits: LimitSettings, job: tuple[str, dict[str, float | None]]
+def audio_job(
+    job: tuple[str, dict[str, float | None]], *, settings: SpectrogramSettings, dtype: str, limits: media.Limits
 ) -> Iterator[dict[str, Any] | None]:
-    """First the facts about a clip's audio, or None if it has none; then its rows."""
+    """First the facts about a clip's audio, or None if it has none; then its rows, a block at a time.
+
+    Raises:
+        ClipError: The audio cannot be read.
+    """
     path, part = job
-    bounds = media.Limits(limits.pixels, limits.silence_s)
-    probe = media.probe_audio(path, bounds)
+    probe = media.probe_audio(path, limits)
     if not probe.has_audio:
         yield None
         return
-    sound = media.sound(path, rate=settings.rate, limits=bounds, **part)
+    sound = media.sound(path, rate=settings.rate, limits=limits, **part)
     facts = ("audio_start", "audio_duration", "audio_rate")
     yield {name: getattr(probe, name) for name in facts} | {"audio_note": sound.note}
-    values = spectrograms.spectrogram(sound.samples, **settings.model_dump())
-    times = spectrograms.times(len(values), start=sound.start, **_framing(settings))
-    yield {"spectrogram": values.astype(dtype), "time": times}
-
-
-def _framing(settings: SpectrogramSettings) -> dict[str, float]:
-    return settings.model_dump(include={"rate", "window_ms", "shift_ms"})
+    first, framing = 0, settings.model_dump(include={"rate", "window_ms", "shift_ms"})
+    for values in spectrograms.blocks(sound.samples, **settings.model_dump()):
+        times = spectrograms.times(first + len(values), start=sound.start, **framing)[first:]
+        yield {"spectrogram": values.astype(dtype), "time": times}
+        first += len(values)

@@ -85,6 +85,20 @@ def _without_opencv_threads() -> Iterator[None]:
         cv2.setNumThreads(threads)
 
 
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """A spawned process would run the user's script again, which starts processes in turn; the work is not in it."""
+    main = sys.modules["__main__"]
+    file, spec = main.__dict__.pop("__file__", None), main.__spec__
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        main.__spec__ = spec
+        if file is not None:
+            main.__file__ = file
+
+
 class _Worker:
     """One process, and the pipe to it."""
 
@@ -101,7 +115,8 @@ class _Worker:
             args=(theirs, self._begin, self._limits, self._pipe if method == "fork" else None),
             daemon=True,
         )
-        self._process.start()
+        with _without_main():
+            self._process.start()
         self._ready = False
         theirs.close()
 

@@ -26,6 +26,8 @@ from deepfusion.networks.encoder_file import SHIPPED_ENCODER as SHIPPED_ENCODER
 
 SILENCE_DB = -100.0
 """Level that fills up a clip that is shorter than `SpeechEncoder.shortest`."""
+LONG = 10_000
+"""Frames (100 s at a shift of 10 ms) from which a clip is encoded in parts."""
 LOUD = 0.05
 """Share of a clip's frames that may be louder than its reference level: a single click does not set the level."""
 
@@ -105,20 +107,32 @@ class FrontEnd(nn.Module):
         self.register_buffer("mean", torch.zeros(architecture.rows))
         self.register_buffer("deviation", torch.ones(architecture.rows))
 
+    def totals(self, decibels: Tensor) -> Tensor:
+        """(B, T, F) dB -> (B, T), level of each frame, dB."""
+        return 10 * (10 ** (decibels / 10)).sum(2).clamp(min=1e-12).log10()
+
+    def reference(self, totals: Tensor, length: Tensor) -> Tensor:
+        """(B, T) dB, (B,) frames -> (B, 1), the level that `LOUD` of the frames exceed."""
+        outside = torch.arange(totals.shape[1], device=totals.device) >= length[:, None]
+        ranked = totals.masked_fill(outside, -torch.inf).sort(dim=1, descending=True).values
+        return ranked.gather(1, (length[:, None] * LOUD).long())
+
     def levels(self, decibels: Tensor, length: Tensor) -> Tensor:
-        """(B, T, F) dB, (B,) frames -> (B, T, rows) dB relative to the level that `LOUD` of the frames exceed."""
-        power = 10 ** (decibels / 10)
-        total = 10 * power.sum(2).clamp(min=1e-12).log10()  # (B, T)
-        outside = torch.arange(total.shape[1], device=total.device) >= length[:, None]
-        ranked = total.masked_fill(outside, -torch.inf).sort(dim=1, descending=True).values
-        reference = ranked.gather(1, (length[:, None] * LOUD).long())  # (B, 1)
+        """(B, T, F) dB, (B,) frames -> (B, T, rows) dB relative to the clip's reference level."""
+        return self.relative(decibels, self.reference(self.totals(decibels), length))
+
+    def relative(self, decibels: Tensor, reference: Tensor) -> Tensor:
+        """(B, T, F) dB, (B, 1) dB -> (B, T, rows) dB relative to the reference."""
         if self.filters is not None:
-            decibels = 10 * (power @ self.filters.T).clamp(min=1e-12).log10()
+            decibels = 10 * (10 ** (decibels / 10) @ self.filters.T).clamp(min=1e-12).log10()
         return (decibels - reference[:, :, None]).clamp(min=-self.range_db)
 
     def forward(self, decibels: Tensor, length: Tensor) -> Tensor:
         """(B, T, F) dB, (B,) frames -> (B, 1, rows, T)."""
-        levels = self.levels(decibels, length)
+        return self.standardised(self.levels(decibels, length))
+
+    def standardised(self, levels: Tensor) -> Tensor:
+        """(B, T, rows) dB -> (B, 1, rows, T)."""
         return ((levels - self.mean) / self.deviation).mT[:, None]
 
 
@@ -214,11 +228,48 @@ class SpeechEncoder(nn.Module):
             raise UserError(f"audio encoder: a spectrogram {spectrogram.shape}, wanted (T, {self.requires['bins']})")
         if not len(spectrogram):
             return np.zeros((0, self.bands, self.channels), np.float32)
+        if len(spectrogram) > LONG:
+            return self._long(spectrogram)
         short = max(0, self.shortest - len(spectrogram))
         filled = np.pad(spectrogram.astype(np.float32), ((0, short), (0, 0)), constant_values=SILENCE_DB)
         device = self.front.mean.device
         encoded, _ = self(torch.from_numpy(filled)[None].to(device), torch.tensor([len(filled)], device=device))
         return encoded[0].cpu().numpy()
+
+    def _long(self, decibels: np.ndarray) -> np.ndarray:
+        """`positions` in parts, so that memory does not grow with the clip: the same within rounding.
+
+        Each part is convolved with what its outer positions see beyond it.
+        """
+        device, step = self.front.mean.device, self._grid(1)[1]
+
+        def rows(first: int, last: int) -> Tensor:
+            return torch.from_numpy(decibels[first:last].astype(np.float32))[None].to(device)
+
+        totals = torch.cat([self.front.totals(rows(i, i + LONG)) for i in range(0, len(decibels), LONG)], 1)
+        reference = self.front.reference(totals, torch.tensor([len(decibels)], device=device))
+        count, size = self.output_length(len(decibels)), LONG // step
+        margin = -(-self._field() // step)
+        encoded = []
+        for start in range(0, count, size):
+            end = min(start + size, count)
+            first = max(0, start - margin)
+            last = (end + margin) * step if end < count else len(decibels)
+            part = rows(first * step, last)
+            x = self.front.standardised(self.front.relative(part, reference))
+            found, _ = self.encode(x, torch.tensor([part.shape[1]], device=device))
+            encoded.append(found[0, start - first : end - first].cpu().numpy())
+        return np.concatenate(encoded)
+
+    def _field(self) -> int:
+        """Frames that a position in time sees."""
+        frames, step = 1, 1
+        for layer in self.architecture.layers:
+            frames += step * (layer.kernel[1] - 1)
+            step *= layer.stride[1]
+            frames += step * (layer.pool[1] - 1)
+            step *= layer.pool[1]
+        return frames
 
     @torch.inference_mode()
     def probabilities(self, spectrogram: np.ndarray) -> np.ndarray:
@@ -244,13 +295,18 @@ class SpeechEncoder(nn.Module):
         return band_centre(rows, bands=self.architecture.bands, highest=settings["bins"] * spacing)
 
     def _centres(self, count: int, axis: int) -> np.ndarray:
+        middle, step = self._grid(axis)
+        return middle + step * np.arange(count, dtype=np.float64)
+
+    def _grid(self, axis: int) -> tuple[float, int]:
+        """Middle of what the first position of an axis sees, and how far the next one is from it."""
         middle, step = 0.0, 1
         for layer in self.architecture.layers:
             middle += step * ((layer.kernel[axis] - 1) / 2 - layer.padding[axis])
             step *= layer.stride[axis]
             middle += step * (layer.pool[axis] - 1) / 2
             step *= layer.pool[axis]
-        return middle + step * np.arange(count, dtype=np.float64)
+        return middle, step
 
     def require(self, settings: Mapping[str, float]) -> None:
         """Refuse spectrograms of other settings than the encoder was trained on.

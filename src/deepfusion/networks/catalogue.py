@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 WEIGHTS = Path("results/weights")
 """The folder of downloaded weights, from where the workflow is started."""
-SHIPPED = Path(__file__).parents[3] / "weights"
-"""The folder of the weights that come with the project: <name>.safetensors and its card <name>.json."""
+SHIPPED = Path(__file__).parents[1] / "weights"
+"""Weights in the package: <name>.safetensors and its card <name>.json; the trained model in `model/`."""
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,7 @@ def _tuned(base: Network, *, output: str, dimension: int, crop: Crop) -> Network
         dimension=dimension,
         licence=f"{base.licence}; fine-tuned on FER2013, whose images are for research",
         citation=f"{base.citation}; {_FER2013}",
-        source=f"weights/{name}.safetensors of this project where it ships it; else `snakemake finetune` makes them",
+        source=f"{name}.safetensors of this package where it ships it; else `snakemake finetune` makes them",
         address="",
         packaged="",
         sha256=None,

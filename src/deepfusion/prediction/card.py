@@ -1,0 +1,33 @@
+"""What a user must know of a model before believing its predictions, from its card."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from deepfusion.prediction.normalisation import IN_WORDS, Normalisation
+
+if TYPE_CHECKING:
+    from deepfusion.prediction.predictor import Predictor
+
+
+def model_lines(predictor: "Predictor", norm: Normalisation) -> list[str]:
+    """The model, its corpus and classes; its accuracy on speakers it has not seen; normalisation; caution."""
+    card = predictor.card
+    corpus = f", trained on {card['corpus']}" if card.get("corpus") else ""
+    lines = [f"model {predictor.name} ({predictor.model.sha256[:8]}){corpus}: {', '.join(predictor.labels)}"]
+    if expected := expectation(card):
+        lines.append(expected)
+    lines.append(IN_WORDS[norm])
+    if card.get("caution"):
+        lines.append(str(card["caution"]))
+    return lines
+
+
+def expectation(card: Mapping[str, Any]) -> str:
+    """The accuracy to expect, in words; "" if the card does not say."""
+    metrics = card.get("metrics", {})
+    figures = [
+        f"{name} {100 * metrics[f'{key}_mean']:.1f} % (sd {100 * metrics[f'{key}_std']:.1f})"
+        for key, name in (("accuracy", "accuracy"), ("uar", "UAR"))
+        if f"{key}_mean" in metrics
+    ]
+    return f"on speakers that it has not seen: {', '.join(figures)}" if figures else ""

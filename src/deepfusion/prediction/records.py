@@ -1,0 +1,101 @@
+"""What has been predicted so far, a file per clip under the output folder: an interrupted run resumes from it."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from deepfusion.atomic import write_atomically
+from deepfusion.cache_key import media_files
+from deepfusion.extract.common import hash_of
+from deepfusion.stages import VERSIONS, digest
+
+FOLDER = ".records"
+VERSION = 1  # raised when a record's content changes
+
+
+class Records:
+    """The records of a folder.
+
+    Args:
+        out: The output folder.
+        depends: What a prediction depends on besides the clip: the model's hash, windows, normalisation, outputs.
+    """
+
+    def __init__(self, out: Path, depends: list[Any]):
+        self._out, self._depends = out, [VERSION, VERSIONS, *depends]
+
+    def key(self, clip: Any, *, together: str = "") -> str:
+        """Names what the prediction of a clip depends on: the content of its files, its segment, and `depends`.
+
+        Args:
+            clip: A row of a manifest.
+            together: Names the clips that it is normalised with.
+        """
+        files = {clip.path: hash_of(clip.path)}
+        if clip.audio:
+            files[clip.audio] = hash_of(clip.audio)
+        part = [str(clip.start), str(clip.end), clip.person]
+        return digest(self._depends, list(files.values()), part, together)
+
+    def kept(self, clip: Any, *, together: str = "") -> bool:
+        """Whether there is a record of this clip that is up to date, and the files that belong to it."""
+        try:
+            record = json.loads(self.path(clip.id).read_text(encoding="utf-8"))
+            files = [self._out / name for name in record["files"]]
+        except (OSError, ValueError, KeyError):
+            return False
+        return all(file.is_file() for file in files) and record["key"] == self.key(clip, together=together)
+
+    def write(self, clip: Any, found: dict[str, Any], *, section: str, files: list[str], together: str = "") -> None:
+        """Write the record of a clip.
+
+        Args:
+            clip: A row of a manifest.
+            found: `Prediction.to_dict`.
+            section: Its part of the HTML page.
+            files: Files below the folder that belong to it.
+            together: As of `key`.
+        """
+        record = {"key": self.key(clip, together=together), "files": files, "found": found, "section": section}
+        text = json.dumps(record, allow_nan=False)
+        write_atomically(self.path(clip.id), lambda part: part.write_text(text, encoding="utf-8"))
+
+    def found(self, clip_id: str) -> dict[str, Any]:
+        """What was predicted for a clip that has a record."""
+        return self._read(clip_id)["found"]
+
+    def section(self, clip_id: str) -> str:
+        """Its part of the page."""
+        return self._read(clip_id)["section"]
+
+    def all(self, ids: list[str]) -> Iterator[dict[str, Any]]:
+        """What was predicted for each of the clips, one at a time in memory."""
+        return map(self.found, ids)
+
+    def path(self, clip_id: str) -> Path:
+        """The file of a clip's record."""
+        return self._out / FOLDER / f"{file_name(clip_id)}.json"
+
+    def _read(self, clip_id: str) -> dict[str, Any]:
+        return json.loads(self.path(clip_id).read_text(encoding="utf-8"))
+
+
+def together(clips: pd.DataFrame) -> str:
+    """Names the content of all the clips: what a prediction depends on whose normalisation they share."""
+    files = [*clips["path"], *media_files("spectrogram", clips)]
+    return digest([hash_of(file) for file in files], clips[["start", "end", "person", "speaker"]].astype(str).to_dict())
+
+
+def file_name(clip_id: str) -> str:
+    """A clip's id as a path below a folder, without suffix: folders stay, what no file name should hold does not."""
+    parts = [re.sub(r"[^\w.\-+@ ()]", "_", part).lstrip(".").strip() or "_" for part in clip_id.split("/")]
+    name = "/".join(part[:100] for part in parts)
+    # Different ids must not share a file, also where upper and lower case are one.
+    if name != clip_id or name != name.lower():
+        name += f"-{hashlib.sha256(clip_id.encode()).hexdigest()[:6]}"
+    return name

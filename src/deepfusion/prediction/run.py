@@ -1,0 +1,217 @@
+"""`deepfusion predict`: predictions of many clips as lines on the terminal, csv, JSON and an HTML page."""
+
+import json
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from deepfusion.atomic import write_atomically
+from deepfusion.errors import UserError
+from deepfusion.prediction.card import model_lines
+from deepfusion.prediction.normalisation import Normalisation, check_normalisation
+from deepfusion.prediction.predictor import Predictor, check_window
+from deepfusion.prediction.records import Records, file_name, together
+from deepfusion.prediction.result import Prediction, line, write_table
+
+log = logging.getLogger(__name__)
+
+OUTPUTS = ("csv", "json", "html")
+UNANSWERED = ("no_answer", "failed")
+PAGE_WINDOW = 2.0, 0.5  # of the page's curves where no windows are asked for: length and hop, s
+EXIT_ALL, EXIT_SOME = 0, 3
+"""Exit status: every clip has an answer; some have none."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is predicted, and what is written.
+
+    Attributes:
+        window: Length of windows, s; None: whole clips alone.
+        hop: From window to window, s; None: as long as a window.
+        norm: Normalisation; None: that of the model's training.
+        top: Classes that are named in a line.
+        outputs: "csv", "json", "html": what is written.
+        thumbnails: Whether the page shows frames of the video.
+        landmarks: Whether the per-frame tables have the 68 points.
+        overwrite: Whether clips are predicted again that have an up-to-date prediction.
+
+    Raises:
+        UserError: A window or hop is no length of time.
+    """
+
+    window: float | None = None
+    hop: float | None = None
+    norm: Normalisation | None = None
+    top: int = 2
+    outputs: Collection[str] = ()
+    thumbnails: bool = True
+    landmarks: bool = False
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        check_window(self.window, self.hop)
+
+
+def run(
+    predictor: Predictor, clips: pd.DataFrame, out: Path | None, options: Options, show: Callable[[str], None] = print
+) -> int:
+    """Predict all clips, a line each, and write what is asked for.
+
+    Args:
+        predictor: The model; it is left open.
+        clips: Rows of a manifest, as `inputs.clips_of` gives them.
+        out: Folder for the results; None: none are written.
+        options: What is wanted.
+        show: Prints a line of text.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        UserError: A normalisation that the model does not have.
+        MachineError: The folder cannot be written.
+    """
+    norm = check_normalisation(predictor.card, options.norm, name=predictor.name)
+    for text in model_lines(predictor, norm):
+        show(text)
+    if out is None:
+        rows = [_shown(prediction.to_dict(), options, show) for prediction in _each(predictor, clips, options)]
+    else:
+        rows = list(_recorded(predictor, clips, out, options, norm, show))
+    without = [row["id"] for row in rows if row["status"] in UNANSWERED]
+    if without:
+        log.warning("%d of %d clips have no answer: %s", len(without), len(rows), _listed(without))
+    return EXIT_SOME if without else EXIT_ALL
+
+
+def _each(predictor: Predictor, clips: pd.DataFrame, options: Options) -> Iterator[Prediction]:
+    window, hop = options.window, options.hop
+    if window is None and "html" in options.outputs:
+        window, hop = PAGE_WINDOW
+    return predictor.each(clips, window=window, hop=hop, norm=options.norm)
+
+
+def _shown(found: dict[str, Any], options: Options, show: Callable[[str], None]) -> dict[str, Any]:
+    """Show a clip's line; what the summary needs of it."""
+    show(line(found, options.top))
+    return {name: found[name] for name in ("id", "status")}
+
+
+def _recorded(
+    predictor: Predictor,
+    clips: pd.DataFrame,
+    out: Path,
+    options: Options,
+    norm: Normalisation,
+    show: Callable[[str], None],
+) -> Iterator[dict[str, Any]]:
+    """As `_shown` for each clip; those with an up-to-date record are not predicted again. Then write the tables."""
+    what = [predictor.model.sha256, predictor.labels, options.window, options.hop, norm]
+    records = Records(out, [*what, sorted(options.outputs), options.thumbnails, options.landmarks])
+    group = "" if norm == "none" else together(clips)
+    kept = {clip.id for clip in clips.itertuples() if not options.overwrite and records.kept(clip, together=group)}
+    if group and len(kept) < len(clips):
+        kept = set()  # they are normalised together
+    if kept:
+        log.info("%d of %d clips have been predicted before: kept", len(kept), len(clips))
+    predicted = _each(predictor, clips[~clips["id"].isin(kept)], options)
+    rows = {clip.id: clip for clip in clips.itertuples()}
+    for clip_id in clips["id"]:
+        if clip_id in kept:
+            yield _shown(records.found(clip_id), options, show)
+            continue
+        prediction = next(predicted)
+        found = prediction.to_dict()
+        section, files = _write_clip(prediction, found, predictor, out, options)
+        records.write(rows[prediction.id], found, section=section, files=files, together=group)
+        yield _shown(found, options, show)
+    _write_tables(records, clips["id"].tolist(), predictor, norm, out, options)
+
+
+def _write_clip(
+    prediction: Prediction, found: Mapping[str, Any], predictor: Predictor, out: Path, options: Options
+) -> tuple[str, list[str]]:
+    """Write the per-frame table of a clip; its part of the page, and the files that were written."""
+    files = []
+    if "csv" in options.outputs and prediction.frame_count:
+        files.append(f"frames/{file_name(prediction.id)}.csv")
+        prediction.to_csv(out / files[0], landmarks=options.landmarks)
+    if "html" not in options.outputs:
+        return "", files
+    from deepfusion.report.prediction_page import section
+
+    pictures = predictor.pictures if options.thumbnails else None
+    return section(prediction, found, folder=out, pictures=pictures, table=files[0] if files else ""), files
+
+
+def _write_tables(
+    records: Records, ids: list[str], predictor: Predictor, norm: Normalisation, out: Path, options: Options
+) -> None:
+    about = {"model": predictor.name, "model_sha256": predictor.model.sha256, "normalisation": norm}
+    about |= {"labels": list(predictor.labels), "window": options.window, "hop": options.hop}
+    if "csv" in options.outputs:
+        rows = [_row(found, predictor.labels) for found in records.all(ids)]
+        write_table(out / "predictions.csv", pd.DataFrame(rows))
+        if options.window:
+            write_table(out / "windows.csv", _windows(records.all(ids), predictor.labels))
+    if "json" in options.outputs:
+        write_atomically(out / "predict.json", lambda part: _write_json(part, about, records.all(ids)))
+    if "html" in options.outputs:
+        from deepfusion.report.prediction_page import write_page
+
+        write_page(out / "predict.html", model_lines(predictor, norm), records, ids, labels=predictor.labels)
+    log.info("%s: %s", out, ", ".join(options.outputs))
+
+
+def _row(found: Mapping[str, Any], labels: Collection[str]) -> dict[str, Any]:
+    """The clip's row of predictions.csv."""
+    names = ["frames", "faces", "video_seconds", "audio_seconds", "model", "model_sha256", "status", "reason"]
+    row = {name: found[name] for name in ("id", "path", "label", "score")}
+    row |= {label: found["probabilities"].get(label) for label in labels}
+    return row | {name: found[name] for name in names}
+
+
+def _windows(clips: Iterator[Mapping[str, Any]], labels: Collection[str]) -> pd.DataFrame:
+    rows = [
+        {
+            "id": found["id"],
+            **{name: window[name] for name in ("start", "end", "label", "score")},
+            **{label: window["probabilities"].get(label) for label in labels},
+            **{name: window[name] for name in ("status", "reason")},
+        }
+        for found in clips
+        for window in found["windows"]
+    ]
+    return pd.DataFrame(rows, columns=["id", "start", "end", "label", "score", *labels, "status", "reason"])
+
+
+def _write_json(path: Path, about: Mapping[str, Any], clips: Iterator[Mapping[str, Any]]) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.write(json.dumps(about, indent=1)[:-2] + ',\n "clips": [')
+        for i, found in enumerate(clips):
+            file.write(("," if i else "") + "\n  " + json.dumps(found, allow_nan=False))
+        file.write("\n ]\n}\n")
+
+
+def _listed(ids: list[str], shown: int = 10) -> str:
+    more = f" and {len(ids) - shown} more" if len(ids) > shown else ""
+    return ", ".join(ids[:shown]) + more
+
+
+def outputs_of(csv: bool, json: bool, html: bool, out: Path | None) -> tuple[list[str], Path | None]:
+    """What is written and where: the outputs that are asked for; with a folder alone all; with neither nothing.
+
+    Raises:
+        UserError: The folder is a file.
+    """
+    chosen = [name for name, wanted in zip(OUTPUTS, (csv, json, html), strict=True) if wanted]
+    if out is not None and out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file: give a folder")
+    if out is None:
+        return (chosen, Path("predictions")) if chosen else ([], None)
+    return chosen or list(OUTPUTS), out

@@ -1,0 +1,325 @@
+"""Templates, style and script of the page of predictions (`prediction_page`)."""
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1d2430; --dim: #586174; --paper: #fff; --panel: #f4f6f9; --line: #d4d9e2;
+  --bar: #2b6cb0; --other: #9db4cc; --accent: #ff8c00; --warn: #9a3412 }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ef; --dim: #a3adbf; --paper: #14181f; --panel: #1d232d;
+  --line: #384253; --bar: #63a4e8; --other: #4a6076; --warn: #fdba74 } }
+* { box-sizing: border-box }
+body { font: 16px/1.45 system-ui, sans-serif; max-width: 72rem; margin: 1.5rem auto; padding: 0 1rem; color: var(--ink);
+  background: var(--paper) }
+h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; display: inline; overflow-wrap: anywhere }
+h3 { font-size: .9rem; margin: .9rem 0 .2rem; font-weight: 600 }
+a { color: var(--bar) }
+.about { color: var(--dim); margin: 0; padding-left: 1.1rem }
+.filter { display: flex; gap: .6rem; align-items: center; margin: 1rem 0 .4rem; flex-wrap: wrap }
+input[type=search] { font: inherit; padding: .3rem .5rem; border: 1px solid var(--line); border-radius: 4px;
+  background: var(--paper); color: inherit; min-width: 16rem }
+.scroll { overflow-x: auto }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
+td { overflow-wrap: anywhere } td:nth-child(-n+5) { white-space: nowrap }
+td:first-child { white-space: normal; min-width: 8rem } td:last-child { min-width: 14rem }
+td, th { padding: .25rem .6rem; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top }
+th button { font: inherit; font-weight: 600; border: 0; background: none; color: inherit; padding: 0; cursor: pointer }
+th[aria-sort=ascending] button::after { content: " \\25b2" }
+th[aria-sort=descending] button::after { content: " \\25bc" }
+.number { text-align: right; white-space: nowrap }
+.none { color: var(--warn) } .dim { color: var(--dim) }
+details.clip { border: 1px solid var(--line); border-radius: 6px; margin: 1rem 0; content-visibility: auto;
+  contain-intrinsic-size: auto 60px }
+summary { padding: .6rem .9rem; cursor: pointer } summary .verdict { font-weight: 600; margin: 0 .6rem }
+.body { padding: 0 .9rem .9rem }
+.top { display: grid; grid-template-columns: minmax(16rem, 26rem) 1fr; gap: 1.2rem }
+@media (max-width: 44rem) { .top { grid-template-columns: 1fr } }
+video, audio { width: 100%; max-height: 22rem; background: #000; border-radius: 4px } audio { background: none }
+.bars { display: grid; gap: .1rem .6rem; grid-template-columns: max-content 1fr max-content; align-items: center;
+  font-size: .92rem; margin: 0 0 .6rem }
+.track { position: relative; height: .85rem; background: var(--panel) }
+.track i { position: absolute; inset: 0 auto 0 0; background: var(--other) } .track i.first { background: var(--bar) }
+.track b { position: absolute; top: -2px; bottom: -2px; border-left: 2px dashed var(--dim) }
+.time { position: relative; margin-top: .8rem }
+.time:focus-visible { outline: 3px solid var(--bar); outline-offset: 3px }
+.lane { position: relative; background: var(--panel); cursor: crosshair; overflow: hidden }
+.lane svg, .lane img { display: block; width: 100%; height: 100% } .curves { height: 150px } .band { height: 26px }
+.spectrogram { height: 130px } .spectrogram .over { position: absolute; inset: 0 }
+.spectrogram .over[hidden] { display: none }
+.lane img { image-rendering: auto } .band img { image-rendering: pixelated }
+.edge { position: absolute; left: 3px; font-size: .72rem; color: var(--dim); pointer-events: none }
+.spectrogram .edge { color: #eee; text-shadow: 0 0 3px #000 }
+.head { position: absolute; top: 0; bottom: 0; left: 0; border-left: 2px solid #e11d48; pointer-events: none }
+.axis { position: relative; height: 1.3rem; font-size: .75rem; color: var(--dim) }
+.axis span { position: absolute; border-left: 1px solid var(--dim); padding-left: 3px; white-space: nowrap }
+.legend { display: flex; flex-wrap: wrap; gap: .1rem .9rem; font-size: .82rem; padding: 0; margin: .2rem 0;
+  list-style: none }
+.legend svg { width: 1.6rem; height: .6rem; vertical-align: middle }
+.gap { fill: url(#hatch); stroke: var(--dim); stroke-width: 1 }
+.thumbs { display: flex; flex-wrap: wrap; gap: .5rem; padding: 0; margin: .2rem 0; list-style: none }
+.thumbs button { border: 2px solid transparent; padding: 0; background: none; cursor: pointer; font-size: .75rem;
+  color: inherit; border-radius: 4px; width: 100px } .thumbs button:focus-visible { border-color: var(--bar) }
+.thumbs img { width: 96px; height: 96px; object-fit: cover; display: block; border-radius: 3px }
+@media print { body { max-width: none; margin: 0 } .filter, .head, .hint, summary::marker { display: none }
+  details.clip { break-inside: avoid; content-visibility: visible } .lane, .track i, .track { print-color-adjust: exact;
+  -webkit-print-color-adjust: exact } }
+"""
+
+SCRIPT = """
+"use strict";
+const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+for (const clip of all("details.clip")) {
+  const media = clip.querySelector("video, audio"), line = clip.querySelector(".time");
+  if (!line) continue;
+  const begin = +line.dataset.begin, end = +line.dataset.end, head = clip.querySelector(".head");
+  const show = (time) => {
+    const shown = Math.min(Math.max(time, begin), end);
+    head.style.left = 100 * (shown - begin) / (end - begin) + "%";
+    line.setAttribute("aria-valuenow", shown.toFixed(3));
+    line.setAttribute("aria-valuetext", shown.toFixed(1) + " s");
+  };
+  const seek = (time) => {
+    time = Math.min(Math.max(time, begin), end);
+    if (media) media.currentTime = Math.max(time, 0);
+    show(time);
+  };
+  line.addEventListener("click", (event) => {
+    const box = line.getBoundingClientRect();
+    seek(begin + (end - begin) * (event.clientX - box.left) / box.width);
+  });
+  line.addEventListener("keydown", (event) => {
+    const now = +line.getAttribute("aria-valuenow"), step = (end - begin) / 40;
+    const to = { ArrowRight: now + step, ArrowLeft: now - step, ArrowUp: now + step, ArrowDown: now - step,
+      PageUp: now + 4 * step, PageDown: now - 4 * step, Home: begin, End: end }[event.key];
+    if (to !== undefined) { event.preventDefault(); seek(to); }
+    if (event.key === " " && media) { event.preventDefault(); media.paused ? media.play() : media.pause(); }
+  });
+  for (const button of all("button[data-time]", clip))
+    button.addEventListener("click", () => seek(+button.dataset.time));
+  const box = clip.querySelector("input[data-over]");
+  if (box) box.addEventListener("change", () => { clip.querySelector(".over").hidden = !box.checked; });
+  if (!media) continue;
+  media.addEventListener("timeupdate", () => show(media.currentTime));
+  const fault = () => { clip.querySelector(".fault").hidden = false; };
+  media.addEventListener("error", fault);
+  for (const source of all("source", media)) source.addEventListener("error", fault);
+}
+const unfold = () => {
+  const clip = location.hash && document.getElementById(location.hash.slice(1));
+  if (clip) { clip.open = true; clip.scrollIntoView(); }
+};
+addEventListener("hashchange", unfold);
+for (const link of all("td a[href^='#']")) link.addEventListener("click", () => setTimeout(unfold));
+unfold();
+addEventListener("beforeprint", () => all("details.clip").forEach((clip) => { clip.open = true; }));
+const search = document.querySelector("input[type=search]");
+if (search) search.addEventListener("input", () => {
+  const words = search.value.toLowerCase().split(/\\s+/).filter(Boolean);
+  const fits = (text) => words.every((word) => text.toLowerCase().includes(word));
+  let shown = 0;
+  for (const row of all("tbody tr")) {
+    row.hidden = !fits(row.textContent);
+    shown += !row.hidden;
+    const clip = document.getElementById(row.dataset.clip);
+    if (clip) clip.hidden = row.hidden;
+  }
+  document.getElementById("count").textContent = shown + " of " + all("tbody tr").length + " clips";
+});
+for (const button of all("th button")) button.addEventListener("click", () => {
+  const head = button.parentElement, column = head.cellIndex, down = head.getAttribute("aria-sort") !== "descending";
+  all("th", head.parentElement).forEach((other) => other.removeAttribute("aria-sort"));
+  head.setAttribute("aria-sort", down ? "descending" : "ascending");
+  const value = (row) => row.cells[column].dataset.value ?? row.cells[column].textContent.trim();
+  const order = (a, b) => (isNaN(value(a)) || isNaN(value(b)) ? value(a).localeCompare(value(b)) : value(a) - value(b));
+  const body = document.querySelector("tbody");
+  body.append(...all("tr", body).sort((a, b) => (down ? -1 : 1) * order(a, b)));
+});
+"""
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; media-src 'self' file:;
+ style-src 'unsafe-inline'; script-src 'unsafe-inline'">
+<title>Predictions: {{ rows | length }} clip{{ "s" if rows | length != 1 }}</title>
+<style>{{ style }}</style>
+</head>
+<body>
+<h1>Predictions of {{ rows | length }} clip{{ "s" if rows | length != 1 }}</h1>
+<ul class="about">
+{% for line in about %}
+<li>{{ line }}</li>
+{% endfor %}
+</ul>
+<svg width="0" height="0" aria-hidden="true" style="position: absolute"><defs>
+<pattern id="hatch" width="8" height="8" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
+<path d="M0 0V8" stroke="gray" stroke-width="4"/></pattern></defs></svg>
+{% if rows | length > 1 %}
+<div class="filter"><label for="filter">Filter</label>
+<input type="search" id="filter" placeholder="clip, class or reason"><span id="count" role="status">
+{{ rows | length }} of {{ rows | length }} clips</span></div>
+<div class="scroll"><table>
+<thead><tr>
+{% for name in ["clip", "prediction"] %}
+<th scope="col"><button type="button">{{ name }}</button></th>
+{% endfor %}
+<th scope="col" class="number" aria-sort="descending"><button type="button">probability</button></th>
+{% for name in ["audio alone", "video alone"] %}
+<th scope="col"><button type="button">{{ name }}</button></th>
+{% endfor %}
+{% for name in ["faces", "audio, s"] %}
+<th scope="col" class="number"><button type="button">{{ name }}</button></th>
+{% endfor %}
+<th scope="col"><button type="button">note</button></th>
+</tr></thead>
+<tbody>
+{% for row in rows %}
+<tr data-clip="{{ row.anchor }}">
+<td>{% if loop.index <= detailed %}<a href="#{{ row.anchor }}">{{ row.id }}</a>{% else %}{{ row.id }}{% endif %}</td>
+<td{% if not row.label %} class="none"{% endif %}>{{ row.label or "no answer" }}</td>
+<td class="number" data-value="{{ row.score or 0 }}">{{ "%.2f" | format(row.score) if row.label else "" }}</td>
+{% for name in ["audio", "video"] %}
+<td>{% if name in row.alone %}{{ row.alone[name][0] }} {{ "%.2f" | format(row.alone[name][1]) }}{% endif %}</td>
+{% endfor %}
+<td class="number" data-value="{{ row.faces }}">{% if row.frames %}{{ row.faces }} of {{ row.frames }}{% endif %}</td>
+<td class="number">{{ "%.1f" | format(row.audio_seconds) }}</td>
+<td>{{ "" if row.status == "ok" else (statuses[row.status] ~ ": " if row.label else "") ~ row.reason }}</td>
+</tr>
+{% endfor %}
+</tbody></table></div>
+{% if rows | length > detailed %}
+<p class="dim">Below are the {{ detailed }} clips with the highest probabilities in detail.</p>
+{% endif %}
+{% endif %}
+{% for section in sections %}
+{{ section }}
+{% endfor %}
+<script>
+if (document.querySelectorAll("details.clip").length <= 3)
+  document.querySelectorAll("details.clip").forEach((clip) => { clip.open = true; });
+{{ script }}
+</script>
+</body>
+</html>
+"""
+
+SECTION = """
+{% macro bars(name, values, first) %}
+<h3>{{ name }}</h3>
+<div class="bars" role="list">
+{% for label in labels %}
+{% set p = values[label] %}
+<span>{{ label }}</span>
+<span class="track" role="listitem" aria-label="{{ label }}: {{ '%.2f' | format(p) }}"><i
+{%- if label == first %} class="first"{% endif %} style="width: {{ '%.1f' | format(100 * p) }}%"></i><b
+ style="left: {{ '%.1f' | format(100 * uniform) }}%"></b></span>
+<span class="number">{{ "%.2f" | format(p) }}</span>
+{% endfor %}
+</div>
+{% endmacro %}
+<details class="clip" id="{{ anchor }}">
+<summary><h2>{{ found.id }}</h2><span class="verdict{{ '' if ranked else ' none' }}">
+{%- if ranked %}{{ ranked[0][0] }} {{ "%.2f" | format(ranked[0][1]) }}{% else %}no answer{% endif %}</span>
+<span class="dim">{{ status if ranked else found.reason }}</span></summary>
+<div class="body">
+<div class="top">
+<div>
+{% if is_video %}
+<video controls preload="metadata" {% if poster %}poster="{{ poster }}"{% endif %} aria-label="Video of {{ found.id }}">
+<source src="{{ media }}"></video>
+{% elif lanes %}
+<audio controls preload="metadata" aria-label="Audio of {{ found.id }}"><source src="{{ media }}"></audio>
+{% endif %}
+<p class="fault none" hidden>This browser cannot play the file, or it was moved.</p>
+<p class="dim">
+{% if is_video %}
+Face in {{ found.faces }} of {{ found.frames }} frames ({{ "%.1f" | format(found.video_seconds) }} s).
+{% endif %}
+{% if found.audio_seconds %}
+Audio {{ "%.1f" | format(found.audio_seconds) }} s.
+{% endif %}
+{% if found.reason and ranked %}
+{{ status | capitalize }}: {{ found.reason }}.
+{% endif %}
+{% if note %}
+{{ note | capitalize }}.
+{% endif %}
+<a href="{{ media }}">media file</a>{% if table %}, <a href="{{ table }}">table of the frames (csv)</a>{% endif %}</p>
+</div>
+<div>
+{% if ranked %}
+{{ bars("Prediction " ~ status, found.probabilities, ranked[0][0]) }}
+{% for name, values in found.by_modality.items() if found.by_modality | length > 1 %}
+{{ bars(name | capitalize ~ " alone", values, "") }}
+{% endfor %}
+<p class="dim">Dashed: all classes equally probable.</p>
+{% endif %}
+</div>
+</div>
+{% if lanes %}
+<p class="hint dim">Click into the diagrams, or use the arrow keys there, to go to that time in the media.</p>
+<div class="time" tabindex="0" role="slider" aria-label="Time in {{ found.id }}" aria-valuemin="{{ begin }}"
+ aria-valuemax="{{ end }}" aria-valuenow="{{ begin }}" data-begin="{{ begin }}" data-end="{{ end }}">
+{% for lane in lanes %}
+<h3>{{ lane.title }}
+{% if lane.over %}<label class="dim"><input type="checkbox" data-over checked> show attention</label>{% endif %}</h3>
+<div class="lane {{ lane.kind }}">
+{% if lane.kind == "curves" %}
+<svg viewBox="0 0 {{ size.width }} {{ size.height }}" preserveAspectRatio="none" role="img"
+ aria-label="{{ lane.title }}; on average highest: {{ lane.strongest }}">
+{% for gap in gaps %}
+<rect class="gap" x="{{ gap.x }}" width="{{ gap.width }}" y="0" height="{{ size.height }}"><title>
+{{- gap.reason }}, {{ "%.2f" | format(gap.from) }} to {{ "%.2f" | format(gap.to) }} s</title></rect>
+{% endfor %}
+{% for curve in lane.curves %}
+<path d="{{ curve.path }}" fill="none" stroke="{{ curve.colour }}"
+ stroke-width="{{ 3 if curve.name == lane.strongest else 1.5 }}"
+ {% if curve.dash %}stroke-dasharray="{{ curve.dash }}"{% endif %} stroke-linecap="round"
+ vector-effect="non-scaling-stroke">
+<title>{{ curve.name }}</title></path>
+{% endfor %}
+</svg><span class="edge" style="top: 0">1</span><span class="edge" style="bottom: 0">0</span>
+{% else %}
+<img src="{{ lane.image }}" alt="{{ lane.title }}">
+{% if lane.kind == "spectrogram" %}
+{% if lane.over %}<img class="over" src="{{ lane.over }}" alt="Attention to the audio">{% endif %}
+<span class="edge" style="top: 0">{{ "%g" | format(lane.highest) }} kHz</span>
+<span class="edge" style="bottom: 0">0</span>
+{% endif %}
+{% endif %}
+</div>
+{% if lane.kind == "curves" %}
+<ul class="legend">
+{% for curve in lane.curves %}
+<li><svg viewBox="0 0 20 6" aria-hidden="true"><path d="M0 3H20" stroke="{{ curve.colour }}" stroke-width="3"
+ {% if curve.dash %}stroke-dasharray="4 3"{% endif %}/></svg> {{ curve.name }}</li>
+{% endfor %}
+{% if gaps %}<li><svg viewBox="0 0 20 6" aria-hidden="true"><rect class="gap" width="20" height="6"/></svg>
+{{ gaps | map(attribute="reason") | unique | join("; ") }}</li>{% endif %}
+{% for part in lane.silent %}
+<li>{{ "%.1f" | format(part.start) }} to {{ "%.1f" | format(part.end) }} s: no answer, {{ part.reason }}</li>
+{% endfor %}
+{% if lane.more %}<li>and {{ lane.more }} more windows without an answer</li>{% endif %}
+</ul>
+{% endif %}
+{% endfor %}
+<div class="axis" aria-hidden="true">{% for tick in ticks %}<span style="left: {{ tick.x }}%">{{ tick.text }}</span>
+{%- endfor %}</div>
+<div class="head"></div>
+</div>
+{% endif %}
+{% for which in ["most", "least"] %}
+{% set chosen = thumbnails | selectattr("which", "equalto", which) | list %}
+{% if chosen %}
+<h3>{{ which | capitalize }} attended frames</h3>
+<ul class="thumbs">
+{% for thumb in chosen %}
+<li><button type="button" data-time="{{ thumb.time }}"><img src="{{ thumb.image }}" width="96" height="96"
+ alt="Face at {{ '%.2f' | format(thumb.time) }} s">{{ "%.2f" | format(thumb.time) }} s<br>
+{{ "%.2f" | format(thumb.weight) }} × uniform</button></li>
+{% endfor %}
+</ul>
+{% endif %}
+{% endfor %}
+</div>
+</details>
+"""

@@ -1,0 +1,93 @@
+"""A clip in memory has the same numbers, reasons and facts as in a feature store."""
+
+import numpy as np
+import pytest
+import torch
+from small_corpus import extract
+from small_model import SLOTS
+
+from deepfusion.config import Extraction, StoreSettings
+from deepfusion.corpora import read_manifest
+from deepfusion.extract import rows
+from deepfusion.extract.in_memory import Extractor
+from deepfusion.store import FeatureStore
+
+NEEDS = {*SLOTS, "landmarks", "spectrogram", "AF"}
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_equal_to_a_store_bit_by_bit(media, tmp_path, dtype):
+    manifest = media / "manifest.csv"
+    config = Extraction(networks=SLOTS, store=StoreSettings(dtype=dtype))
+    clips = read_manifest(manifest, labels=None)
+    with Extractor(config, needs=NEEDS, device=CPU) as extractor:
+        found = dict(zip(clips["id"], extractor.clips(clips), strict=True))
+    with FeatureStore(extract(manifest, tmp_path, dtype=dtype, slots=SLOTS)) as store:
+        assert "AF" in store.keys
+        for clip in store:
+            extracted, row = found[clip.id], store.clips.loc[clip.id]
+            for key in store.keys:
+                there = extracted.arrays.get(key, clip[key][:0])
+                assert there.dtype == clip[key].dtype
+                np.testing.assert_array_equal(there, clip[key], err_msg=f"{clip.id} {key}")
+            assert (extracted.video, extracted.video_reason) == (row["video_status"], row["video_reason"])
+            assert (extracted.audio, extracted.audio_reason) == (row["audio_status"], row["audio_reason"])
+            for name, value in extracted.facts.items():
+                assert value == row[name], name
+
+
+def test_what_is_not_needed_is_not_computed(media):
+    clips = read_manifest(media / "manifest.csv", labels=None).iloc[:1]
+    with Extractor(Extraction(networks=SLOTS), needs={"spectrogram"}, device=CPU) as extractor:
+        (clip,) = extractor.clips(clips)
+    assert set(clip.arrays) == {"spectrogram", "audio_time"} and clip.video == "unused"
+    with Extractor(Extraction(networks=SLOTS), needs={"landmarks"}, device=CPU) as extractor:
+        (clip,) = extractor.clips(clips)
+    assert "landmarks" in clip.arrays and "EF-A" not in clip.arrays and clip.audio == "unused"
+
+
+def test_emotions_are_what_the_network_was_fine_tuned_to_say(media):
+    from deepfusion.networks.catalogue import load
+
+    clips = read_manifest(media / "manifest.csv", labels=None)
+    with Extractor(Extraction(networks=SLOTS), needs=set(SLOTS), device=CPU) as extractor:
+        clip = next(extractor.clips(clips[clips["id"] == "hidden"]))
+    assert np.array_equal(np.isfinite(clip.arrays["emotions"]).all(1), clip.arrays["valid"])
+    net = load("dlib-resnet29-fer2013")
+    with torch.inference_mode():
+        wanted = net.classifier(torch.from_numpy(clip.arrays["EF-A"])).softmax(1).numpy()
+    np.testing.assert_allclose(clip.arrays["emotions"], wanted, atol=1e-6)
+
+
+def test_long_columns_are_kept_in_a_file():
+    column, generator = rows.Column(in_memory=1000), np.random.default_rng(0)
+    parts = [generator.normal(size=(n, 3)).astype(np.float32) for n in (5, 200, 0, 7)]
+    for part in parts:
+        column.append(part)
+    assert isinstance(column.array(), np.memmap)
+    np.testing.assert_array_equal(column.array(), np.concatenate(parts))
+    column.append(parts[0])  # after it was read
+    np.testing.assert_array_equal(column.array(), np.concatenate([*parts, parts[0]]))
+
+
+def test_a_reader_that_dies_costs_its_clip_alone(media, monkeypatch):
+    import os
+    import signal
+
+    from deepfusion.extract import in_memory
+
+    real = in_memory.video_facts
+
+    def facts(path, limits):
+        if path.endswith("hidden.mp4"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(path, limits)
+
+    monkeypatch.setattr(in_memory, "video_facts", facts)  # the processes are forked with it
+    clips = read_manifest(media / "manifest.csv", labels=None)
+    clips = clips[clips["id"].isin(["good", "hidden", "mute"])]
+    with Extractor(Extraction(networks=SLOTS), needs={"landmarks"}, device=CPU) as extractor:
+        good, hidden, mute = extractor.clips(clips)
+    assert good.video == mute.video == "ok"
+    assert hidden.video == "failed" and "SIGKILL" in hidden.video_reason and not hidden.arrays

@@ -1,0 +1,195 @@
+"""The page of predictions, as text and in a browser."""
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+from small_model import LABELS
+from test_run import go
+
+from deepfusion.faces.track import Reason
+from deepfusion.report import timeline
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
+
+
+@pytest.fixture(scope="module")
+def pages(media, predictor, tmp_path_factory):
+    """Folder with the page of all clips (`many`) and of one (`one`)."""
+    out = tmp_path_factory.mktemp("pages")
+    go(predictor, [media / "manifest.csv"], out / "many", "csv", "html")
+    go(predictor, [media / "clips" / "hidden.mp4"], out / "one", "html", window=0.2)
+    return out
+
+
+def test_the_page_needs_no_other_file_but_media_and_tables(pages):
+    for name in ("many", "one"):
+        text = (pages / name / "predict.html").read_text()
+        linked = {unquote(html.unescape(found)) for found in re.findall(r'(?:src|href|poster)="([^"]+)"', text)}
+        files = {found for found in linked if not found.startswith(("data:", "#"))}
+        assert files and all((pages / name / file).is_file() for file in files)
+        assert "http" not in re.sub(r"data:[^\"]*", "", text).replace("http-equiv", "")
+        assert all(re.search(r'alt="[^"]+"', image) for image in re.findall(r"<img[^>]*>", text))
+
+
+def test_what_it_says(pages):
+    text = (pages / "many" / "predict.html").read_text()
+    for words in (
+        "A test.",
+        "by audio alone: no face in 10 frames",
+        "broken.mp4: Invalid data",
+        "no face, 0.",
+        "Audio alone",
+    ):
+        assert words in text, words
+    rows = text.split("<tr data-clip")[1:]
+    probabilities = [float(re.search(r'data-value="([\d.]+)"', row)[1]) for row in rows]
+    assert len(rows) == 9 and probabilities == sorted(probabilities, reverse=True)
+    assert "0 of 0" not in text and ".<a" not in text
+    assert text.count("<details") == 9 and text.count("x")
+
+
+def test_no_picture_of_a_person_where_none_is_wanted(media, predictor, tmp_path):
+    go(predictor, [media / "clips" / "good.mp4"], tmp_path, "html", thumbnails=False)
+    text = (tmp_path / "predict.html").read_text()
+    assert "poster=" not in text and 'data-time="' not in text and "Spectrogram" in text
+
+
+def test_a_single_prediction_writes_its_page(found, tmp_path):
+    found["good"].to_html(tmp_path / "good.html")
+    text = (tmp_path / "good.html").read_text()
+    assert 'poster="data:image/jpeg' in text and found["good"].label in text
+    found["good"].to_html(tmp_path / "plain.html", thumbnails=False)
+    assert "poster=" not in (tmp_path / "plain.html").read_text()
+
+
+SCRIPT = """
+<script>
+addEventListener("load", () => setTimeout(() => {
+  const said = { errors: window.errors, loaded: [] };
+  const clip = document.querySelector("details.clip:has(button[data-time]):has(.over)");
+  clip.open = true;
+  const media = clip.querySelector("video"), line = clip.querySelector(".time"), box = line.getBoundingClientRect();
+  line.dispatchEvent(new MouseEvent("click", { clientX: box.left + box.width / 2, bubbles: true }));
+  said.half = media.currentTime;
+  line.dispatchEvent(new KeyboardEvent("keydown", { key: "Home", bubbles: true }));
+  said.home = media.currentTime;
+  line.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight", bubbles: true }));
+  said.right = media.currentTime;
+  said.head = clip.querySelector(".head").style.left;
+  clip.querySelector("button[data-time]").click();
+  said.thumbnail = [media.currentTime, +clip.querySelector("button[data-time]").dataset.time];
+  said.span = [+line.dataset.begin, +line.dataset.end];
+  const over = clip.querySelector("input[data-over]");
+  over.click();
+  said.over = clip.querySelector(".over").hidden;
+  said.images = [...document.querySelectorAll("details[open] img")].map((image) => image.naturalWidth);
+  said.wide = document.documentElement.scrollWidth > innerWidth;
+  const search = document.querySelector("input[type=search]");
+  if (search) {
+    search.value = "no face";
+    search.dispatchEvent(new Event("input"));
+    said.found = [...document.querySelectorAll("tbody tr:not([hidden]) td:first-child")]
+      .map((cell) => cell.textContent);
+    said.count = document.getElementById("count").textContent;
+    search.value = "";
+    search.dispatchEvent(new Event("input"));
+    document.querySelector("th button").click();
+    document.querySelector("th button").click();
+    said.sorted = [...document.querySelectorAll("tbody td:first-child")].map((cell) => cell.textContent);
+  }
+  said.duration = media.duration || null;
+  document.body.innerHTML = "<pre id=said>" + JSON.stringify(said) + "</pre>";
+}, 1500));
+</script>
+"""
+ERRORS = """<script>window.errors = [];
+addEventListener("error", (event) => errors.push(event.message || "a file did not load"), true);
+addEventListener("securitypolicyviolation", (event) => errors.push(event.violatedDirective));</script>"""
+
+
+def in_browser(page, *, width=1200):
+    """What the script found on the page, which is kept as it is: a copy next to it has the script."""
+    copy = page.with_name("scripted.html")
+    text = page.read_text().replace("<style>", ERRORS + "<style>", 1).replace("</body>", SCRIPT + "</body>")
+    copy.write_text(text)
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--window-size={width},900"]
+    command += ["--virtual-time-budget=6000", "--dump-dom", copy.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return json.loads(html.unescape(re.search(r'<pre id="said">(.*?)</pre>', done.stdout, re.S)[1]))
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [1200, 420])
+def test_seeking_filter_and_order_in_a_browser(pages, width):
+    said = in_browser(pages / "many" / "predict.html", width=width)
+    begin, end = said["span"]
+    assert said["errors"] == [] and said["images"] and all(said["images"])
+    assert said["half"] == pytest.approx((begin + end) / 2, abs=0.02)
+    assert said["home"] == begin and said["right"] == pytest.approx(begin + (end - begin) / 40, abs=1e-3)
+    assert said["head"] == "2.5%" and said["thumbnail"][0] == pytest.approx(said["thumbnail"][1], abs=1e-3)
+    assert said["over"] is True and not said["wide"]
+    assert said["found"] == ["nobody"] and said["count"] == "1 of 9 clips"
+    assert said["sorted"] == sorted(said["sorted"])
+    assert said["duration"] is None or said["duration"] > 0.5  # None: a browser without H.264
+
+
+@needs_browser
+def test_a_page_of_one_clip_in_a_browser(pages):
+    said = in_browser(pages / "one" / "predict.html")
+    assert said["errors"] == [] and said["half"] > 0 and "found" not in said
+
+
+def test_gaps_are_stretches_of_one_reason():
+    time = np.arange(10) * 0.1
+    reason = np.array([0, 1, 1, 2, 0, 0, 1, 0, 2, 2])
+    found = timeline.gaps({"time": time, "reason": reason}, 0.0, 0.9)
+    assert [gap["reason"] for gap in found] == [timeline.REASONS[Reason(code)] for code in (1, 2, 1, 2)]
+    assert found[0]["from"] == pytest.approx(0.05) and found[0]["to"] == pytest.approx(0.25)
+    assert found[-1]["x"] + found[-1]["width"] == pytest.approx(timeline.WIDTH)
+    assert timeline.gaps({}, 0.0, 1.0) == []
+
+
+def test_curves_break_at_gaps():
+    values = np.array([[0.2, 0.8], [0.4, 0.6], [np.nan, np.nan], [1.0, 0.0]])
+    first, second = timeline.curves([0, 1, 2, 3], values, ["a", "b"], 0.0, 3.0)
+    assert first["path"] == "M0.0 128.0h0L333.3 96.0M1000.0 0.0h0"
+    assert second["mean"] == pytest.approx(1.4 / 3)
+
+
+def test_attention_lies_where_it_belongs(monkeypatch):
+    from deepfusion.fusion.model import Attention
+
+    drawn = []
+    monkeypatch.setattr(timeline, "transparent", drawn.append)
+    weight = np.zeros((4, 2))
+    weight[2, 1] = 1.0  # 2 s to 3 s, the higher band
+    timeline.audio_band(Attention(weight, np.arange(4) + 0.5, np.array([1000.0, 3000.0])), 4000.0, 0.0, 4.0)
+    rows, columns = np.nonzero(drawn[0])
+    assert rows.max() < timeline.SPECTROGRAM_PIXELS / 2  # the top half
+    assert columns.min() == drawn[0].shape[1] / 2 and columns.max() < 3 * drawn[0].shape[1] / 4
+    timeline.frame_band(np.arange(10) * 0.1, Attention(np.array([0.2, 0.8]), np.array([0.0, 0.5])), 0.0, 0.9)
+    columns = np.nonzero(drawn[1][0] == 1)[0] / drawn[1].shape[1] * 0.9
+    assert columns.min() == pytest.approx(0.45, abs=0.03) and columns.max() == pytest.approx(0.55, abs=0.03)
+    assert timeline.effective_share(Attention(np.full(5, 0.2), None)) == pytest.approx(1)
+    assert timeline.effective_share(Attention(np.array([0, 1.0, 0, 0]), None)) == pytest.approx(0.25)
+
+
+def test_many_points_become_few_and_gaps_stay():
+    times, values = np.arange(1000.0), np.tile(np.arange(1000.0)[:, None], (1, len(LABELS)))
+    values[100:200] = np.nan
+    few, means = timeline.binned(times, values, 100)
+    assert few.shape == (100,) and np.isnan(means[10:20]).all() and np.isfinite(means[20:]).all()
+    assert means[50, 0] == pytest.approx(few[50])
+
+
+@pytest.mark.parametrize(("begin", "end"), [(0, 1.2), (3.4, 9.0), (0, 95), (0, 4000), (10, 10.1)])
+def test_ticks_are_few_and_round(begin, end):
+    found = timeline.ticks(begin, end)
+    assert 0 <= len(found) <= 11 and all(0 <= tick["x"] <= 100 for tick in found)
