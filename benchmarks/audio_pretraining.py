@@ -16,7 +16,7 @@ from provenance import publish
 
 from deepfusion import media
 from deepfusion import spectrogram as spectrograms
-from deepfusion.fusion.speech import descriptors, whole
+from deepfusion.fusion.speech_features import clip_vector, descriptors
 from deepfusion.networks.audio_encoder import load_encoder
 from deepfusion.speech.measure import linear_probe, zero_shot
 
@@ -36,7 +36,7 @@ def main() -> None:
     label, speaker = (clips[name].to_numpy().astype(str) for name in ("emotion", "speaker"))
     heard = [media.sound(table.parent / path, rate=16000) for path in clips["path"]]
     levels = [spectrograms.spectrogram(sound.samples) for sound in heard]
-    features = np.stack([whole(descriptors(one, spacing=20.0)) for one in levels])
+    features = np.stack([clip_vector(descriptors(one, spacing=20.0)) for one in levels])
     seconds = sum(len(sound.samples) / sound.rate for sound in heard)
     figures: dict = {"clips": len(clips), "speakers": len(set(speaker)), "chance": 1 / len(set(label))}
     figures["speech_features"] = both(features, label, speaker)

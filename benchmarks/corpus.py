@@ -12,6 +12,8 @@ from provenance import publish
 
 from deepfusion import FeatureStore
 
+STAGES = ("faces", "networks", "spectrogram", "audio_encoder", "fbp", "study")
+
 
 def stages(folder: Path, names: list[str]) -> dict:
     """Time and memory of these stages, from what Snakemake measured of each job."""
@@ -50,26 +52,36 @@ def extraction(folder: Path) -> dict:
         }
 
 
+# What of a model's figures is published: means over speakers, never a speaker's own.
+KEPT = ("accuracy", "uar", "macro_f1")
+
+
+def compact(metrics: dict) -> dict:
+    """Metrics as `train-fbp` and `fusion-study` write them, without figures of single speakers."""
+    models = {}
+    for name, of in metrics["models"].items():
+        face = of["with_face"]
+        models[name] = {
+            "labels": of["labels"],
+            **{f"{key}_{what}": of[f"{key}_{what}"] for key in KEPT for what in ("mean", "std")},
+            "overall": {"clips": of["overall"]["clips"]},
+            "recall": of["recall"],
+            "ece": of["ece"],
+            "with_face": face and {f"accuracy_{what}": face[f"accuracy_{what}"] for what in ("mean", "std")},
+        }
+    return {**{key: metrics[key] for key in ("words", "notes", "attention", "comparisons")}, "models": models}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="results/<corpus>")
     parser.add_argument("--made-by", action="append", default=[], help="command that made the folder; may be repeated")
-    parser.add_argument("--end-to-end", action="store_true", help="also the models that `snakemake compare` trained")
     args = parser.parse_args()
-    # Jobs of a training that is not published may be of other code.
-    made = ["faces", "networks", "spectrogram", "audio_encoder", "study", *(["train"] if args.end_to_end else [])]
-    study = json.loads((args.folder / "fusion/study.json").read_text())
-    figures = {
-        "corpus": args.folder.name,
-        "extraction": extraction(args.folder),
-        "stages": stages(args.folder, made),
-        "labels": study["labels"],
-        **study["training"],
-    }
-    if "speaker" in study:
-        figures["normalised_by_speaker"] = study["speaker"]
-    if args.end_to_end:
-        figures["end_to_end"] = json.loads((args.folder / "fusion/results.json").read_text())["models"]
+    made = [name for name in STAGES if (args.folder / "benchmarks" / name).exists()]
+    figures = {"corpus": args.folder.name, "extraction": extraction(args.folder), "stages": stages(args.folder, made)}
+    for name, folder in (("train_fbp", "fbp"), ("study", "study/training"), ("study_by_speaker", "study/speaker")):
+        if (path := args.folder / "fusion" / folder / "metrics.json").exists():
+            figures[name] = compact(json.loads(path.read_text()))
     publish(Path("docs/results") / f"{args.folder.name}.json", figures, made_by=args.made_by)
 
 

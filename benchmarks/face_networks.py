@@ -21,6 +21,7 @@ from typing import get_args
 import numpy as np
 import pandas as pd
 import torch
+from deepfusion.fusion.fold import train_fold
 from provenance import publish
 from scipy.stats import binomtest
 from sklearn.model_selection import GridSearchCV, GroupKFold
@@ -32,8 +33,7 @@ from deepfusion import FeatureStore
 from deepfusion.config import FusionSettings, Slot
 from deepfusion.corpora import guard
 from deepfusion.corpora.folds import Fold, folds
-from deepfusion.fusion.evaluate import evaluate, most_probable, predictions_table
-from deepfusion.fusion.fold import train_fold
+from deepfusion.evaluation.metrics import evaluate, most_probable, predictions_table
 
 SEED = 0
 # Down to 1e-6: the more columns, the smaller the best C, and EF-VGG pools to 8,192.

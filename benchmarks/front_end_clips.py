@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import skimage.data
 
-from deepfusion.corpora.demo.face import film
+from deepfusion.corpora.demo.face import amplitude, film
 
 RATE = 25
 COUNT = 8 * RATE
@@ -57,7 +57,8 @@ def _noisy(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _pictures(size: tuple[int, int], seed: int) -> list[np.ndarray]:
-    people = [film(1 + 2 * seed + n, (seed + n) % 4, COUNT, seed=seed, clip=(seed, n)).frames for n in (0, 1)]
+    how_far = amplitude(np.arange(COUNT) / RATE, 1.0, 7.0)
+    people = [film(1 + 2 * seed + n, (seed + n) % 4, how_far, seed=seed, clip=(seed, n)).frames for n in (0, 1)]
     backs = [skimage.data.coffee(), skimage.data.rocket()]
     backs = [cv2.resize(back, size, interpolation=cv2.INTER_CUBIC) for back in backs]
     rng = np.random.default_rng(seed)

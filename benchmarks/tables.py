@@ -6,11 +6,10 @@ exit status is 1 if a document does not say what was measured.
 
 import json
 import re
-import statistics
 import sys
 from pathlib import Path
 
-from deepfusion.report.table import markdown
+from deepfusion.evaluation.summary import summary_markdown
 
 ROOT = Path(__file__).resolve().parents[1]
 MARK = re.compile(r"(<!-- figures: (\S+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
@@ -27,46 +26,29 @@ def source(figures: dict, file: str) -> str:
     )
 
 
-def models(figures: dict) -> str:
-    """Accuracy of every model, and the claims in words."""
-    return _study(figures)
+def train_fbp(figures: dict) -> str:
+    """Models of `snakemake train_fbp`."""
+    return _summary(figures["train_fbp"])
 
 
-def models_by_speaker(figures: dict) -> str:
+def study(figures: dict) -> str:
+    """All models of the study, and the claims in words."""
+    return _summary(figures["study"])
+
+
+def study_by_speaker(figures: dict) -> str:
     """The same, features normalised by each speaker's own clips."""
-    return _study(figures["normalised_by_speaker"])
+    return _summary(figures["study_by_speaker"])
 
 
-def end_to_end(figures: dict) -> str:
-    """Accuracy of the models that were trained end to end."""
-    return markdown(figures["end_to_end"])
-
-
-def audio_end_to_end(figures: dict) -> str:
-    """Sound alone, end to end, with and without regularisation."""
-    lines = [
-        "| variation of the training clips | accuracy | UAR | macro-F1 | loss of the held-out training speakers, nats "
-        "| epochs, median |",
-        "|---|---|---|---|---|---|",
+def _summary(found: dict) -> str:
+    attended = [
+        f"attention of `{found['attention']['model']}` over the {modality}: spread as if "
+        f"{100 * of['effective_share']:.1f} % of a clip's rows had equal weight (100 %: the plain mean)"
+        for modality, of in found["attention"].items()
+        if modality != "model"
     ]
-    for name, entry in figures["models"].items():
-        shares = [
-            f"{100 * entry[f'{k}_mean']:.1f} ± {100 * entry[f'{k}_std']:.1f}" for k in ("accuracy", "uar", "macro_f1")
-        ]
-        epochs = f"{statistics.median(entry['epochs']):g}"
-        lines.append(f"| {name} | {' | '.join(shares)} | {entry['held_out_loss_mean']:.3f} | {epochs} |")
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"per cent, mean ± standard deviation over the speakers, {figures['clips']} clips, seed {figures['seed']}; "
-            "the loss is the least of a fold, of speakers who are not tested there",
-        ]
-    )
-
-
-def _study(study: dict) -> str:
-    return "\n".join([markdown(study["models"]), "", *(f"- {words}" for words in study.get("words", ()))])
+    return summary_markdown(found, [*found["notes"], *attended])
 
 
 def trainer(figures: dict) -> str:
@@ -132,12 +114,18 @@ def float16(figures: dict) -> str:
     return "\n".join(lines)
 
 
-def audio_encoder(figures: dict) -> str:
-    """Cost of the encoder's width."""
-    lines = ["| filters | parameters | forward and backward of a 3.3 s clip, one thread |", "|---|---|---|"]
-    for name, entry in figures["encoders"].items():
-        channels = ", ".join(map(str, entry["channels"]))
-        lines.append(f"| {channels} ({name}) | {entry['parameters']:,} | {entry['ms_per_clip']:.1f} ms |")
+def attention(figures: dict) -> str:
+    """How evenly attention is spread, and whether it finds the stretch, where that is known."""
+    known = "auc" in figures["attention"][0]
+    head = ["streams", "network", "lambda", "accuracy", "attention over", "effective share"]
+    head += ["AUC of the stretch", "weight in it", "rows in it"] if known else []
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for row in figures["attention"]:
+        cells = [row["streams"], row["network"], row["lambda"], percent(row["accuracy"]), row["modality"]]
+        cells.append(f"{row['effective_share']:.3f}")
+        if known:
+            cells += [f"{row['auc']:.2f}", percent(row["weight_inside"]), percent(row["rows_inside"])]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 
 
@@ -386,20 +374,20 @@ def store(figures: dict) -> str:
 
 # Name in the mark -> file and table.
 TABLES = {
-    "javsed": ("javsed.json", models),
-    "javsed-by-speaker": ("javsed.json", models_by_speaker),
-    "trainer": ("trainer.json", trainer),
+    "javsed": ("javsed.json", study),
+    "javsed-by-speaker": ("javsed.json", study_by_speaker),
+    "javsed-fbp": ("javsed.json", train_fbp),
     "javsed-extraction": ("javsed.json", extraction),
-    "demo": ("demo.json", models),
-    "demo-end-to-end": ("demo.json", end_to_end),
+    "demo": ("demo.json", study),
+    "demo-fbp": ("demo.json", train_fbp),
+    "trainer": ("trainer.json", trainer),
     "float16": ("float16.json", float16),
+    "attention-demo": ("attention_demo.json", attention),
     "performance": ("../performance.json", performance),
     "front-end": ("front_end.json", front_end),
     "face-parts": ("face_parts.json", face_parts),
     "dag": ("dag.json", dag),
     "store": ("store.json", store),
-    "audio-encoder": ("audio_encoder.json", audio_encoder),
-    "audio-end-to-end": ("audio_end_to_end.json", audio_end_to_end),
     "audio-pretraining": ("audio_pretraining.json", audio_pretraining),
     "audio-pretraining-javsed": ("audio_pretraining.json", audio_pretraining_javsed),
     "media-memory": ("media_memory.json", media_memory),

@@ -17,6 +17,12 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import torch
+from deepfusion.fusion.data import ClipDataset, collate
+from deepfusion.fusion.heads import Design, Head
+from deepfusion.fusion.together import Task, judge, train_together
+from deepfusion.fusion.tokens import Tokens
+from deepfusion.fusion.train import batches, new_model
+from deepfusion.networks.alexnet_audio import output_length
 from provenance import publish
 from torch import nn
 from torch.nn import functional as F
@@ -28,14 +34,8 @@ from deepfusion import FeatureStore
 from deepfusion.config import FusionSettings, StudySettings
 from deepfusion.corpora.folds import folds
 from deepfusion.fusion.attention import VideoAttention
-from deepfusion.fusion.data import ClipDataset, collate
-from deepfusion.fusion.heads import Design, Head
 from deepfusion.fusion.study import part, read_corpus, tables
-from deepfusion.fusion.together import Task, judge, train_together
-from deepfusion.fusion.tokens import Tokens
-from deepfusion.fusion.train import batches, new_model
 from deepfusion.heap import keep_freed_memory
-from deepfusion.networks.alexnet_audio import output_length
 
 # What no way to train can leave out: the products of the convolutions and of the linear layers.
 ARITHMETIC = ("aten::mkldnn_convolution", "aten::convolution_backward", "aten::mm", "aten::addmm", "aten::bmm")

@@ -25,8 +25,8 @@ class Settings(BaseModel):
 class DemoSettings(Settings):
     """The generated corpus."""
 
-    speakers: int = Field(8, ge=2, description="synthetic speakers")
-    takes: int = Field(2, ge=1, description="clips a speaker for each pair of face and voice")
+    speakers: int = Field(10, ge=2, description="synthetic speakers")
+    takes: int = Field(1, ge=1, description="clips per speaker and pair of face and voice; there are 16 pairs")
     seed: int = Field(0, ge=0)
 
 
@@ -289,12 +289,27 @@ class FusionSettings(NetworkShape, TrainingSettings):
         return TrainingSettings.model_validate(self.model_dump(include=set(TrainingSettings.model_fields)))
 
 
+class EndToEndSettings(Settings):
+    """Training of the audio encoder together with attention, fusion layer and classifier."""
+
+    epochs: int = Field(8, ge=1, description="passes over the training clips")
+    batch: int = Field(24, ge=1, description="clips per step")
+    frames: int = Field(192, ge=32, description="length of the random stretch of a clip, in spectrogram frames")
+    learning_rate: float = Field(1e-3, gt=0, description="of the encoder; falls to 0 along half a cosine")
+    network_learning_rate: float = Field(1e-3, gt=0, description="of all that follows")
+    share: float = Field(
+        0.5, ge=0, le=1, description="of the trained weights in what is kept; the rest: the weights before"
+    )
+    augment: SpeechAugmentSettings = SpeechAugmentSettings()
+
+
 class StudySettings(Settings):
     """The fusion study: further networks on the same streams and folds."""
 
     normalisation: tuple[Literal["training", "speaker"], ...] = Field(
         ("training",), min_length=1, description="a table for each; see fusion.normalisation"
     )
+    end_to_end: EndToEndSettings = EndToEndSettings()
     sweeps: dict[Swept, tuple[float | Literal["learned"], ...]] = Field(
         {
             "lambda": (0, 0.3, 1, "learned"),

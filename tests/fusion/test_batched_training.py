@@ -11,7 +11,7 @@ from deepfusion.fusion.batched_training import (
     LARGEST_GRADIENT,
     Reduced,
     Task,
-    _class_weights,
+    class_weights,
     clip_grad_norms,
     draw,
     padded,
@@ -259,12 +259,12 @@ def test_transposition_moves_a_clip_by_the_difference_of_the_means():
     assert some
 
 
-def test_class_weights_make_all_classes_count_alike():
+def testclass_weights_make_all_classes_count_alike():
     labels, train = torch.tensor([0, 0, 0, 1, 2, 2, 3]), [0, 1, 2, 3, 4, 5]
-    weights = _class_weights(labels, train, TrainingSettings(balance="weighted"))
+    weights = class_weights(labels, train, TrainingSettings(balance="weighted"))
     per_class = [float(weights[c]) * n for c, n in enumerate([3, 1, 2])]
     assert per_class == pytest.approx([2, 2, 2])  # 6 clips of 3 classes
-    assert _class_weights(labels, train, TrainingSettings()).tolist() == [1, 1, 1, 1]
+    assert class_weights(labels, train, TrainingSettings()).tolist() == [1, 1, 1, 1]
 
 
 def test_balance_reaches_the_loss():

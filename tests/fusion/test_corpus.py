@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import INCOMPLETE
-from sklearn.preprocessing import StandardScaler
 from small_store import LABELS, make_clips, write_store
 
 from deepfusion.errors import MachineError, UserError
 from deepfusion.fusion import corpus as module
 from deepfusion.fusion.corpus import read_corpus, reduce_folds
-from deepfusion.fusion.preprocessing import fit
+from deepfusion.fusion.preprocessing import fit, speaker_statistics
 from deepfusion.fusion.streams import Spectrogram, clip_streams, is_per_clip, is_video
 from deepfusion.store import FeatureStore
 
@@ -59,7 +58,7 @@ def test_one_read_reduces_every_clip_as_it_would_be_alone(corpus, by_clip):
     for train, data in zip(TRAINS, reduce_folds(corpus, TRAINS, axes=AXES, by="training"), strict=True):
         for name in STREAMS:
             rows = [clip.rows[name] for clip in by_clip]
-            reduction = fit(np.concatenate([rows[i] for i in train]), size=AXES)
+            reduction = fit([rows[i] for i in train], [None] * len(train), size=AXES)
             parts = [reduction(torch.from_numpy(x)) if len(x) else torch.zeros(1, reduction.size) for x in rows]
             torch.testing.assert_close(data.rows[name], torch.cat(parts), atol=1e-5, rtol=1e-5)
             if is_per_clip(name):
@@ -127,22 +126,18 @@ def test_normalised_by_speaker_a_speaker_s_affine_change_disappears(tmp_path):
     torch.testing.assert_close(data[0].rows["EF-A"], data[1].rows["EF-A"], atol=1e-4, rtol=1e-4)
 
 
-def test_normalised_by_speaker_is_a_standard_scaler_for_each(corpus, by_clip):
+def test_normalised_by_speaker_every_speaker_has_their_own_statistics(corpus, by_clip):
     (data,) = reduce_folds(corpus, TRAINS[:1], axes=AXES, by="speaker")
-    speakers = np.array(corpus.speakers)
     for name in STREAMS:
-        rows = [clip.rows[name].astype(np.float64) for clip in by_clip]
-        for speaker in sorted(set(speakers)):
-            own = np.flatnonzero(speakers == speaker)
-            scaler = StandardScaler().fit(np.concatenate([rows[i] for i in own]))
-            for i in own:
-                rows[i] = scaler.transform(rows[i]) if len(rows[i]) else rows[i]
-        reduction = fit(np.concatenate([rows[i] for i in TRAINS[0]]).astype(np.float32), size=AXES, standardised=True)
-        first = [0, *np.cumsum([max(1, len(x)) for x in rows])]
-        for i, x in enumerate(rows):
-            wanted = reduction(torch.from_numpy(x.astype(np.float32))) if len(x) else torch.zeros(1, reduction.size)
-            signs = torch.sign((reduction.axes * data.reductions[name].axes).sum(0))  # axes have no direction
-            torch.testing.assert_close(data.rows[name][first[i] : first[i + 1]], wanted * signs, atol=5e-3, rtol=5e-3)
+        rows = [clip.rows[name] for clip in by_clip]
+        own = speaker_statistics(rows, corpus.speakers)
+        of = [own.get(who) for who in corpus.speakers]
+        reduction = fit([rows[i] for i in TRAINS[0]], [of[i] for i in TRAINS[0]], size=AXES)
+        parts = [
+            reduction(torch.from_numpy(x), statistics) if len(x) else torch.zeros(1, reduction.size)
+            for x, statistics in zip(rows, of, strict=True)
+        ]
+        torch.testing.assert_close(data.rows[name], torch.cat(parts), atol=1e-5, rtol=1e-5)
 
 
 def test_normalisation_by_speaker_needs_speakers(tmp_path):
@@ -157,9 +152,14 @@ def test_of_long_streams_a_spread_sample_is_kept_and_all_rows_are_reduced(store,
     monkeypatch.setattr(module, "FITTED", 48)  # two rows a clip
     corpus = read_corpus(store, STREAMS, purpose="test")
     fits = []
-    monkeypatch.setattr(module, "fit", lambda rows, **options: fits.append(len(rows)) or fit(rows, **options))
+
+    def counted(rows, own, *, size):
+        fits.append(sum(map(len, rows)))
+        return fit(rows, own, size=size)
+
+    monkeypatch.setattr(module, "fit", counted)
     (data,) = reduce_folds(corpus, TRAINS[:1], axes=AXES, by="training")
-    assert max(fits) <= 48 and len(fits) == len(STREAMS)
+    assert max(fits) <= 48 + len(TRAINS[0]) and len(fits) == len(STREAMS)  # a row of each clip, at least
     for name in STREAMS:
         whole = [clip.rows[name] for clip in by_clip]
         if is_video(name) and not is_per_clip(name):

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from deepfusion.corpora.folds import Fold, by_split, folds
-from deepfusion.errors import UserError
 from deepfusion.corpora.inner_folds import BY_CLIP, inner_folds
+from deepfusion.errors import UserError
 from deepfusion.fusion.parts import part
 
 

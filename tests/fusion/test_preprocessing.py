@@ -6,7 +6,8 @@ import torch
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
-from deepfusion.fusion.preprocessing import EXACT_WIDTH, Reduction, fit, speaker_statistics, standardisation
+from deepfusion.fusion.preprocessing import EXACT_WIDTH, FLOOR, SMALLEST, Reduction, speaker_statistics, standardisation
+from deepfusion.fusion.preprocessing import fit as fit_clips
 
 L, N = 60, 8
 
@@ -14,6 +15,11 @@ L, N = 60, 8
 def rows(length=L, width=N, seed=0):
     rng = np.random.default_rng(seed)
     return (rng.normal(size=(length, width)) @ rng.normal(size=(width, width)) + 5).astype(np.float32)
+
+
+def fit(train, *, size):
+    """Of the rows of two clips and of one without any."""
+    return fit_clips([train[:2], train[:0], train[2:]], [None] * 3, size=size)
 
 
 def reference(train, new, size):
@@ -65,20 +71,33 @@ def test_wide_streams_have_the_axes_that_matter():
     np.testing.assert_array_equal(found, again)
 
 
-def test_rows_that_are_standardised_already_keep_their_scale():
-    scaled = StandardScaler().fit_transform(rows()).astype(np.float32)
-    made = fit(scaled, size=3, standardised=True)
-    assert not made.mean.any() and (made.deviation == 1).all()
-    assert_equal_but_for_signs(made(torch.from_numpy(scaled)).numpy(), reference(rows(), rows(), 3))
+def test_speakers_are_standardised_each_by_their_own_statistics():
+    """Then the axes are those of all their standardised rows."""
+    clips = [rows(40), rows(30, seed=1) * 3 + 7, rows(20)[10:]]
+    speakers = ["a", "b", "a"]
+    own = speaker_statistics(clips, speakers)
+    standard = {
+        name: StandardScaler().fit(np.concatenate([x for x, who in zip(clips, speakers, strict=True) if who == name]))
+        for name in "ab"
+    }
+    scaled = [standard[who].transform(x) for x, who in zip(clips, speakers, strict=True)]
+    made = fit_clips(clips, [own[who] for who in speakers], size=3)
+    joined = np.concatenate(scaled)
+    pca = PCA(3, svd_solver="full").fit(joined)
+    found = torch.cat([made(torch.from_numpy(x), own[who]) for x, who in zip(clips, speakers, strict=True)]).numpy()
+    assert_equal_but_for_signs(found, pca.transform(joined) / np.sqrt(pca.explained_variance_.mean()), atol=1e-3)
 
 
-def test_own_statistics_replace_those_of_the_training_rows():
+def test_a_speaker_s_own_deviation_has_a_floor():
+    """A value that is almost constant for one person is not blown up where it is not."""
     made = fit(rows(), size=3)
-    shifted = rows(20, seed=1) * 3 + 7
-    own = tuple(map(torch.from_numpy, standardisation(shifted)))
-    standard = StandardScaler().fit_transform(shifted.astype(np.float64)).astype(np.float32)
-    wanted = torch.from_numpy(standard) @ made.axes - made.centre
-    torch.testing.assert_close(made(torch.from_numpy(shifted), own), wanted, atol=1e-4, rtol=1e-4)
+    mean, deviation = map(torch.from_numpy, standardisation(rows(20, seed=1)))
+    deviation[4] = SMALLEST
+    new = torch.from_numpy(rows(6, seed=2))
+    found = made.scaled(new, (mean, deviation))
+    others = [i for i in range(N) if i != 4]
+    torch.testing.assert_close(found[:, others], ((new - mean) / deviation)[:, others])
+    torch.testing.assert_close(found[:, 4], (new - mean)[:, 4] / (FLOOR * made.deviation[4]))
 
 
 def test_leading_axes_are_free():
@@ -113,9 +132,8 @@ def test_without_two_rows_the_only_axis_is_0(length):
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("standardised", [True, False])
-def test_equal_rows_give_an_axis_of_0(standardised):
-    made = fit(np.full((5, N), 0 if standardised else 3, np.float32), size=3, standardised=standardised)
+def test_equal_rows_give_an_axis_of_0():
+    made = fit(np.full((5, N), 3, np.float32), size=3)
     reduced = made.first(made(torch.full((2, N), 4.0)), 2)
     assert reduced.tolist() == [[0], [0]]
 

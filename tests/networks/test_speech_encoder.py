@@ -16,7 +16,6 @@ from deepfusion.networks.audio_encoder import (
     Layer,
     SpeechEncoder,
     load_encoder,
-    mel_filters,
     save_encoder,
 )
 
@@ -149,14 +148,6 @@ def test_frequencies_rise_within_the_spectrogram(encoder):
     frequency = encoder.bins()
     assert (np.diff(frequency) > 0).all()
     assert frequency[0] >= 0 and frequency[-1] < 4000
-
-
-def test_mel_filters():
-    filters = mel_filters(64, 200, 20.0)
-    assert filters.shape == (64, 200)
-    assert (filters.sum(1) > 0).all() and filters.max() <= 1
-    centre = (filters * torch.arange(200)).sum(1) / filters.sum(1)
-    assert (centre.diff() > 0).all()
 
 
 def test_what_was_stored_is_read(encoder, tmp_path):

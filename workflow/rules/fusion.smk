@@ -15,7 +15,7 @@ rule fbp:
     log:
         f"{OUT}/logs/fbp.log",
     benchmark:
-        f"{OUT}/benchmarks/fbp.tsv"
+        f"{OUT}/benchmarks/fbp/all.tsv"
     conda:
         "../../envs/deepfusion.yaml"
     threads: workflow.cores or 1

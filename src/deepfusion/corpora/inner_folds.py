@@ -22,7 +22,8 @@ def inner_folds(
         folds: At most so many; fewer if speakers, or clips of the rarest class, are fewer.
 
     Returns:
-        The folds, none if there is a single speaker, or a clip of each class; and what a table has to say of them, "" for nothing.
+        The folds, none if there is a single speaker, or a single clip of each class; and what a table has to say of
+        them, "" for nothing.
     """
     if (speakers == "").all():
         counts = pd.Series(labels).value_counts()

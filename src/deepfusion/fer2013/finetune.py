@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from torch.nn import functional as F
 from deepfusion import stages
 from deepfusion.atomic import write_atomically
 from deepfusion.config import FinetuneSettings, RecipeSettings
+from deepfusion.device import fastest_dtype
 from deepfusion.errors import UserError
 from deepfusion.fer2013 import augment, duplicates, metrics
 from deepfusion.fer2013.align import Alignment, to_crop
@@ -177,22 +177,3 @@ def probabilities(
             grey = augment.crops(part, theta[i : i + EVALUATE].to(device), size)
             said.append(F.softmax(net.logits(grey).double(), dim=1).cpu())
     return torch.cat(said).numpy()
-
-
-def fastest_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """The arithmetic inside convolutions; "auto" takes bfloat16 where a convolution is faster in it."""
-    if precision != "auto":
-        return getattr(torch, precision)
-    seconds = {dtype: _convolution(dtype, device) for dtype in (torch.float32, torch.bfloat16)}
-    return min(seconds, key=seconds.get)
-
-
-def _convolution(dtype: torch.dtype, device: torch.device) -> float:
-    x = torch.ones(8, 64, 32, 32, device=device, dtype=dtype).to(memory_format=torch.channels_last)
-    layer = torch.nn.Conv2d(64, 64, 3, padding=1).to(device, dtype, memory_format=torch.channels_last)
-    times = []
-    for _ in range(4):  # the first ones prepare
-        start = time.perf_counter()
-        layer(x).sum().item()  # waits for a GPU
-        times.append(time.perf_counter() - start)
-    return min(times)

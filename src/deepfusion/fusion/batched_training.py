@@ -223,7 +223,7 @@ def train_together(
     work = _Steps(tasks, settings, steps, batch, device)
     masks = _masks([task.seed for task in tasks], (batch, skeleton.dropped), settings.dropout)
     inside = torch.ones(batch, settings.vectors, dtype=torch.bool, device=device)
-    priors = torch.stack([_class_weights(labels, task.train, settings) for task in tasks]).to(device)
+    priors = torch.stack([class_weights(labels, task.train, settings) for task in tasks]).to(device)
 
     def loss_of(weights, buffers, seen, keep, label, prior):
         rows = {m: Rows(values, inside, clip) for m, (values, clip) in seen.items()}
@@ -263,7 +263,7 @@ def _masks(seeds: Sequence[int], shape: tuple[int, int], p: float):
         yield (drawn >= p).float() / (1 - p)
 
 
-def _class_weights(labels: Tensor, train: Sequence[int], settings: TrainingSettings) -> Tensor:
+def class_weights(labels: Tensor, train: Sequence[int], settings: TrainingSettings) -> Tensor:
     """(classes,) weight of a clip of each class in the loss: 1, or such that all classes count alike."""
     counts = torch.bincount(labels[torch.tensor(train)], minlength=int(labels.max()) + 1).float()
     if settings.balance == "none":

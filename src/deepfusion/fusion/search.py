@@ -1,7 +1,7 @@
 """Networks of all folds and seeds: all choices on inner folds of the training clips, each test clip predicted once."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 
@@ -214,8 +214,19 @@ def members(settings: FusionSettings, seed: int) -> list[int]:
     return [seed * MEMBER_SEEDS + i for i in range(settings.members)]
 
 
-def test(bench: Bench, row: Row, choice: Choice) -> Tested:
-    """Train on all training clips of every fold with what it chose, and predict its test clips."""
+Refine = Callable[[int, Candidate, int, Network], tuple[Network, Mapping[Modality, Reduced]]]
+"""Fold, what it chose, seed, trained network -> a network that is trained further, with data of the test clips."""
+
+
+def test(bench: Bench, row: Row, choice: Choice, refine: Refine | None = None) -> Tested:
+    """Train on all training clips of every fold with what it chose, and predict its test clips.
+
+    Args:
+        bench: What all models share.
+        row: The model.
+        choice: Of every fold.
+        refine: Further training of each network, see `end_to_end.refiner`.
+    """
     settings, corpus = bench.settings, bench.corpus
     p = np.full((len(settings.seeds), len(corpus.table), len(corpus.labels)), np.nan)
     attention: dict[int, dict[Modality, np.ndarray]] = {}
@@ -224,7 +235,9 @@ def test(bench: Bench, row: Row, choice: Choice) -> Tested:
         folds = [i for i, chosen in enumerate(choice.candidates) if chosen == candidate and bench.parts[i].test]
         places = [(i, s, seed) for i in folds for s, of in enumerate(settings.seeds) for seed in members(settings, of)]
         trained = train_row(bench, row, candidate, [(i, bench.parts[i].train, seed) for i, _, seed in places])
-        for (i, s, _), (network, data) in zip(places, trained, strict=True):
+        for (i, s, seed), (network, data) in zip(places, trained, strict=True):
+            if refine is not None:
+                network, data = refine(i, candidate, seed, network)
             positions = bench.parts[i].test
             logits, weights = predict(network, data, positions)
             probabilities = softmax(logits.numpy() / choice.temperature[i], axis=1) / settings.members

@@ -155,7 +155,7 @@ def _speech(clip: Mapping[str, np.ndarray], names: list[str], settings: Spectrog
         made.rows["speech"] = rows.astype(np.float32)
         made.time["speech"] = start + middle * settings.shift
     if "speech-clip" in names:
-        made.rows["speech-clip"] = speech_features.whole(speech)[None].astype(np.float32)
+        made.rows["speech-clip"] = speech_features.clip_vector(speech)[None].astype(np.float32)
 
 
 def _encoder(clip: Mapping[str, np.ndarray], names: list[str], settings: Spectrogram, made: ClipStreams) -> None:

@@ -16,7 +16,7 @@ from deepfusion.fusion.model import FORMAT, Model, Trained, row_card
 from deepfusion.fusion.parts import part
 from deepfusion.fusion.preprocessing import Reduction
 from deepfusion.fusion.search import Row, choose, members, train_row
-from deepfusion.fusion.streams import check
+from deepfusion.fusion.streams import check, keys
 from deepfusion.stages import ENCODER, VERSIONS
 from deepfusion.store import FeatureStore
 
@@ -99,8 +99,8 @@ def card(corpus: Corpus, trained: Sequence[Trained], settings: FusionSettings, m
     of_people = f" of {len(speakers)} speakers" if speakers else ""
     return {
         "format": FORMAT,
-        "name": attrs["corpus"],
-        "corpus": attrs["corpus"],
+        "name": attrs.get("corpus", ""),
+        "corpus": attrs.get("corpus", ""),
         "clips": len(corpus.table),
         "speakers": len(speakers),
         "licence": attrs.get("licence", ""),
@@ -123,7 +123,7 @@ def card(corpus: Corpus, trained: Sequence[Trained], settings: FusionSettings, m
         "extraction": {
             name: of for name, of in json.loads(attrs.get("config", "{}")).items() if name not in NOT_FEATURES
         },
-        "weights": {key: value for key, value in weights.items() if key in needed or key == ENCODER},
+        "weights": {key: value for key, value in weights.items() if key in keys(needed)},
         "store_key": corpus.key,
         "versions": VERSIONS,
     }

@@ -1,7 +1,7 @@
-"""The audio encoder that is pre-trained on emotional speech (`snakemake pretrain_audio`) and used frozen.
+"""The audio encoder that is pre-trained on emotional speech (`snakemake pretrain_audio`), used frozen or fine-tuned.
 
-Spectrograms of any length -> the vectors a_i that the paper's audio attention, equations (1)-(3), weighs. AlexNet, the
-paper's encoder, is in `alexnet_audio.py`.
+Spectrograms of any length -> the vectors a_i that the paper's audio attention, equations (1)-(3), weighs. The paper's
+encoder is an AlexNet that was trained on ImageNet; this one is smaller and was trained on speech.
 """
 
 import json
@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from deepfusion.atomic import write_atomically
 from deepfusion.errors import UserError
+from deepfusion.mel import band_centre, mel_filters
 from deepfusion.networks import catalogue, state_dict
 from deepfusion.networks.encoder_file import FORMAT, encoder_path
 from deepfusion.networks.encoder_file import SHIPPED_ENCODER as SHIPPED_ENCODER
@@ -87,22 +88,6 @@ class Architecture(NamedTuple):
         return cls(**fields | {"layers": layers, "labels": tuple(fields["labels"])})
 
 
-def mel_filters(bands: int, bins: int, spacing: float) -> Tensor:
-    """(bands, bins) triangles of height 1 from 0 Hz to bins * spacing Hz, equally wide in mel.
-
-    mel = 2595 log10(1 + f / 700). A triangle so narrow that it lies between two bins takes the nearest bin.
-    """
-    frequency = torch.arange(bins, dtype=torch.float64) * spacing
-    highest = 2595 * np.log10(1 + bins * spacing / 700)
-    corners = 700 * (10 ** (torch.linspace(0, highest, bands + 2, dtype=torch.float64) / 2595) - 1)
-    low, centre, high = (corners[i : i + bands, None] for i in range(3))
-    filters = torch.minimum((frequency - low) / (centre - low), (high - frequency) / (high - centre)).clamp(min=0)
-    nearest = (frequency - centre).abs().argmin(1)
-    empty = filters.sum(1) == 0
-    filters[empty, nearest[empty]] = 1
-    return filters.float()
-
-
 class FrontEnd(nn.Module):
     """Spectrograms in dB -> what the convolutions see: mel bands, level relative to the clip, standardised per band.
 
@@ -114,7 +99,9 @@ class FrontEnd(nn.Module):
         super().__init__()
         settings, bands = architecture.spectrogram, architecture.bands
         spacing = settings["rate"] / settings["dft"]
-        filters = mel_filters(bands, int(settings["bins"]), spacing) if bands else None
+        filters = None
+        if bands:
+            filters = torch.from_numpy(mel_filters(int(settings["bins"]), spacing=spacing, bands=bands)).float()
         self.register_buffer("filters", filters, persistent=False)
         self.range_db = architecture.range_db
         self.register_buffer("mean", torch.zeros(architecture.rows))
@@ -193,10 +180,18 @@ class SpeechEncoder(nn.Module):
         Returns:
             (B, R, F', C) vectors a_i, and (B, R) bool, which positions in time belong to the clip.
         """
-        return self._convolved(self.front(decibels, length), length)
+        return self.encode(self.front(decibels, length), length)
 
-    def _convolved(self, x: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 1, rows, T) -> as `forward`."""
+    def encode(self, x: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+        """The convolutions alone, for input that is augmented after the front end.
+
+        Args:
+            x: (B, 1, rows, T) of the front end.
+            length: (B,) int64 frames of each clip.
+
+        Returns:
+            As `forward`.
+        """
         for convolution, layer in zip(self.convolutions, self.architecture.layers, strict=True):
             outside = torch.arange(x.shape[3], device=x.device) >= length[:, None]
             x = F.relu(convolution(x.masked_fill(outside[:, None, None], 0)))
@@ -262,7 +257,7 @@ class SpeechEncoder(nn.Module):
             last = (end + margin) * step if end < count else len(decibels)
             part = rows(first * step, last)
             x = self.front.standardised(self.front.relative(part, reference))
-            found, _ = self._convolved(x, torch.tensor([part.shape[1]], device=device))
+            found, _ = self.encode(x, torch.tensor([part.shape[1]], device=device))
             encoded.append(found[0, start - first : end - first].cpu().numpy())
         return np.concatenate(encoded)
 
@@ -294,11 +289,10 @@ class SpeechEncoder(nn.Module):
     def bins(self) -> np.ndarray:
         """(F',) float64: frequency in Hz in the middle of what each position in frequency sees."""
         settings = self.requires
-        rows = self._centres(self.bands, 0)
+        rows, spacing = self._centres(self.bands, 0), settings["rate"] / settings["dft"]
         if not self.architecture.bands:
-            return rows * settings["rate"] / settings["dft"]
-        highest = 2595 * np.log10(1 + settings["bins"] * settings["rate"] / settings["dft"] / 700)
-        return 700 * (10 ** ((rows + 1) * highest / (self.architecture.bands + 1) / 2595) - 1)
+            return rows * spacing
+        return band_centre(rows, bands=self.architecture.bands, highest=settings["bins"] * spacing)
 
     def _centres(self, count: int, axis: int) -> np.ndarray:
         middle, step = self._grid(axis)

@@ -1,5 +1,9 @@
 """Random variations of spectrograms in dB: pace, pitch and vocal tract, microphone, noise, masks."""
 
+import math
+from collections.abc import Callable
+
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -7,6 +11,50 @@ from torch.nn import functional as F
 from deepfusion.config import SpeechAugmentSettings
 
 CURVES = 4  # cosines of the random equaliser, from half a period over all bins on
+
+
+def length_before(frames: int, settings: SpeechAugmentSettings) -> int:
+    """Frames that `augmented` needs to make `frames` of them at the greatest pace."""
+    return math.ceil(frames * settings.pace[1]) + 1
+
+
+def stretch(decibels: np.ndarray, frames: int, generator: np.random.Generator) -> np.ndarray:
+    """A random stretch of a clip: (T, F), T at least 1 -> (frames, F); a shorter clip is repeated."""
+    length = len(decibels)
+    first = int(generator.integers(max(1, length - frames + 1)))
+    if length >= frames:
+        return decibels[first : first + frames]
+    return decibels[(np.arange(frames) + int(generator.integers(length))) % length]
+
+
+def augmented(
+    decibels: Tensor,
+    frames: int,
+    front: Callable[[Tensor, Tensor], Tensor],
+    settings: SpeechAugmentSettings,
+    generator: torch.Generator,
+    device: torch.device,
+) -> Tensor:
+    """All variations of this module.
+
+    Args:
+        decibels: (B, T, F), T from `length_before`.
+        frames: Length of the result.
+        front: The front end of an encoder, on `device`.
+        settings: How much of each.
+        generator: Of the random numbers, on the CPU.
+        device: Where the result lies.
+
+    Returns:
+        (B, 1, rows, frames) as the convolutions of the encoder see them.
+    """
+    decibels = add_noise(
+        equalise(warp(decibels, frames, settings, generator), settings, generator), settings, generator
+    )
+    length = torch.full((len(decibels),), frames, device=device)
+    with torch.no_grad():
+        x = front(decibels.to(device), length).cpu()
+    return mask(x, settings, generator).to(device)
 
 
 def warp(decibels: Tensor, frames: int, settings: SpeechAugmentSettings, generator: torch.Generator) -> Tensor:

@@ -14,8 +14,8 @@ import torch
 from deepfusion import stages
 from deepfusion.atomic import write_atomically
 from deepfusion.config import PretrainAudioSettings
+from deepfusion.device import fastest_dtype
 from deepfusion.errors import UserError
-from deepfusion.fer2013.finetune import fastest_dtype
 from deepfusion.networks.audio_encoder import Architecture, Layer, SpeechEncoder, load_encoder, save_encoder
 from deepfusion.speech import measure
 from deepfusion.speech.network import TrainingNetwork

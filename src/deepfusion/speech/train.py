@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 
+from deepfusion.checkpoint import resume, save_progress
 from deepfusion.config import PretrainAudioSettings
-from deepfusion.fusion.checkpoint import resume, save_progress
 from deepfusion.networks.audio_encoder import FrontEnd
 from deepfusion.progress import track
 from deepfusion.speech import augment
@@ -72,17 +72,7 @@ def draw(task: Task, count: int, balance: float, generator: np.random.Generator)
 
 def stretches(data: Prepared, rows: np.ndarray, frames: int, generator: np.random.Generator) -> Tensor:
     """(B, frames, F) dB: a random stretch of each clip; a shorter clip is repeated."""
-    out = np.empty((len(rows), frames, data.levels.shape[1]), np.float32)
-    lengths = data.lengths()
-    for place, row in zip(out, rows, strict=True):
-        length = lengths[row]
-        first = int(generator.integers(max(1, length - frames + 1)))
-        part = data.decibels(row, first, first + frames)
-        if length < frames:
-            shift = int(generator.integers(length))
-            part = part[(np.arange(frames) + shift) % length]
-        place[:] = part
-    return torch.from_numpy(out)
+    return torch.from_numpy(np.stack([augment.stretch(data.decibels(row), frames, generator) for row in rows]))
 
 
 def standardise(front: FrontEnd, data: Prepared, rows: np.ndarray) -> None:
@@ -141,6 +131,7 @@ def train(
         averaged.module.load_state_dict(network.state_dict())
     present = torch.from_numpy(task.present).to(device)
     kind = torch.from_numpy(task.kind).to(device)
+    longest = augment.length_before(settings.frames, settings.augment)
     for epoch in range(len(curve) + 1, settings.epochs + 1):
         start, total = time.perf_counter(), 0.0
         numpy = np.random.default_rng((settings.seed, epoch))
@@ -151,7 +142,9 @@ def train(
             for group in optimiser.param_groups:
                 group["lr"] = settings.learning_rate * rate((epoch - 1) * settings.steps + step, settings)
             picked = draw(task, settings.batch, settings.balance, numpy)
-            x = varied(data, task.rows[picked], network.front, settings, numpy, generator, device)
+            decibels = stretches(data, task.rows[picked], longest, numpy)
+            x = augment.augmented(decibels, settings.frames, network.front, settings.augment, generator, device)
+            x = x.contiguous(memory_format=torch.channels_last)
             corpus = torch.from_numpy(task.corpus[picked]).to(device)
             label = torch.from_numpy(task.label[picked]).to(device)
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
@@ -167,27 +160,6 @@ def train(
         curve.append(tell(epoch, total / settings.steps, seconds, averaged.module.eval()))
         save_progress(checkpoint, both, optimiser, {"key": key, "curve": curve})
     return averaged.module.eval(), curve
-
-
-def varied(
-    data: Prepared,
-    rows: np.ndarray,
-    front: FrontEnd,
-    settings: PretrainAudioSettings,
-    numpy: np.random.Generator,
-    generator: torch.Generator,
-    device: torch.device,
-) -> Tensor:
-    """(B, 1, rows, frames): random stretches of the clips, varied, as the convolutions see them."""
-    longest = math.ceil(settings.frames * settings.augment.pace[1]) + 1
-    decibels = stretches(data, rows, longest, numpy)
-    decibels = augment.warp(decibels, settings.frames, settings.augment, generator)
-    decibels = augment.equalise(decibels, settings.augment, generator)
-    decibels = augment.add_noise(decibels, settings.augment, generator)
-    length = torch.full((len(rows),), settings.frames, device=device)
-    with torch.no_grad():
-        x = front(decibels.to(device), length).cpu()
-    return augment.mask(x, settings.augment, generator).to(device).contiguous(memory_format=torch.channels_last)
 
 
 def masked_cross_entropy(logits: Tensor, label: Tensor, present: Tensor, *, smoothing: float) -> Tensor:

@@ -1,8 +1,9 @@
-"""The demo corpus: synthetic clips whose label face and voice carry jointly, so that only their interaction tells it.
+"""The demo corpus: synthetic clips whose label is carried by face and voice jointly, by their interaction alone.
 
 A face shows one of four expressions f, a voice speaks in one of four manners s, the label is (f + s) mod 4, and every
-speaker has all 16 pairs equally often. So neither modality alone tells anything, and no additive fusion (scores
-g_c(f) + h_c(s), summed) can do it, where a bilinear form of one-hot f and s does it exactly. Proof in three steps:
+speaker has all 16 pairs equally often. So one modality alone says nothing about the label. Training leads an additive
+fusion (scores g_c(f) + h_c(s), summed) to uniform scores, where a bilinear form of one-hot f and s is exact and a
+hidden layer can learn it. Proof in three steps:
     1. Keep f: as s runs through 0..3, so does the label. So over the 16 pairs, the scores of the true class,
        g_{f+s}(f) + h_{f+s}(s), add up to what the mean scores of all classes do: the mean margin is 0.
     2. So the mean cross-entropy, mean(logsumexp - true score) = mean(logsumexp - mean score), is log 4 at least
@@ -11,12 +12,18 @@ g_c(f) + h_c(s), summed) can do it, where a bilinear form of one-hot f and s doe
 An additive scorer built for accuracy instead of likelihood is right on 12 of the 16 at best (integer programming),
 one drawn at random on 4 +- 1.1: so a trained additive model scatters round chance, by more than its clips' number says.
 
+Expression and manner are shown in one stretch of a clip, about a third of it, at a random place; before and after it
+the face is at rest and the voice neutral. The stretch is known (`stretches`), so it can be measured whether attention
+finds it.
+
 The classes have no meaning and their names say so: this is a test of machinery and no statement on emotions.
-`plan` says which clips there are without making one; `render.generate` makes a speaker's clips.
+`plan` lists the clips without making one; `render.generate` makes a speaker's clips.
 """
 
 import itertools
+from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from deepfusion.errors import UserError
@@ -27,18 +34,57 @@ CITATION = (
 )
 LICENCE = "The portrait is in the public domain (NASA); what is generated from it may be used freely."
 
+FRAME_RATE = 4
+"""Video frames per second: few, because each one goes through four face networks."""
+SHORTEST, LONGEST = 11, 14
+"""Frames of a clip, both included: 2.75 to 3.5 s."""
+SHARE = 0.3, 0.4
+"""Least and largest share of a clip that shows the expression and the manner."""
 
-def plan(*, speakers: int = 8, takes: int = 2, seed: int = 0) -> pd.DataFrame:
+
+class Stretch(NamedTuple):
+    """When a clip shows its expression and its manner.
+
+    Attributes:
+        frames: Length of the clip, in video frames.
+        start: s.
+        end: s.
+    """
+
+    frames: int
+    start: float
+    end: float
+
+
+def stretch(clip: tuple[int, int, int, int], seed: int) -> Stretch:
+    """The stretch of a clip: a pure function of its numbers (speaker, f, s, take) and the corpus's seed."""
+    rng = np.random.default_rng([seed, 0, *clip])
+    frames = int(rng.integers(SHORTEST, LONGEST + 1))
+    seconds = frames / FRAME_RATE
+    length = rng.uniform(*SHARE) * seconds
+    start = rng.uniform(0, seconds - length)
+    return Stretch(frames, start, start + length)
+
+
+def stretches(*, speakers: int, takes: int, seed: int) -> pd.DataFrame:
+    """The stretches of all clips: columns id, start and end (s), in the order of `plan`, whose arguments it takes."""
+    clips = plan(speakers=speakers, takes=takes, seed=seed)
+    numbers = [clips["speaker"].str[1:].astype(int), clips["face"], clips["voice"], clips["take"]]
+    found = [stretch(clip, seed) for clip in zip(*numbers, strict=True)]
+    return pd.DataFrame({"id": clips["id"], "start": [f.start for f in found], "end": [f.end for f in found]})
+
+
+def plan(*, speakers: int = 10, takes: int = 1, seed: int = 0) -> pd.DataFrame:
     """The clips of the demo corpus, known without generating one.
 
     Args:
-        speakers: how many speakers, s01 and on.
-        takes: clips a speaker for each of the 16 pairs of an expression and a manner of voice.
-        seed: of everything random in the pictures and sounds; the table is the same for every seed.
+        speakers: How many speakers: s01, s02, ...
+        takes: Clips per speaker and pair of an expression and a manner; there are 16 pairs.
+        seed: Of everything random in video and audio; the table is the same for every seed.
 
     Returns:
-        16 * speakers * takes rows, a speaker's together: id, path (relative), label, speaker, split, start, end, face
-        (the expression f) and voice (the manner s).
+        16 * speakers * takes rows, ordered by speaker: id, path (relative), label, speaker, face (the expression f),
+        voice (the manner s), take, and split, start and end, which are empty: clips are whole files.
 
     Raises:
         UserError: no speaker or no take.
@@ -49,5 +95,9 @@ def plan(*, speakers: int = 8, takes: int = 2, seed: int = 0) -> pd.DataFrame:
     for speaker, face, voice, take in itertools.product(range(1, speakers + 1), range(4), range(4), range(takes)):
         clip = f"s{speaker:02d}-f{face}-v{voice}-t{take}"
         label = LABELS[(face + voice) % 4]
-        rows.append((clip, f"clips/{clip}.mp4", label, f"s{speaker:02d}", "", float("nan"), float("nan"), face, voice))
-    return pd.DataFrame(rows, columns=["id", "path", "label", "speaker", "split", "start", "end", "face", "voice"])
+        rows.append(
+            (clip, f"clips/{clip}.mp4", label, f"s{speaker:02d}", "", float("nan"), float("nan"), face, voice, take)
+        )
+    return pd.DataFrame(
+        rows, columns=["id", "path", "label", "speaker", "split", "start", "end", "face", "voice", "take"]
+    )

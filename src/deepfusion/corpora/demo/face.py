@@ -3,8 +3,8 @@
 The portrait is `skimage.data.astronaut()` (Eileen Collins, NASA, public domain; the file ships inside
 scikit-image). A speaker is that portrait with another face geometry, colour, light, background, scale, place and
 sharpness, every second one mirrored. An expression is a displacement field that moves the 68 face landmarks to
-other places (thin-plate spline between them, nothing moves at the picture's edge), times an amplitude that rises and
-falls over the clip. Everything random comes from a generator seeded by the clip, so a clip is a pure function of it.
+other places (thin-plate spline between them, nothing moves at the picture's edge), times an amplitude that is 0 outside
+the clip's stretch. Everything random comes from a generator seeded by the clip, so a clip is a pure function of it.
 
 Coordinates: *portrait* pixels are those of the 512x512 photograph; *face* pixels are those of the enlarged cut of
 it that carries a speaker's look (`SIDE` square); *frame* pixels are those of the finished video.
@@ -19,8 +19,6 @@ import numpy as np
 from scipy.interpolate import RBFInterpolator
 from skimage import data
 
-FRAME_RATE = 10
-"""Frames a second: enough for expressions, and cheap to send through face networks."""
 SIZE = 256
 """Height and width of a frame, px."""
 EXPRESSIONS = ("astonished", "laughing", "scowling", "puckered")
@@ -293,25 +291,27 @@ def look(speaker: int, seed: int) -> Look:
     )
 
 
-def amplitude(count: int, rng: np.random.Generator) -> np.ndarray:
-    """How far the expression has come in each frame: at rest, rising, held at the apex, falling back.
+ONSET = 0.12
+"""How long an expression takes to come and to go, s."""
+
+
+def amplitude(times: np.ndarray, start: float, end: float) -> np.ndarray:
+    """How much of the expression there is in each frame: 0 outside the stretch, 1 inside after a smooth onset.
 
     Args:
-        count: number of frames.
-        rng: the clip's generator.
+        times: (L,) s.
+        start: Of the stretch, s.
+        end: Of the stretch, s.
 
     Returns:
-        (count,) float64, 0 at rest and 0.85 to 1.1 at the apex, which lasts half the clip or longer.
+        (L,) float64.
     """
-    t = (np.arange(count) + 0.5) / count
-    rise, fall = rng.uniform(0.05, 0.22), rng.uniform(0.78, 0.95)
-    speed = rng.uniform(0.06, 0.12)
-    shape = np.clip((t - rise) / speed, 0, 1) * np.clip((fall + speed - t) / speed, 0, 1)
-    return rng.uniform(0.85, 1.1) * shape**2 * (3 - 2 * shape)
+    shape = np.clip(np.minimum(times - start, end - times) / ONSET, 0, 1)
+    return shape**2 * (3 - 2 * shape)
 
 
 class Film(NamedTuple):
-    """A clip's pictures.
+    """A clip's video.
 
     Attributes:
         frames: (L, SIZE, SIZE, 3) uint8 RGB.
@@ -322,38 +322,34 @@ class Film(NamedTuple):
     visible: np.ndarray
 
 
-def film(speaker: int, expression: int, count: int, *, seed: int, clip: tuple[int, ...]) -> Film:
+def film(speaker: int, expression: int, how_far: np.ndarray, *, seed: int, clip: tuple[int, ...]) -> Film:
     """Play an expression on a speaker's face, with small motion of the head; a block covers a tenth of the clips.
 
     Args:
-        speaker: the speaker's number.
-        expression: index into `EXPRESSIONS`.
-        count: number of frames L.
-        seed: the corpus's seed.
-        clip: numbers that tell this clip from all others.
+        speaker: The speaker's number.
+        expression: Index into `EXPRESSIONS`.
+        how_far: (L,) how much of the expression each frame shows, see `amplitude`.
+        seed: The corpus's seed.
+        clip: Numbers that tell this clip from all others.
 
     Returns:
         The frames and in which of them the face can be seen.
     """
-    face = look(speaker, seed)
+    face, count = look(speaker, seed), len(how_far)
     rng = np.random.default_rng([seed, 2, *clip])
-    how_far = amplitude(count, rng)
+    how_far = rng.uniform(0.85, 1.1) * how_far
     sway = np.sin(np.arange(count)[:, None] * rng.uniform(0.1, 0.45, 4) + rng.uniform(0, 2 * np.pi, 4))
     sway = sway * [4.0, 3.0, 3.0, 0.02] + rng.uniform([-5, -4, -4, -0.04], [5, 4, 4, 0.04])
     visible = np.ones(count, bool)
     if rng.random() < 0.1:
-        first = rng.integers(0, count - 3)
-        visible[first : first + rng.integers(2, 4)] = False
+        first = rng.integers(0, count - 2)
+        visible[first : first + rng.integers(1, 3)] = False
     cover = rng.uniform(20, 200, 3)
-    grid = np.concatenate([_grid(SIZE), np.ones((SIZE, SIZE, 1), np.float32)], axis=-1)
 
     frames = np.empty((count, SIZE, SIZE, 3), np.uint8)
     for i, (a, (dx, dy, turn, zoom)) in enumerate(zip(how_far, sway, strict=True)):
         to_face = _pose(face, np.array([dx, dy]), turn, face.scale * (1 + zoom))
-        where = (grid @ to_face.T).astype(np.float32)
-        shift = cv2.remap(face.fields[expression], where, None, cv2.INTER_LINEAR)
-        painted = cv2.addWeighted(face.rest, 1 - min(a, 1.0), face.shaped[expression], min(a, 1.0), 0)
-        picture = cv2.remap(painted, where - np.float32(a) * shift, None, cv2.INTER_LINEAR)
+        picture = _posed(face, expression, a, to_face)
         opaque = picture[..., 3:]
         image = (picture[..., :3] * opaque + face.background * (1 - opaque)) * face.light
         if not visible[i]:
@@ -364,6 +360,17 @@ def film(speaker: int, expression: int, count: int, *, seed: int, clip: tuple[in
         image += face.noise * rng.standard_normal((SIZE, SIZE, 1), dtype=np.float32)
         frames[i] = np.clip(image, 0, 255)
     return Film(frames, visible)
+
+
+def _posed(face: Look, expression: int, a: float, to_face: np.ndarray) -> np.ndarray:
+    """The face with `a` of an expression, seen through the map from frame to face pixels: (SIZE, SIZE, 4) float32."""
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    if a == 0:
+        return cv2.warpAffine(face.rest, to_face, (SIZE, SIZE), flags=flags)
+    shift = cv2.warpAffine(face.fields[expression], to_face, (SIZE, SIZE), flags=flags)
+    where = _grid(SIZE) @ to_face[:, :2].T.astype(np.float32) + to_face[:, 2].astype(np.float32)
+    painted = cv2.addWeighted(face.rest, 1 - min(a, 1.0), face.shaped[expression], min(a, 1.0), 0)
+    return cv2.remap(painted, where - np.float32(a) * shift, None, cv2.INTER_LINEAR)
 
 
 def _pose(face: Look, move: np.ndarray, turn: float, scale: float) -> np.ndarray:

@@ -1,10 +1,10 @@
-"""The demo corpus's sound: nonsense syllables, spoken by a source and a filter.
+"""The demo corpus's audio: nonsense syllables, spoken by a source and a filter.
 
 The source is a train of glottal pulses (Rosenberg's, with jitter and shimmer) or noise; the filter is a cascade of
 formant resonators (Klatt 1980), one for each vowel, faded into one another. A speaker has a base pitch, a length of
 the vocal tract (which scales the formants), a rate and a room noise. A manner of speaking differs grossly from the
-other manners, whoever speaks. Everything random comes from a generator seeded by the clip, so a clip is a pure
-function of it.
+other manners, whoever speaks; outside the clip's stretch the voice is neutral. Everything random comes from a
+generator seeded by the clip, so a clip is a pure function of it.
 """
 
 from dataclasses import dataclass
@@ -16,6 +16,8 @@ from scipy.signal import lfilter
 
 RATE = 16000
 """Samples a second."""
+SHORTEST = 0.3
+"""A shorter part of a clip is silent, s: it has no room for a syllable."""
 MANNERS = ("low", "soaring", "whispered", "staccato")
 """How the voice speaks, by the number s of the plan."""
 
@@ -60,6 +62,7 @@ MANNER = (
     Manner(pitch=1.0, rise=0.0, vibrato=0.0, breath=1.0, syllable=0.26, pause=0.04, formants=1.08, tilt=-0.5),
     Manner(pitch=1.15, rise=-0.1, vibrato=0.0, breath=0.05, syllable=0.075, pause=0.065, formants=1.15, tilt=-0.7),
 )
+NEUTRAL = Manner(pitch=1.0, rise=0.0, vibrato=0.0, breath=0.04, syllable=0.2, pause=0.06, formants=1.0, tilt=0.35)
 
 
 @dataclass(frozen=True)
@@ -94,31 +97,28 @@ def throat(speaker: int, seed: int) -> Throat:
     )
 
 
-def speech(speaker: int, manner: int, seconds: float, *, seed: int, clip: tuple[int, ...]) -> np.ndarray:
-    """Say random syllables in a manner.
+def speech(
+    speaker: int, manner: int, seconds: float, *, stretch: tuple[float, float], seed: int, clip: tuple[int, ...]
+) -> np.ndarray:
+    """Random syllables in a manner, and neutral ones before and after.
 
     Args:
-        speaker: the speaker's number.
-        manner: index into `MANNERS`.
-        seconds: length of the clip.
-        seed: the corpus's seed.
-        clip: numbers that tell this clip from all others.
+        speaker: The speaker's number.
+        manner: Index into `MANNERS`.
+        seconds: Length of the clip.
+        stretch: When the manner begins and ends, s.
+        seed: The corpus's seed.
+        clip: Numbers that tell this clip from all others.
 
     Returns:
-        (n,) float32 mono at `RATE`, n = seconds * RATE; silence (room noise) first, the loudness is random.
+        (n,) float32 mono at `RATE`, n = seconds * RATE; each part begins with silence (room noise), the loudness is
+        random.
     """
-    own, how = throat(speaker, seed), MANNER[manner]
+    own = throat(speaker, seed)
     rng = np.random.default_rng([seed, 4, *clip])
-    n = round(seconds * RATE)
-    envelope, vowels = _syllables(n, own, how, rng)
-    source = (1 - how.breath) * _pulses(n, own, how, rng) + how.breath * 0.5 * rng.standard_normal(n)
-    voiced = np.zeros(n)
-    for name, weight in vowels.items():
-        # The filter runs over the whole source, and its vowel is faded in where it is said: no clicks.
-        scale = own.formants * how.formants * rng.uniform(0.98, 1.02)
-        voiced += weight * _resonate(source, scale * np.array(VOWELS[name]))
-    spoken = _tilted(voiced, how.tilt) * envelope
-    spoken /= np.sqrt(np.mean(spoken[envelope > 0.1] ** 2))
+    n, start, end = (round(RATE * at) for at in (seconds, *stretch))
+    parts = ((start, NEUTRAL), (end - start, MANNER[manner]), (n - end, NEUTRAL))
+    spoken = np.concatenate([_say(length, own, how, rng) for length, how in parts])
     room = lfilter([1.0], [1.0, -own.colour], rng.standard_normal(n))
     spoken += 10 ** (own.room / 20) * room / room.std()
     loudness = 10 ** (rng.uniform(-26, -19) / 20)
@@ -126,10 +126,25 @@ def speech(speaker: int, manner: int, seconds: float, *, seed: int, clip: tuple[
     return (loudness * spoken).astype(np.float32)
 
 
+def _say(n: int, own: Throat, how: Manner, rng: np.random.Generator) -> np.ndarray:
+    """Syllables in one manner, (n,) float64 with a root mean square of 1 where they are loud; too short: silence."""
+    if n < SHORTEST * RATE:
+        return np.zeros(n)
+    envelope, vowels = _syllables(n, own, how, rng)
+    source = (1 - how.breath) * _pulses(n, own, how, rng) + how.breath * 0.5 * rng.standard_normal(n)
+    voiced = np.zeros(n)
+    for name, weight in vowels.items():
+        # The filter runs over the whole source and is faded in where its vowel is spoken: no clicks.
+        scale = own.formants * how.formants * rng.uniform(0.98, 1.02)
+        voiced += weight * _resonate(source, scale * np.array(VOWELS[name]))
+    spoken = _tilted(voiced, how.tilt) * envelope
+    return spoken / np.sqrt(np.mean(spoken[envelope > 0.1] ** 2))
+
+
 def _syllables(n: int, own: Throat, how: Manner, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """When there is sound, (n,) 0..1, and for every vowel the (n,) weight it has: they add up to 1."""
     envelope = np.zeros(n)
-    at = int(RATE * rng.uniform(0.08, 0.2))
+    at = int(RATE * rng.uniform(0.04, 0.12))
     names = list(VOWELS)
     spoken = np.full(n, rng.integers(len(names)))
     while at < n - 0.06 * RATE:

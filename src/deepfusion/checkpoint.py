@@ -1,4 +1,4 @@
-"""Checkpoints: safetensors with JSON in the header or next to it, never a pickle; written atomically."""
+"""Checkpoints of a training: safetensors with JSON in the header, never a pickle; written atomically."""
 
 import copy
 import hashlib
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def save_progress(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, progress: dict) -> None:
-    """Everything that the next epoch depends on, in one file, with a hash of it all.
+    """Write everything that the next epoch depends on into one file, with a hash.
 
     The random numbers of an epoch come from its own seed, so no generator has to be kept.
     """
@@ -83,10 +83,3 @@ def _digest(tensors: dict[str, Tensor], text: str) -> str:
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def save_model(folder: Path, model: nn.Module, card: dict) -> None:
-    """Write `model.safetensors` and `model.json`, the card that tells how it was made and how to build it."""
-    tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
-    write_atomically(folder / "model.safetensors", lambda part: save_file(tensors, part))
-    write_atomically(folder / "model.json", lambda part: part.write_text(json.dumps(card, indent=2) + "\n"))

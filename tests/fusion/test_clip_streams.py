@@ -66,7 +66,7 @@ def test_speech_windows_have_their_time_on_the_clock_of_the_clip(opened, setting
     described = speech_features.descriptors(clip["spectrogram"], spacing=20.0)
     windows, middle = speech_features.windows(described, length=100)
     np.testing.assert_allclose(made.rows["speech"], windows, rtol=1e-6)
-    np.testing.assert_allclose(made.rows["speech-clip"][0], speech_features.whole(described), rtol=1e-6)
+    np.testing.assert_allclose(made.rows["speech-clip"][0], speech_features.clip_vector(described), rtol=1e-6)
     np.testing.assert_allclose(made.time["speech"], clip["audio_time"][0] + 0.01 * middle)
     assert made.frequency == {}
 
