@@ -9,6 +9,7 @@ from deepfusion.config import NetworkShape, TrainingSettings
 from deepfusion.errors import UserError
 from deepfusion.fusion.batched_training import (
     LARGEST_GRADIENT,
+    Columns,
     Reduced,
     Task,
     _class_weights,
@@ -46,7 +47,7 @@ def reduced(seed, width, whole, *, absent=()):
     clip = torch.randn(CLIPS, whole, generator=generator)
     for i in absent:
         rows[offsets[i]], clip[i] = 0, 0
-    return Reduced(rows, offsets, clip)
+    return Reduced(Columns((rows,), (1.0,)), offsets, clip)
 
 
 DATA = {"audio": reduced(0, 5, 2, absent=ABSENT), "video": reduced(1, 6, 0)}

@@ -85,13 +85,15 @@ class Bench:
     data: Sequence[FoldData]  # of each part
     settings: FusionSettings
     device: torch.device
+    made: dict[tuple, Reduced] = field(default_factory=dict)
 
-    def modalities(self, row: Row, fold: int, axes: int, made: dict) -> dict[Modality, Reduced]:
-        """The data of a row in a fold; equal requests share the object, so that tables are stacked once."""
-        key = (fold, axes, tuple(row.streams.items()))
-        if key not in made:
-            made[key] = {m: self.data[fold].modality(names, axes=axes) for m, names in row.streams.items()}
-        return made[key]
+    def modalities(self, row: Row, fold: int, axes: int) -> dict[Modality, Reduced]:
+        """The data of a row in a fold; equal requests share the object, and what has been computed of it."""
+        for names in row.streams.values():
+            key = (fold, axes, names)
+            if key not in self.made:
+                self.made[key] = self.data[fold].modality(names, axes=axes)
+        return {m: self.made[fold, axes, names] for m, names in row.streams.items()}
 
 
 def sizes(data: Mapping[Modality, Reduced]) -> dict[Modality, Sizes]:
@@ -120,9 +122,9 @@ def train_row(
         UserError: A training diverged.
     """
     settings = row.settings(bench.settings)
-    shape, training, made = settings.shape, settings.training, {}
+    shape, training = settings.shape, settings.training
     tasks = [
-        Task(bench.modalities(row, fold, candidate.axes, made), train, bench.corpus.speakers, seed)
+        Task(bench.modalities(row, fold, candidate.axes), train, bench.corpus.speakers, seed)
         for fold, train, seed in places
     ]
     # Principal axes may be fewer in a fold with few clips: networks of equal shape and as many steps train together.
