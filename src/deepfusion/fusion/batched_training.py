@@ -375,15 +375,25 @@ def padded(data: Reduced, positions: Sequence[int]) -> Rows:
 
 
 def predict(
-    network: Network, data: Mapping[Modality, Reduced], positions: Sequence[int]
+    network: Network, data: Mapping[Modality, Reduced], positions: Sequence[int], *, at_once: int = AT_ONCE
 ) -> tuple[Tensor, dict[Modality, list[Tensor]]]:
-    """(len(positions), classes) logits, float64, and the attention weights (L,) of each clip by modality."""
+    """Predict.
+
+    Args:
+        network: The network.
+        data: Of all clips.
+        positions: The clips.
+        at_once: Rows of padded clips that are held, unless one clip has more.
+
+    Returns:
+        (len(positions), classes) logits, float64, and the attention weights (L,) of each clip by modality.
+    """
     logits, weights = [], {m: [] for m in network.branches}
     longest = max(int(data[m].lengths[list(positions)].max()) for m in network.branches)
-    at_once = max(1, AT_ONCE // longest)
+    clips = max(1, at_once // longest)
     with torch.inference_mode():
-        for start in range(0, len(positions), at_once):
-            some = list(positions[start : start + at_once])
+        for start in range(0, len(positions), clips):
+            some = list(positions[start : start + clips])
             batch = {m: padded(data[m], some) for m in network.branches}
             found, alpha = network(batch)
             logits.append(found.double())
