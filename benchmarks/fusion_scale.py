@@ -2,8 +2,8 @@
 
 Simulated stores of 100, 1,000 and 10,000 clips of 100 frames, written by the store's own writers: features of the
 widths of the preset `compact`, landmarks, a spectrogram of three seconds, float16. Labels are carried by audio and
-video; the values are otherwise noise. A tenth of the speakers validate, a tenth are tested, so that there are two folds:
-that one, and the model of all clips. One seed, one thread, all else as configured by default.
+video; the values are otherwise noise. A tenth of the speakers validate, a tenth are tested: there are two folds, that
+one and the model of all clips. One seed, one thread, all else as configured by default.
 
 python benchmarks/fusion_scale.py [--sizes 100 1000 10000] [--store results/javsed/features.h5] [--rounds 2]
 """
@@ -25,7 +25,7 @@ import torch
 from provenance import publish
 
 from deepfusion.config import FusionSettings
-from deepfusion.corpora.folds import Fold, folds
+from deepfusion.corpora.folds import folds
 from deepfusion.fusion import experiment, rows
 from deepfusion.fusion.batched_training import Task, predict, train_together
 from deepfusion.fusion.corpus import read_corpus

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from threading import Lock
 
 import numpy as np
 import torch
@@ -26,6 +27,8 @@ CHECKED = 50  # steps between two looks at whether training has diverged
 GRAIN = 1.1  # training clips are counted in powers of it: folds of about equally many make equally many steps
 # Rows of padded clips, and of clips whose mean is computed, that are held at a time, unless one clip has more.
 AT_ONCE = 30_000
+# Initial weights come from torch's only generator: trainings in several threads take turns.
+SEEDED = Lock()
 
 
 @dataclass(frozen=True)
@@ -294,11 +297,12 @@ def train_together(
     Raises:
         UserError: The loss or a weight of a network became NaN or infinite.
     """
-    networks = []
-    for task in tasks:
-        torch.manual_seed(task.seed)
-        networks.append(new())
-    skeleton = new().to("meta").train()
+    with SEEDED:
+        networks = []
+        for task in tasks:
+            torch.manual_seed(task.seed)
+            networks.append(new())
+        skeleton = new().to("meta").train()
     weights, buffers = stack_module_state(networks)
     weights = {name: value.detach().to(device).requires_grad_() for name, value in weights.items()}
     buffers = {name: value.to(device) for name, value in buffers.items()}
