@@ -1,6 +1,6 @@
 """Training many networks in one computation: each is what it would be alone."""
 
-from dataclasses import replace
+import copy
 
 import pytest
 import torch
@@ -9,6 +9,7 @@ from deepfusion.config import NetworkShape, TrainingSettings
 from deepfusion.errors import UserError
 from deepfusion.fusion.batched_training import (
     LARGEST_GRADIENT,
+    Columns,
     Reduced,
     Task,
     class_weights,
@@ -46,7 +47,7 @@ def reduced(seed, width, whole, *, absent=()):
     clip = torch.randn(CLIPS, whole, generator=generator)
     for i in absent:
         rows[offsets[i]], clip[i] = 0, 0
-    return Reduced(rows, offsets, clip)
+    return Reduced(Columns((rows,), (1.0,)), offsets, clip)
 
 
 DATA = {"audio": reduced(0, 5, 2, absent=ABSENT), "video": reduced(1, 6, 0)}
@@ -118,12 +119,12 @@ def test_training_learns(layer):
 
 def test_clips_that_are_not_trained_on_change_nothing():
     """Neither their features nor their labels."""
-    data = {m: replace(of, rows=of.rows.clone(), clip=of.clip.clone()) for m, of in DATA.items()}
+    data = {m: copy.deepcopy(of) for m, of in DATA.items()}
     labels, held = LABELS.clone(), [i for i in range(CLIPS) if SPEAKERS[i] == "s0"]
     for i in held:
         labels[i] = (labels[i] + 1) % 3
         for of in data.values():
-            of.rows[of.offsets[i] : of.offsets[i + 1]] += 10
+            of.rows.parts[0][of.offsets[i] : of.offsets[i + 1]] += 10
             of.clip[i] -= 10
     same = train([Task(data, TRAINS[0], SPEAKERS, 0)], labels=labels)
     assert torch.equal(predictions(same), predictions(train(tasks_of()[:1])))
@@ -219,21 +220,23 @@ def test_transposition_is_to_the_speaker_of_another_training_clip(share):
 
 def test_speaker_means_are_over_the_clips_that_have_the_modality():
     of = DATA["audio"]
-    rows, clip = speaker_means(of, TRAINS[3], SPEAKERS)
+    means = speaker_means(of, TRAINS[3], SPEAKERS)
+    rows, clip = means.rows[means.owner], means.clip[means.owner]
     assert of.present.tolist() == [i not in ABSENT for i in range(CLIPS)]
     for i in range(CLIPS):
         own = [j for j in TRAINS[3] if SPEAKERS[j] == SPEAKERS[i] and j not in ABSENT]
         if i not in TRAINS[3]:
             assert not rows[i].any() and not clip[i].any()
             continue
-        means = [of.rows[of.offsets[j] : of.offsets[j + 1]].mean(0) for j in own]
-        torch.testing.assert_close(rows[i], sum(means) / len(own), atol=1e-5, rtol=1e-5)
+        each = [of.rows[of.offsets[j] : of.offsets[j + 1]].mean(0) for j in own]
+        torch.testing.assert_close(rows[i], sum(each) / len(own), atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(clip[i], sum(of.clip[j] for j in own) / len(own), atol=1e-5, rtol=1e-5)
 
 
 def test_a_speaker_without_the_modality_has_a_mean_of_0():
     of = reduced(0, 5, 2, absent=range(6))
-    rows, clip = speaker_means(of, TRAINS[3], SPEAKERS)
+    means = speaker_means(of, TRAINS[3], SPEAKERS)
+    rows, clip = means.rows[means.owner], means.clip[means.owner]
     assert rows.isfinite().all() and clip.isfinite().all()
     assert not rows[:6].any() and rows[6:12].any()
 
@@ -248,7 +251,8 @@ def test_transposition_moves_a_clip_by_the_difference_of_the_means():
     some = 0
     for step in range(4):
         for m, (values, whole) in work.batch(step).items():
-            of, (mean, mean_clip) = DATA[m], speaker_means(DATA[m], task.train, SPEAKERS)
+            of, means = DATA[m], speaker_means(DATA[m], task.train, SPEAKERS)
+            mean, mean_clip = means.rows[means.owner], means.clip[means.owner]
             for b in range(6):
                 i, like = int(drawn.clips[step, b]), int(drawn.like[step, b])
                 if m == "audio" and i in ABSENT:  # what stands in for its voice belongs to nobody

@@ -7,12 +7,14 @@ costs Python once for all networks, which is what training small networks costs.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from threading import Lock
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.func import functional_call, stack_module_state, vmap
 from torch.nn import functional as F
-from torch.nn.utils.rnn import pad_sequence
 
 from deepfusion.config import TrainingSettings
 from deepfusion.fusion.finite import check_training
@@ -23,25 +25,87 @@ from deepfusion.fusion.streams import Modality
 LARGEST_GRADIENT = 1.0
 CHECKED = 50  # steps between two looks at whether training has diverged
 GRAIN = 1.1  # training clips are counted in powers of it: folds of about equally many make equally many steps
+# Rows of padded clips, and of clips whose mean is computed, that are held at a time, unless one clip has more.
+AT_ONCE = 30_000
+# Initial weights come from torch's only generator: trainings in several threads take turns.
+SEEDED = Lock()
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Matrices with as many rows, side by side, each times a factor; copied are only the rows that are asked for.
+
+    A large corpus is held once, in half precision where that is needed, whatever columns a network takes.
+    """
+
+    parts: tuple[Tensor, ...]  # (L, p_i) of any floating type; the last stride is 1
+    factors: tuple[float, ...]  # of each part
+
+    def __len__(self) -> int:
+        return len(self.parts[0])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(L, p), p the sum of all p_i."""
+        return len(self), sum(part.shape[1] for part in self.parts)
+
+    @cached_property
+    def factor(self) -> Tensor:
+        """(p,) the factor of each column."""
+        widths = torch.tensor([part.shape[1] for part in self.parts])
+        return torch.repeat_interleave(torch.tensor(self.factors), widths)
+
+    def __getitem__(self, rows: slice | Tensor) -> Tensor:
+        """(..., p) float32 rows."""
+        if isinstance(rows, slice):
+            taken = [part[rows] for part in self.parts]
+        else:
+            taken = [part.index_select(0, rows.flatten()).unflatten(0, rows.shape) for part in self.parts]
+        return torch.cat(taken, -1).float() * self.factor.to(taken[0].device)
+
+    def to(self, device: torch.device) -> "Columns":
+        """The same on a device."""
+        return Columns(tuple(part.to(device) for part in self.parts), self.factors)
 
 
 @dataclass(frozen=True)
 class Reduced:
     """One modality of all clips of a corpus, reduced: what networks are trained on."""
 
-    rows: Tensor  # (L, p), the rows of all clips concatenated; a clip without any has one of zeros, the training mean
+    rows: Columns  # (L, p), the rows of all clips concatenated; a clip without any has one of zeros, the training mean
     offsets: Tensor  # (clips + 1,) int64
     clip: Tensor  # (clips, q)
 
-    @property
+    @cached_property
     def lengths(self) -> Tensor:
         """(clips,) rows of each clip."""
         return self.offsets.diff()
 
-    @property
+    @cached_property
     def present(self) -> Tensor:
         """(clips,) bool: which clips have the modality; the row of zeros of the others is no measurement."""
         return (self.lengths > 1) | self.rows[self.offsets[:-1]].any(1)
+
+    @cached_property
+    def means(self) -> Tensor:
+        """(clips, p) mean row of each clip."""
+        made = self.clip.new_zeros(len(self.clip), self.rows.shape[1])
+        for clips in stretches(self.lengths.tolist()):
+            rows = self.rows[slice(int(self.offsets[clips.start]), int(self.offsets[clips.stop]))]
+            owner = torch.repeat_interleave(torch.arange(clips.start, clips.stop), self.lengths[clips])
+            made.index_add_(0, owner, rows)
+        return made / self.lengths[:, None]
+
+
+def stretches(lengths: Sequence[int]) -> list[slice]:
+    """Successive clips that have `AT_ONCE` rows together, at most, or are a single one."""
+    found, start, total = [], 0, 0
+    for i, length in enumerate(lengths):
+        if total + length > AT_ONCE and i > start:
+            found.append(slice(start, i))
+            start, total = i, 0
+        total += length
+    return [*found, slice(start, len(lengths))]
 
 
 @dataclass(frozen=True)
@@ -71,7 +135,7 @@ class Draws:
 
     clips: Tensor  # (steps, batch) int64
     like: Tensor  # (steps, batch) int64: a clip of the speaker to whom each one is transposed; itself: to nobody
-    rows: dict[Modality, Tensor]  # (steps, batch, vectors) int64
+    rows: dict[Modality, Tensor]  # (steps, batch, vectors) int32 where there are not too many, else int64
 
 
 def draw(task: Task, settings: TrainingSettings, *, steps: int, batch: int) -> Draws:
@@ -89,53 +153,110 @@ def draw(task: Task, settings: TrainingSettings, *, steps: int, batch: int) -> D
         place = (torch.arange(count) + torch.rand(wanted, count, generator=generator)) / count
         length = of.lengths[order, None]
         inside = (place * length).long().minimum(length - 1)
-        rows[modality] = (of.offsets[order, None] + inside).view(steps, batch, count)
+        drawn = (of.offsets[order, None] + inside).view(steps, batch, count)
+        rows[modality] = drawn.int() if len(of.rows) < 2**31 else drawn
     other = train[torch.randint(len(train), (wanted,), generator=generator)]
     like = torch.where(torch.rand(wanted, generator=generator) < settings.transposed, other, order)
     return Draws(order.view(steps, batch), like.view(steps, batch), rows)
 
 
-def speaker_means(data: Reduced, train: Sequence[int], speakers: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """Mean row (clips, p) and mean clip vector (clips, q) of the speaker of each training clip; 0 for other clips.
+@dataclass(frozen=True)
+class SpeakerMeans:
+    """What transposing a clip from one speaker to another subtracts and adds.
 
-    Means are over the training clips that have the modality; 0 for a speaker without any.
-
-    Transposing a clip from one speaker to another subtracts the first one's mean and adds the second one's: a network
-    that sees every clip in many voices and on many faces cannot rely on whose they are. Its linear relative is
-    within-class covariance normalisation (Hatch, Kajarekar and Stolcke 2006). Streams that are normalised by speaker
+    A network that sees every clip in many voices and on many faces cannot rely on whose they are. Its linear relative
+    is within-class covariance normalisation (Hatch, Kajarekar and Stolcke 2006). Streams that are normalised by speaker
     have means of about zero: there it does nothing.
     """
-    rows, clip = data.rows.new_zeros(len(data.clip), data.rows.shape[1]), torch.zeros_like(data.clip)
+
+    rows: Tensor  # (speakers + 1, p) mean row of each speaker's clips; the last is 0
+    clip: Tensor  # (speakers + 1, q) mean vector
+    owner: Tensor  # (clips,) int64: speaker of each training clip; the last, whose means are 0, for all other clips
+
+
+def speaker_means(data: Reduced, train: Sequence[int], speakers: Sequence[str]) -> SpeakerMeans:
+    """Means over the training clips that have the modality; 0 for a speaker without any."""
     train = torch.tensor(train)
-    owner = torch.repeat_interleave(torch.arange(len(data.clip)), data.lengths)
-    per_clip = rows.index_add(0, owner, data.rows) / data.lengths[:, None]
     names = [speakers[i] for i in train.tolist()]
-    for speaker in sorted(set(names)):
-        own = train[[i for i, name in enumerate(names) if name == speaker]]
-        some = own[data.present[own]]
-        if len(some):
-            rows[own], clip[own] = per_clip[some].mean(0), data.clip[some].mean(0)
-    return rows, clip
+    code = {name: i for i, name in enumerate(sorted(set(names)))}
+    owner = torch.full((len(data.clip),), len(code))
+    owner[train] = torch.tensor([code[name] for name in names])
+    some = train[data.present[train]]
+    count = torch.bincount(owner[some], minlength=len(code) + 1).clamp_min(1)[:, None]
+    rows, clip = (
+        of.new_zeros(len(count), of.shape[1]).index_add(0, owner[some], of[some]) / count
+        for of in (data.means, data.clip)
+    )
+    return SpeakerMeans(rows, clip, owner)
+
+
+def stacked(tables: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Tables with equal columns one after another, each table once: (all rows, p), and where each table begins.
+
+    Tables that are slices of one tensor, as those of folds that were reduced together, are not copied.
+    """
+    first = tables[0]
+    pitch, starts = first.stride(0), [table.storage_offset() for table in tables]
+    shared = {(table.untyped_storage().data_ptr(), table.stride()) for table in tables}
+    if len(shared) == 1 and first.stride(1) == 1 and all((start - starts[0]) % pitch == 0 for start in starts):
+        low = min(starts)
+        begin = [(start - low) // pitch for start in starts]
+        rows = max(at + len(table) for at, table in zip(begin, tables, strict=True))
+        return first.as_strided((rows, first.shape[1]), first.stride(), low), torch.tensor(begin)
+    unique = {id(table): table for table in tables}
+    ends = np.cumsum([0, *map(len, unique.values())]).tolist()
+    place = dict(zip(unique, ends, strict=False))
+    return torch.cat(list(unique.values())), torch.tensor([place[id(table)] for table in tables])
 
 
 class _Stack:
-    """Tables of several tasks concatenated, each table once, and where each task's begins."""
+    """Tables of several tasks stacked."""
 
     def __init__(self, tables: Sequence[Tensor], device: torch.device):
-        begins, values, total = {}, [], 0
-        for table in tables:
-            if id(table) not in begins:
-                begins[id(table)] = total
-                values.append(table)
-                total += len(table)
-        # One fold at a time, as with large corpora, costs no copy.
-        self.values = (values[0] if len(values) == 1 else torch.cat(values)).to(device)
-        self.begin = torch.tensor([begins[id(table)] for table in tables])
+        values, self.begin = stacked(tables)
+        self.values = values.to(device)
 
     def take(self, rows: Tensor) -> Tensor:
         """(tasks, ...) rows of each task's table -> (tasks, ..., p)."""
         rows = (rows + self.begin.view(-1, *[1] * (rows.dim() - 1))).to(self.values.device)
         return self.values.index_select(0, rows.flatten()).unflatten(0, rows.shape)
+
+
+class _Modality:
+    """One modality of the batches of all tasks."""
+
+    def __init__(self, tasks: Sequence[Task], draws: Sequence[Draws], modality: Modality, device: torch.device):
+        data, means = [task.data[modality] for task in tasks], self._means(tasks, modality)
+        self.rows = torch.stack([d.rows[modality] for d in draws], 1)
+        # What stands in for an absent modality is nobody's: it is not transposed.
+        like = [torch.where(of.present[d.clips], d.like, d.clips) for of, d in zip(data, draws, strict=True)]
+        owners = [of.owner.int() for of in means]
+        self.owner = torch.stack([owner[d.clips] for owner, d in zip(owners, draws, strict=True)], 1)
+        self.like = torch.stack([owner[of] for owner, of in zip(owners, like, strict=True)], 1)
+        self.parts = [_Stack(parts, device) for parts in zip(*(of.rows.parts for of in data), strict=True)]
+        self.factor = torch.stack([of.rows.factor for of in data])[:, None, None].to(device)
+        self.clip = _Stack([of.clip for of in data], device)
+        self.mean_row, self.mean_clip = (
+            _Stack(tables, device) for tables in zip(*((of.rows, of.clip) for of in means), strict=True)
+        )
+
+    @staticmethod
+    def _means(tasks: Sequence[Task], modality: Modality) -> list[SpeakerMeans]:
+        """Of each task; tasks with equal data and training clips share them."""
+        made: dict[tuple, SpeakerMeans] = {}
+        keys = [(id(task.data[modality]), tuple(task.train)) for task in tasks]
+        for key, task in zip(keys, tasks, strict=True):
+            if key not in made:
+                made[key] = speaker_means(task.data[modality], task.train, task.speakers)
+        return [made[key] for key in keys]
+
+    def batch(self, step: int, clips: Tensor) -> tuple[Tensor, Tensor]:
+        """(tasks, batch, vectors, p) rows and (tasks, batch, q) clip vectors."""
+        owner, like, rows = self.owner[step], self.like[step], self.rows[step]
+        moved = self.mean_row.take(like) - self.mean_row.take(owner)
+        taken = [part.take(rows) for part in self.parts]
+        values = torch.addcmul(moved[:, :, None], torch.cat(taken, -1).float(), self.factor)
+        return values, self.clip.take(clips) + self.mean_clip.take(like) - self.mean_clip.take(owner)
 
 
 class _Steps:
@@ -144,46 +265,11 @@ class _Steps:
     def __init__(self, tasks: Sequence[Task], settings: TrainingSettings, steps: int, batch: int, device: torch.device):
         draws = [draw(task, settings, steps=steps, batch=batch) for task in tasks]
         self.clips = torch.stack([d.clips for d in draws], 1)  # (steps, tasks, batch)
-        self.modalities: list[Modality] = list(tasks[0].data)
-        # What stands in for an absent modality is nobody's: it is not transposed.
-        self.like = {
-            m: torch.stack(
-                [torch.where(t.data[m].present[d.clips], d.like, d.clips) for t, d in zip(tasks, draws, strict=True)], 1
-            )
-            for m in self.modalities
-        }
-        self.rows = {m: torch.stack([d.rows[m] for d in draws], 1) for m in self.modalities}
-        means = {m: self._means(tasks, m) for m in self.modalities}
-        self.tables = {
-            m: (
-                _Stack([task.data[m].rows for task in tasks], device),
-                _Stack([task.data[m].clip for task in tasks], device),
-                _Stack([rows for rows, _ in means[m]], device),
-                _Stack([clip for _, clip in means[m]], device),
-            )
-            for m in self.modalities
-        }
-
-    @staticmethod
-    def _means(tasks: Sequence[Task], modality: Modality) -> list[tuple[Tensor, Tensor]]:
-        """`speaker_means` of each task; tasks with equal data and training clips share them."""
-        made: dict[tuple, tuple[Tensor, Tensor]] = {}
-        for task in tasks:
-            key = (id(task.data[modality]), tuple(task.train))
-            if key not in made:
-                made[key] = speaker_means(task.data[modality], task.train, task.speakers)
-        return [made[id(task.data[modality]), tuple(task.train)] for task in tasks]
+        self.modalities = {m: _Modality(tasks, draws, m, device) for m in tasks[0].data}
 
     def batch(self, step: int) -> dict[Modality, tuple[Tensor, Tensor]]:
         """(tasks, batch, vectors, p) rows and (tasks, batch, q) clip vectors of each modality."""
-        clips, seen = self.clips[step], {}
-        for m in self.modalities:
-            like = self.like[m][step]
-            rows, whole, mean_row, mean_clip = self.tables[m]
-            moved = mean_row.take(like) - mean_row.take(clips)
-            values = rows.take(self.rows[m][step]) + moved[:, :, None]
-            seen[m] = (values, whole.take(clips) + mean_clip.take(like) - mean_clip.take(clips))
-        return seen
+        return {m: of.batch(step, self.clips[step]) for m, of in self.modalities.items()}
 
 
 def train_together(
@@ -211,11 +297,12 @@ def train_together(
     Raises:
         UserError: The loss or a weight of a network became NaN or infinite.
     """
-    networks = []
-    for task in tasks:
-        torch.manual_seed(task.seed)
-        networks.append(new())
-    skeleton = new().to("meta").train()
+    with SEEDED:
+        networks = []
+        for task in tasks:
+            torch.manual_seed(task.seed)
+            networks.append(new())
+        skeleton = new().to("meta").train()
     weights, buffers = stack_module_state(networks)
     weights = {name: value.detach().to(device).requires_grad_() for name, value in weights.items()}
     buffers = {name: value.to(device) for name, value in buffers.items()}
@@ -258,9 +345,11 @@ def train_together(
 def _masks(seeds: Sequence[int], shape: tuple[int, int], p: float):
     """Dropout masks of all networks step by step, (networks, B, dropped); each network's come from its own seed."""
     generators = [torch.Generator().manual_seed(seed + 1) for seed in seeds]
+    drawn = torch.empty(len(seeds), *shape)
     while True:
-        drawn = torch.stack([torch.rand(shape, generator=generator) for generator in generators])
-        yield (drawn >= p).float() / (1 - p)
+        for generator, of in zip(generators, drawn, strict=True):
+            torch.rand(shape, generator=generator, out=of)
+        yield (drawn >= p).float().div_(1 - p)
 
 
 def class_weights(labels: Tensor, train: Sequence[int], settings: TrainingSettings) -> Tensor:
@@ -282,19 +371,33 @@ def clip_grad_norms(parameters: Sequence[Tensor]) -> None:
 
 def padded(data: Reduced, positions: Sequence[int]) -> Rows:
     """One modality of some clips: their rows, zero after a clip's own."""
-    parts = [data.rows[data.offsets[i] : data.offsets[i + 1]] for i in positions]
-    values = pad_sequence(parts, batch_first=True)
-    return Rows(values, torch.arange(values.shape[1]) < data.lengths[positions, None], data.clip[positions])
+    length = data.lengths[positions, None]
+    place = torch.arange(int(length.max()))
+    inside = place < length
+    values = data.rows[data.offsets[:-1][positions, None] + place.minimum(length - 1)]
+    return Rows(values * inside[..., None], inside, data.clip[positions])
 
 
 def predict(
-    network: Network, data: Mapping[Modality, Reduced], positions: Sequence[int], *, at_once: int = 256
+    network: Network, data: Mapping[Modality, Reduced], positions: Sequence[int], *, at_once: int = AT_ONCE
 ) -> tuple[Tensor, dict[Modality, list[Tensor]]]:
-    """(len(positions), classes) logits, float64, and the attention weights (L,) of each clip by modality."""
+    """Predict.
+
+    Args:
+        network: The network.
+        data: Of all clips.
+        positions: The clips.
+        at_once: Rows of padded clips that are held, unless one clip has more.
+
+    Returns:
+        (len(positions), classes) logits, float64, and the attention weights (L,) of each clip by modality.
+    """
     logits, weights = [], {m: [] for m in network.branches}
+    longest = max(int(data[m].lengths[list(positions)].max()) for m in network.branches)
+    clips = max(1, at_once // longest)
     with torch.inference_mode():
-        for start in range(0, len(positions), at_once):
-            some = list(positions[start : start + at_once])
+        for start in range(0, len(positions), clips):
+            some = list(positions[start : start + clips])
             batch = {m: padded(data[m], some) for m in network.branches}
             found, alpha = network(batch)
             logits.append(found.double())

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from deepfusion.corpora.needs import need, need_classes
-from deepfusion.fusion.batched_training import Reduced
+from deepfusion.fusion.batched_training import Columns, Reduced
 from deepfusion.fusion.finite import ENCODED, HEARD, check_clip
 from deepfusion.fusion.preprocessing import Normalisation, Reduction, fit, speaker_statistics
 from deepfusion.fusion.streams import Modality, Spectrogram, clip_streams, is_per_clip, is_video, keys
@@ -20,6 +20,9 @@ from deepfusion.store import FeatureStore
 
 # Rows of a stream that means, deviations and axes are fitted on, at most, over all clips; spread evenly in each clip.
 FITTED = 12_000
+# Bytes of a fold's reduced rows in single precision above which they are held in half precision: it rounds a row by
+# 1 / 2,000 of its deviation, and a corpus of this size has no need of more.
+LARGE = 600_000_000
 
 
 @dataclass
@@ -44,6 +47,16 @@ class Corpus:
     def speakers(self) -> list[str]:
         """Speaker of each clip; "" where unknown."""
         return self.table["speaker"].tolist()
+
+    @property
+    def lengths(self) -> dict[str, list[int]]:
+        """Stream with rows that attention weighs -> reduced rows of each clip: its rows, one where it has none."""
+        return {name: [max(1, len(time)) for time in of] for name, of in self.time.items()}
+
+    def fold_type(self, axes: int) -> tuple[torch.dtype, int]:
+        """In what precision a fold's reduced rows are held, and the bytes that all of them take."""
+        numbers = axes * sum(sum(of) for of in self.lengths.values())
+        return (torch.float16, 2 * numbers) if 4 * numbers > LARGE else (torch.float32, 4 * numbers)
 
     @property
     def label(self) -> Tensor:
@@ -80,7 +93,7 @@ def read_corpus(path: Path, streams: Iterable[str], *, purpose: str) -> Corpus:
         encoder = store.attributes("AF") if "AF" in store.keys else None
         spectrogram = Spectrogram.of(store.attributes("spectrogram"), encoder)
         checked = dict.fromkeys((*keys(streams), "time", *HEARD, *(ENCODED if "AF" in keys(streams) else ())))
-        per_clip = -(-FITTED // max(1, len(table)))
+        per_clip = max(1, FITTED // max(1, len(table)))
         sample: dict[str, list[np.ndarray]] = {name: [] for name in streams}
         time: dict[str, list[np.ndarray]] = {name: [] for name in streams if not is_per_clip(name)}
         frequency: dict[str, list[np.ndarray]] = {}
@@ -89,7 +102,8 @@ def read_corpus(path: Path, streams: Iterable[str], *, purpose: str) -> Corpus:
             made = clip_streams(clip, streams, spectrogram)
             for name in streams:
                 rows = made.rows[name]
-                sample[name].append(rows[:: -(-len(rows) // per_clip)] if is_long(name) and len(rows) else rows)
+                # A copy: a slice would hold all rows of the clip.
+                sample[name].append(rows[:: -(-len(rows) // per_clip)].copy() if is_long(name) and len(rows) else rows)
             for name, of in time.items():
                 of.append(made.time[name])
             for name, hz in made.frequency.items():
@@ -103,20 +117,17 @@ class FoldData:
     """The reduced streams of all clips, as one fold sees them."""
 
     reductions: dict[str, Reduction]
-    rows: dict[str, Tensor]  # stream -> (L, p) of all clips; (clips, p) of a stream per clip
+    rows: dict[str, Tensor]  # stream -> (L, p) of all clips, in a large corpus float16; (clips, p) of a stream per clip
     offsets: dict[str, Tensor]  # of the streams that are not per clip
 
     def modality(self, streams: Sequence[str], *, axes: int) -> Reduced:
-        """The streams of a modality concatenated, each on its first `axes` axes."""
+        """The streams of a modality side by side, each on its first `axes` axes; rows are not copied."""
         rows, whole = ([n for n in streams if is_per_clip(n) == per_clip] for per_clip in (False, True))
         offsets = self.offsets[rows[0]]
-        clips = len(offsets) - 1
-
-        def joined(names: list[str], length: int) -> Tensor:
-            parts = [self.reductions[name].first(self.rows[name], axes) for name in names]
-            return torch.cat(parts, 1) if parts else torch.zeros(length, 0)
-
-        return Reduced(joined(rows, int(offsets[-1])), offsets, joined(whole, clips))
+        scales = [self.reductions[name].scale(axes) for name in rows]
+        parts = [self.reductions[name].first(self.rows[name], axes) for name in whole]
+        clip = torch.cat(parts, 1) if parts else torch.zeros(len(offsets) - 1, 0)
+        return Reduced(Columns(tuple(self.rows[name][:, :axes] for name in rows), tuple(scales)), offsets, clip)
 
 
 def fit_fold(
@@ -151,20 +162,30 @@ def reduce_folds(corpus: Corpus, trains: Sequence[Sequence[int]], *, axes: int, 
     # Each fit is single-threaded, so that the axes are the same on any machine.
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(torch.get_num_threads()) as pool:
         fits = list(pool.map(lambda train: fit_fold(corpus, train, axes=axes, by=by), trains))
-    made: list[dict[str, list[Tensor]]] = [{name: [] for name in corpus.streams} for _ in fits]
-    lengths = {name: [max(1, len(time)) for time in of] for name, of in corpus.time.items()}
+    dtype, _ = corpus.fold_type(axes)
+    made, offsets = {}, {name: np.cumsum([0, *of]) for name, of in corpus.lengths.items()}
+    for name in corpus.streams:
+        rows = int(offsets[name][-1]) if name in offsets else len(corpus.table)
+        size = max(reductions[name].size for reductions, _ in fits)
+        # All folds in one tensor: networks of several folds take rows from it without a copy.
+        made[name] = torch.zeros(len(fits), rows, size, dtype=dtype if name in offsets else torch.float32)
     long = [name for name in corpus.streams if is_long(name)]
     with torch.inference_mode(), FeatureStore(corpus.path) as store:
         for i, (id_, speaker) in enumerate(zip(corpus.table.index, corpus.speakers, strict=True)):
             read = clip_streams(store[id_], long, corpus.spectrogram).rows if long else {}
             for name in corpus.streams:
                 rows = torch.from_numpy(np.ascontiguousarray(read[name] if name in read else corpus.sample[name][i]))
-                for (reductions, own), fold in zip(fits, made, strict=True):
-                    fold[name].append(reduced(reductions[name], rows, own.get(name, {}).get(speaker)))
-    offsets = {name: torch.tensor(np.cumsum([0, *of])) for name, of in lengths.items()}
+                first, last = offsets[name][i : i + 2].tolist() if name in offsets else (i, i + 1)
+                for (reductions, own), table in zip(fits, made[name], strict=True):
+                    reduction = reductions[name]
+                    table[first:last, : reduction.size] = reduced(reduction, rows, own.get(name, {}).get(speaker))
     return [
-        FoldData(reductions, {name: torch.cat(parts).clone() for name, parts in fold.items()}, offsets)
-        for (reductions, _), fold in zip(fits, made, strict=True)
+        FoldData(
+            reductions,
+            {name: table[fold, :, : reductions[name].size] for name, table in made.items()},
+            {name: torch.from_numpy(of) for name, of in offsets.items()},
+        )
+        for fold, (reductions, _) in enumerate(fits)
     ]
 
 

@@ -95,7 +95,7 @@ class _Batches:
         self.draws = draw(task, training, steps=steps, batch=batch)
         means = {m: speaker_means(of, start.train, start.speakers) for m, of in made.items()}
         self.data = {m: Reduced(of.rows.to(device), of.offsets, of.clip.to(device)) for m, of in made.items()}
-        self.means = {m: tuple(of.to(device) for of in pair) for m, pair in means.items()}
+        self.means = {m: tuple(table[of.owner].to(device) for table in (of.rows, of.clip)) for m, of in means.items()}
         self.reductions = {name: start.fold.reductions[name].to(device) for name in encoded(start.streams["audio"])}
 
     def rows(self, step: int, positions: Tensor, heard: Tensor) -> dict[Modality, Rows]:

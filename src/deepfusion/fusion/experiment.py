@@ -18,7 +18,7 @@ from deepfusion.errors import UserError
 from deepfusion.evaluation.metrics import predictions_table
 from deepfusion.evaluation.summary import summary
 from deepfusion.fusion.attention_file import write_attention_file
-from deepfusion.fusion.corpus import Corpus, is_long, reduce_folds
+from deepfusion.fusion.corpus import Corpus, reduce_folds
 from deepfusion.fusion.missing_modality import EXPLAINED, absence, absent_rows, missing_modalities
 from deepfusion.fusion.parts import Part, part
 from deepfusion.fusion.search import Bench, Choice, Refine, Row, Tested, accuracy, choose, test
@@ -98,10 +98,8 @@ def prepare(
 
 def groups(corpus: Corpus, parts: Sequence[Part], settings: FusionSettings) -> Iterator[list[Part]]:
     """Folds whose reduced streams are held together."""
-    streams = sum(map(is_long, corpus.streams))
-    rows = max((sum(map(len, of)) for name, of in corpus.time.items() if is_long(name)), default=0)
-    a_fold = 4 * max(1, rows * streams * max(settings.axes))
-    at_once = max(1, HELD // a_fold)
+    _, a_fold = corpus.fold_type(max(settings.axes))
+    at_once = max(1, HELD // max(1, a_fold))
     for start in range(0, len(parts), at_once):
         yield list(parts[start : start + at_once])
 

@@ -65,9 +65,13 @@ class Reduction(nn.Module):
         mean, deviation = own or (self.mean, self.deviation)
         return (rows - mean) / torch.maximum(deviation, FLOOR * self.deviation)
 
+    def scale(self, axes: int) -> float:
+        """What gives the first `axes` of reduced rows a mean variance of 1 again, as a factor."""
+        return float(1 / self.variance[:axes].mean().sqrt().clamp_min(SMALLEST))
+
     def first(self, reduced: Tensor, axes: int) -> Tensor:
         """The first `axes` of reduced rows (..., p), scaled to a mean variance of 1 again: (..., min(axes, p))."""
-        return reduced[..., :axes] / self.variance[:axes].mean().sqrt().clamp_min(SMALLEST)
+        return reduced[..., :axes] * self.scale(axes)
 
 
 def fit(rows: Sequence[np.ndarray], own: Sequence[tuple[Tensor, Tensor] | None], *, size: int) -> Reduction:

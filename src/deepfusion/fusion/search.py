@@ -2,7 +2,9 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -85,13 +87,15 @@ class Bench:
     data: Sequence[FoldData]  # of each part
     settings: FusionSettings
     device: torch.device
+    made: dict[tuple, Reduced] = field(default_factory=dict)
 
-    def modalities(self, row: Row, fold: int, axes: int, made: dict) -> dict[Modality, Reduced]:
-        """The data of a row in a fold; equal requests share the object, so that tables are stacked once."""
-        key = (fold, axes, tuple(row.streams.items()))
-        if key not in made:
-            made[key] = {m: self.data[fold].modality(names, axes=axes) for m, names in row.streams.items()}
-        return made[key]
+    def modalities(self, row: Row, fold: int, axes: int) -> dict[Modality, Reduced]:
+        """The data of a row in a fold; equal requests share the object, and what has been computed of it."""
+        for names in row.streams.values():
+            key = (fold, axes, names)
+            if key not in self.made:
+                self.made[key] = self.data[fold].modality(names, axes=axes)
+        return {m: self.made[fold, axes, names] for m, names in row.streams.items()}
 
 
 def sizes(data: Mapping[Modality, Reduced]) -> dict[Modality, Sizes]:
@@ -120,9 +124,9 @@ def train_row(
         UserError: A training diverged.
     """
     settings = row.settings(bench.settings)
-    shape, training, made = settings.shape, settings.training, {}
+    shape, training = settings.shape, settings.training
     tasks = [
-        Task(bench.modalities(row, fold, candidate.axes, made), train, bench.corpus.speakers, seed)
+        Task(bench.modalities(row, fold, candidate.axes), train, bench.corpus.speakers, seed)
         for fold, train, seed in places
     ]
     # Principal axes may be fewer in a fold with few clips: networks of equal shape and as many steps train together.
@@ -130,24 +134,46 @@ def train_row(
     for i, task in enumerate(tasks):
         key = (tuple(sizes(task.data).items()), step_count(len(task.train), training))
         groups.setdefault(key, []).append(i)
-    trained: dict[int, Network] = {}
-    classes = len(bench.corpus.labels)
-    for (shapes, _), members in groups.items():
-        for start in range(0, len(members), TOGETHER):
-            some = members[start : start + TOGETHER]
-            try:
-                networks = train_together(
-                    lambda of=dict(shapes): Network(of, classes, design=row.design, shape=shape),
-                    [tasks[i] for i in some],
-                    bench.corpus.label,
-                    settings=training,
-                    learning_rate=candidate.learning_rate,
-                    device=bench.device,
-                )
-            except UserError as error:
-                raise UserError(f"{row.name}: {error}") from error
-            trained |= dict(zip(some, networks, strict=True))
-    return [(trained[i], task.data) for i, task in enumerate(tasks)]
+    classes, threads = len(bench.corpus.labels), cores(bench.device)
+    work = []
+    for (shapes, _), group in groups.items():
+        new = partial(Network, dict(shapes), classes, design=row.design, shape=shape)
+        at_once = min(TOGETHER, -(-len(group) // threads))
+        work += [(new, group[start : start + at_once]) for start in range(0, len(group), at_once)]
+
+    def train(new: Callable[[], Network], some: list[int]) -> list[Network]:
+        return train_together(
+            new,
+            [tasks[i] for i in some],
+            bench.corpus.label,
+            settings=training,
+            learning_rate=candidate.learning_rate,
+            device=bench.device,
+        )
+
+    try:
+        trained = side_by_side(train, work, threads)
+    except UserError as error:
+        raise UserError(f"{row.name}: {error}") from error
+    networks = {
+        i: network for (_, some), of in zip(work, trained, strict=True) for i, network in zip(some, of, strict=True)
+    }
+    return [(networks[i], task.data) for i, task in enumerate(tasks)]
+
+
+def cores(device: torch.device) -> int:
+    """Trainings that run side by side: one per core that torch may use."""
+    return torch.get_num_threads() if device.type == "cpu" else 1
+
+
+def side_by_side(function: Callable, arguments: Sequence[tuple], threads: int) -> list:
+    """Call a function for each of several arguments, each call on one core: its operations are too small to divide."""
+    before = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            return list(pool.map(lambda of: function(*of), arguments))
+    finally:
+        torch.set_num_threads(before)
 
 
 def validate(bench: Bench, row: Row, candidate: Candidate) -> list[list[tuple[list[int], np.ndarray]]]:
