@@ -113,15 +113,19 @@ def bench(corpus: Corpus, parts: Sequence[Part], settings: FusionSettings, devic
 
 def run(found: Findings, rows: Sequence[Row], device: torch.device) -> None:
     """Choose, train and test all models on all folds."""
-    corpus, settings = found.corpus, found.settings
-    for some in groups(corpus, found.parts, settings):
-        made = bench(corpus, some, settings, device)
-        for row in rows:
-            choice = choose(made, row)
-            found.add(row, choice, test(made, row, choice))
+    for some in groups(found.corpus, found.parts, found.settings):
+        run_group(found, rows, some, device)
     answer_by_the_rest(found, rows)
     for row in rows:
-        log.info("%s: accuracy %.3f", row.name, accuracy(found.probabilities[row.name], corpus))
+        log.info("%s: accuracy %.3f", row.name, accuracy(found.probabilities[row.name], found.corpus))
+
+
+def run_group(found: Findings, rows: Sequence[Row], parts: Sequence[Part], device: torch.device) -> None:
+    """`run` for some folds; their reduced streams are freed before those of the next folds are made."""
+    made = bench(found.corpus, parts, found.settings, device)
+    for row in rows:
+        choice = choose(made, row)
+        found.add(row, choice, test(made, row, choice))
 
 
 def answer_by_the_rest(found: Findings, rows: Sequence[Row]) -> None:

@@ -13,7 +13,7 @@ T = TypeVar("T")
 def side_by_side(function: Callable[..., T], arguments: Iterable[tuple], threads: int | None = None) -> list[T]:
     """Call a function for each of several arguments, each call on one core.
 
-    What it does is too small to be divided: threads that share a matrix product of this size mostly wait for each other.
+    Products of this size are too small to be divided: threads that share one mostly wait for each other.
 
     Args:
         function: It must not depend on the other calls.
