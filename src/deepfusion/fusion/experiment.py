@@ -111,30 +111,28 @@ def bench(corpus: Corpus, parts: Sequence[Part], settings: FusionSettings, devic
     return Bench(corpus, parts, data, settings, device)
 
 
-def run(
-    found: Findings,
-    rows: Sequence[Row],
-    device: torch.device,
-    refiners: Mapping[str, Callable[[Bench, Row], Refine]] | None = None,
-) -> None:
-    """Choose, train and test all models on all folds.
+Refiners = Mapping[str, Callable[[Bench, Row], Refine]]
+"""Name of a model -> what trains its networks further, see `end_to_end.refiner`."""
 
-    Args:
-        found: Changed.
-        rows: The models.
-        device: Where to compute.
-        refiners: Name of a model -> what trains its networks further, see `end_to_end.refiner`.
-    """
-    corpus, settings = found.corpus, found.settings
-    for some in groups(corpus, found.parts, settings):
-        made = bench(corpus, some, settings, device)
-        for row in rows:
-            choice = choose(made, row)
-            refine = refiners[row.name](made, row) if refiners and row.name in refiners else None
-            found.add(row, choice, test(made, row, choice, refine))
+
+def run(found: Findings, rows: Sequence[Row], device: torch.device, refiners: Refiners | None = None) -> None:
+    """Choose, train and test all models on all folds."""
+    for some in groups(found.corpus, found.parts, found.settings):
+        run_group(found, rows, some, device, refiners or {})
     answer_by_the_rest(found, rows)
     for row in rows:
-        log.info("%s: accuracy %.3f", row.name, accuracy(found.probabilities[row.name], corpus))
+        log.info("%s: accuracy %.3f", row.name, accuracy(found.probabilities[row.name], found.corpus))
+
+
+def run_group(
+    found: Findings, rows: Sequence[Row], parts: Sequence[Part], device: torch.device, refiners: Refiners
+) -> None:
+    """`run` for some folds; their reduced streams are freed before those of the next folds are made."""
+    made = bench(found.corpus, parts, found.settings, device)
+    for row in rows:
+        choice = choose(made, row)
+        refine = refiners[row.name](made, row) if row.name in refiners else None
+        found.add(row, choice, test(made, row, choice, refine))
 
 
 def answer_by_the_rest(found: Findings, rows: Sequence[Row]) -> None:
