@@ -16,7 +16,6 @@ from typing import get_args
 import numpy as np
 import pandas as pd
 import torch
-from deepfusion.fusion.fold import train_fold
 from provenance import publish
 from scipy.stats import binomtest
 from sklearn.model_selection import GridSearchCV, GroupKFold
