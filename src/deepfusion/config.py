@@ -173,7 +173,7 @@ Factors = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
 
 
 class SpeechAugmentSettings(Settings):
-    """Random variations of the spectrograms in pre-training."""
+    """Random variations of spectrograms that train the audio encoder."""
 
     pace: Factors = Field((0.8, 1.25), description="least and greatest factor of the speed")
     frequency: Factors = Field((0.85, 1.18), description="least and greatest factor of all frequencies")
@@ -294,13 +294,20 @@ class EndToEndSettings(Settings):
 
     epochs: int = Field(8, ge=1, description="passes over the training clips")
     batch: int = Field(24, ge=1, description="clips per step")
-    frames: int = Field(192, ge=32, description="length of the random stretch of a clip, in spectrogram frames")
+    frames: int = Field(320, ge=32, description="length of the random stretch of a clip, in spectrogram frames")
     learning_rate: float = Field(1e-3, gt=0, description="of the encoder; falls to 0 along half a cosine")
     network_learning_rate: float = Field(1e-3, gt=0, description="of all that follows")
     share: float = Field(
         0.5, ge=0, le=1, description="of the trained weights in what is kept; the rest: the weights before"
     )
-    augment: SpeechAugmentSettings = SpeechAugmentSettings()
+    augment: SpeechAugmentSettings = SpeechAugmentSettings(
+        pace=(0.9, 1.1),
+        frequency=(0.94, 1.06),
+        equaliser_db=1.5,
+        noise_db=(40, 80),
+        time_mask=0.1,
+        frequency_mask=0.1,
+    )
 
 
 class StudySettings(Settings):

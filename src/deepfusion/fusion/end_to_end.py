@@ -93,6 +93,9 @@ class _Batches:
         made = {m: start.fold.modality(names, axes=start.axes) for m, names in start.streams.items()}
         task = Task(made, start.train, start.speakers, start.seed)
         self.draws = draw(task, training, steps=steps, batch=batch)
+        # What stands in for an absent modality is nobody's: it is not transposed.
+        clips, like = self.draws.clips, self.draws.like
+        self.like = {m: torch.where(of.present[clips], like, clips) for m, of in made.items()}
         means = {m: speaker_means(of, start.train, start.speakers) for m, of in made.items()}
         self.data = {m: Reduced(of.rows.to(device), of.offsets, of.clip.to(device)) for m, of in made.items()}
         self.means = {m: tuple(table[of.owner].to(device) for table in (of.rows, of.clip)) for m, of in means.items()}
@@ -126,7 +129,7 @@ class _Batches:
 
     def _transposed(self, m: Modality, step: int, values: Tensor, whole: Tensor) -> Rows:
         rows, clip = self.means[m]
-        clips, like = self.draws.clips[step].to(self.device), self.draws.like[step].to(self.device)
+        clips, like = self.draws.clips[step].to(self.device), self.like[m][step].to(self.device)
         values = values + (rows[like] - rows[clips])[:, None]
         inside = torch.ones(values.shape[:2], dtype=torch.bool, device=self.device)
         return Rows(values, inside, whole + clip[like] - clip[clips])
