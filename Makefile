@@ -1,21 +1,26 @@
-# make demo: set up, then the main job on the generated demo corpus. make test: set up, then all tests.
+# make demo: set up, then the main job on the generated demo corpus, and two predictions. make study: the fusion study on it.
+# make test: set up, then all tests.
 # make bench: all benchmarks and the tables made of them.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test bench lint install clean
+.PHONY: demo study test reader bench lint install clean
 
 demo: install
-	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake extract_features train_fbp compare report
+	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake extract_features train_fbp report
+	$(BIN)/deepfusion demo --speaker s11 --settings '{"speakers": 11}' --out results/demo/new
+	$(BIN)/deepfusion predict results/demo/new/clips/s11-f0-v1-t0.mp4 results/demo/new/clips/s11-f2-v3-t0.mp4 \
+	  --model results/demo/fusion/fbp --out results/demo/predict --csv --html
 	@echo
-	@$(BIN)/deepfusion info results/demo/features.h5
-	@echo
-	@$(BIN)/deepfusion table results/demo/fusion/results.json
-	@echo
-	@echo "fusion study: results/demo/report.html"
 	@echo "store: results/demo/features.h5"
-	@echo "model: results/demo/fusion/fbp/seed0/everyone/model.safetensors"
+	@echo "model: results/demo/fusion/fbp/model"
+	@echo "report: results/demo/report.html"
+	@echo "predictions for a speaker that it has not seen: results/demo/predict/predict.html"
+
+# Every other way of fusion on the demo corpus: results/demo/study.html.
+study: install
+	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake fusion_study
 
 # One thread for each of the two workers: threads that wait for taken cores are slower than none.
 test: install

@@ -14,8 +14,9 @@ weight inside, next to the share of rows inside. A row of speech is a second lon
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -29,10 +30,11 @@ from deepfusion import FeatureStore
 from deepfusion.config import FusionSettings
 from deepfusion.corpora.folds import folds
 from deepfusion.fusion.corpus import Corpus, FoldData, read_corpus, reduce_folds
-from deepfusion.fusion.network import Design
 from deepfusion.fusion.parts import Part, part
+from deepfusion.fusion.rows import Streams, base, default_streams
 from deepfusion.fusion.search import Bench, Row, Tested, accuracy, choose, test
-from deepfusion.fusion.streams import is_per_clip, is_video
+from deepfusion.fusion.streams import is_per_clip
+from deepfusion.stages import ENCODER
 
 LAMBDAS = (0, 0.3, 1, "learned")  # 0 is the plain mean
 PURPOSE = "the benchmark of attention"
@@ -52,18 +54,22 @@ def found(weights: np.ndarray, inside: np.ndarray) -> dict[str, float]:
     }
 
 
-def measured(tested: Tested, corpus: Corpus, stretch: pd.DataFrame | None) -> dict[str, dict[str, float]]:
+def measured(
+    tested: Tested, corpus: Corpus, streams: Mapping[str, Sequence[str]], stretch: pd.DataFrame | None
+) -> dict[str, dict[str, float]]:
     """By modality, means over the tested clips of what `spread` and `found` give.
 
     Args:
         tested: Its attention.
         corpus: The clips, and the times of their rows.
+        streams: Of the network, by modality.
         stretch: start and end (s) by clip, or None.
     """
+    times = {modality: corpus.time[next(n for n in names if n in corpus.time)] for modality, names in streams.items()}
     figures: dict[str, list[dict[str, float]]] = {}
     for position, by_modality in tested.attention.items():
         for modality, weights in by_modality.items():
-            time = corpus.time[modality][position]
+            time = times[modality][position]
             if len(time) < 2:
                 continue  # nothing to weigh
             of_clip = {"effective_share": spread(weights)}
@@ -82,15 +88,9 @@ def labelled(corpus: Corpus, factor: str) -> Corpus:
     return replace(corpus, table=corpus.table.assign(label=names.to_numpy()), labels=sorted(set(names)))
 
 
-def networks(corpus: Corpus, streams: Sequence[str]) -> list[Row]:
-    """Audio, video and FBP of some streams; those whose modality the corpus has."""
-    audio = tuple(name for name in streams if not is_video(name))
-    video = tuple(name for name in streams if is_video(name))
-    made = [
-        Row("audio", Design(("audio",)), {"audio": audio}),
-        Row("video", Design(("video",)), {"video": video}),
-        Row("fbp", Design(("audio", "video"), "fbp"), {"audio": audio, "video": video}),
-    ]
+def networks(corpus: Corpus, streams: Streams) -> list[Row]:
+    """Audio, video and FBP; those whose modality the corpus has."""
+    made = [row for row in base(streams) if row.name in ("audio", "video", "fbp")]
     return [row for row in made if all(corpus.has(modality).any() for modality in row.streams)]
 
 
@@ -109,10 +109,10 @@ def runs(
             given = settings.model_dump(by_alias=True) | {"lambda": lam, "seeds": [seed]}
             bench = Bench(corpus, parts, data, FusionSettings.model_validate(given), torch.device("cpu"))
             tested = test(bench, row, choose(bench, row))
-            right = accuracy(tested, corpus)
+            right = accuracy(tested.probabilities, corpus)
             rows += [
                 {"network": row.name, "lambda": lam, "seed": seed, "accuracy": right, "modality": modality, **figures}
-                for modality, figures in measured(tested, corpus, stretch).items()
+                for modality, figures in measured(tested, corpus, row.streams, stretch).items()
             ]
         print(rows[-1], flush=True)
     return rows
@@ -130,14 +130,14 @@ def main() -> None:
     settings = FusionSettings.model_validate_json(args.settings)
     stretch = pd.read_csv(args.stretch, index_col="id") if args.stretch else None
     with FeatureStore(args.store) as store:
-        slots = [key for key in store.keys if key.startswith("EF-")]
-    streams = [*settings.audio, *(settings.video or (*slots, "landmarks", "landmarks-clip"))]
-    corpus = read_corpus(args.store, streams, purpose=PURPOSE)
+        every = default_streams(settings, list(store.networks), encoder=ENCODER in store.keys)
+    corpus = read_corpus(args.store, chain(*every.values()), purpose=PURPOSE)
     divisions = folds(corpus.speakers, protocol=args.protocol)
     parts = [part(corpus.table, fold, inner_folds=settings.inner_folds) for fold in divisions]
     data = reduce_folds(corpus, [p.train for p in parts], axes=max(settings.axes), by=settings.normalisation)
     rows = []
-    for name, some in {"rows": [s for s in streams if not is_per_clip(s)], "rows and clip": streams}.items():
+    weighed = {modality: tuple(n for n in names if not is_per_clip(n)) for modality, names in every.items()}
+    for name, some in {"rows": weighed, "rows and clip": every}.items():
         for row in networks(corpus, some):
             single = {"audio": "v", "video": "f"}.get(row.name) if stretch is not None else None
             own = labelled(corpus, single) if single else corpus

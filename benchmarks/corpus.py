@@ -12,7 +12,6 @@ from provenance import publish
 
 from deepfusion import FeatureStore
 
-
 STAGES = ("faces", "networks", "spectrogram", "audio_encoder", "fbp", "study")
 
 

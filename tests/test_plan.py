@@ -53,7 +53,8 @@ def test_a_shard_depends_on_its_own_clips_and_on_nothing_else_of_them(tmp_path, 
     def plan(label="calm", end=""):
         rows = [f"{i}.mp4,{label},s{i},{end if i == 20 else ''}" for i in range(40)]
         (tmp_path / "m.csv").write_text("\n".join(["path,label,speaker,end", *rows]) + "\n")
-        return Plan(check({"corpus": {"name": "m", "source": "manifest", "path": "m.csv"}}))
+        corpus = {"name": "m", "source": "manifest", "path": "m.csv"}
+        return Plan(check({"corpus": corpus, "store": {"clips_per_shard": 16}}))
 
     def parts(plan):
         plan.write()

@@ -217,7 +217,7 @@ class StoreSettings(Settings):
     """How features are kept."""
 
     dtype: Literal["float32", "float16"] = Field("float32", description="of features and spectrograms")
-    clips_per_shard: int = Field(16, ge=1, description="the unit of work, commit and repair; later shards are larger")
+    clips_per_shard: int = Field(40, ge=1, description="the unit of work, commit and repair; later shards are larger")
 
 
 Lambda = Annotated[float, Field(ge=0, le=1)] | Literal["learned"]

@@ -18,7 +18,7 @@ def digest(*parts: object) -> str:
 
 
 # So many shards have the same number of clips, the next so many twice as many, until they have LARGEST times as many as
-# the first. A corpus of 100,000 clips is then about 850 shards instead of 6,250.
+# the first. A corpus of 100,000 clips is then about 380 shards instead of 2,500.
 SHARDS_OF_A_SIZE = 32
 LARGEST = 8
 

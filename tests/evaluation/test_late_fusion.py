@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from deepfusion.fusion.late import mean, product_of, weight_of, weighted
+from deepfusion.evaluation.late_fusion import mean, product_of, weight_of, weighted
 
 A = np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]])
 B = np.array([[0.2, 0.6, 0.2], [0.3, 0.4, 0.3]])

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest, permutation_test
 
-from deepfusion.fusion.evaluate import evaluate
-from deepfusion.report.statistics import (
+from deepfusion.evaluation.metrics import evaluate
+from deepfusion.evaluation.significance import (
     bootstrap_differences,
     cohens_dz,
     compare,

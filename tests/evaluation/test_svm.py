@@ -9,15 +9,13 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 from deepfusion.errors import UserError
-from deepfusion.fusion import classical
-from deepfusion.fusion.classical import (
+from deepfusion.evaluation import svm
+from deepfusion.evaluation.svm import (
     GRID,
     MODELS,
     calibrate,
     column_weights,
     decision_values,
-    face_features,
-    inner_folds,
     late_mean,
     late_product,
     per_speaker,
@@ -66,7 +64,7 @@ def test_statistics_are_those_of_every_column():
 
 
 def test_a_clip_without_a_face_is_a_row_of_nan():
-    faces = face_features([np.ones((2, 3)), np.ones((0, 3))])
+    faces = np.stack([statistics(np.ones((2, 3))), statistics(np.ones((0, 3)))])
     assert faces.shape == (2, 12)
     assert np.isfinite(faces[0]).all() and np.isnan(faces[1]).all()
 
@@ -92,15 +90,6 @@ def test_per_speaker_each_has_mean_0_and_deviation_1():
         assert rows.mean(0) == pytest.approx(0, abs=1e-12)
         constant = {3, 4} if speaker == "s1" else {3}
         assert rows.std(0) == pytest.approx([float(i not in constant) for i in range(x.shape[1])])
-
-
-@pytest.mark.parametrize("speakers", [2, 4, 9])
-def test_inner_folds_part_whole_speakers_and_choose_with_each_clip_once(speakers):
-    _, _, who = corpus(speakers=speakers)
-    parts = inner_folds(who)
-    assert not any(set(who[learning]) & set(who[choosing]) for learning, choosing in parts)
-    assert all(len(learning) + len(choosing) == len(who) for learning, choosing in parts)
-    assert sorted(np.concatenate([choosing for _, choosing in parts])) == list(range(len(who)))
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -169,7 +158,7 @@ def test_no_svm_judges_a_speaker_that_it_learned_from(monkeypatch):
         seen.append((set(x[:, 0]), set(other[:, 0])))
         return decision_values(x, y, other, **options)
 
-    monkeypatch.setattr(classical, "decision_values", spy)
+    monkeypatch.setattr(svm, "decision_values", spy)
     fold("svm_audio", {"audio": x}, y, who)
     assert all(not learned & judged for learned, judged in seen)
     assert [5.0 in learned | judged for learned, judged in seen] == [False] * 5 + [True]

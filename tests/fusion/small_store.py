@@ -66,7 +66,7 @@ def make_clips(seed=0, speakers=4, clips=6):
     return made
 
 
-def write_store(folder, clips, *, dtype=np.float32, encoder=False):
+def write_store(folder, clips, *, dtype=np.float32, encoder=False, labels=LABELS):
     """Through the store's own writers, as the extraction does it.
 
     Args:
@@ -74,6 +74,7 @@ def write_store(folder, clips, *, dtype=np.float32, encoder=False):
         clips: As `make_clips` makes them.
         dtype: Of features and spectrograms.
         encoder: Whether the shipped audio encoder runs, so that the store has `AF`.
+        labels: Classes of the store.
     """
     shards = {name: folder / f"{name}.h5" for name in ("faces", "EF-A", "EF-B", "spectrogram", "AF")}
     _write_video(shards, clips, dtype)
@@ -92,7 +93,7 @@ def write_store(folder, clips, *, dtype=np.float32, encoder=False):
         video={name: [shards[name]] for name in ("faces", "EF-A", "EF-B")},
         audio=[shards["spectrogram"]],
         encoder=[shards["AF"]] if encoder else [],
-        labels=LABELS,
+        labels=labels,
         attrs={},
     )
     return path

@@ -8,7 +8,7 @@ import pytest
 import torch
 from small_store import SETTINGS, make_clips, write_store
 
-from deepfusion.config import StudySettings
+from deepfusion.config import EndToEndSettings, StudySettings
 from deepfusion.corpora.folds import Fold, folds
 from deepfusion.evaluation.late_fusion import mean, product_of
 from deepfusion.evaluation.metrics import class_names, read_predictions
@@ -17,7 +17,7 @@ from deepfusion.fusion.study import run_study
 from deepfusion.fusion.train_fbp import train_fbp
 from deepfusion.store import FeatureStore
 
-STUDY = StudySettings(sweeps={"lambda": (0, "learned"), "k": (1,)})
+STUDY = StudySettings(sweeps={"lambda": (0, "learned"), "k": (1,)}, end_to_end=EndToEndSettings(epochs=1, frames=48))
 CPU = torch.device("cpu")
 
 
@@ -42,12 +42,21 @@ def test_every_model_predicts_every_clip_once_per_seed(finished, store):
     with FeatureStore(store) as opened:
         clips = set(opened.clips.index)
     for name, rows in predictions.groupby("model"):
-        assert len(rows) == 2 * len(clips), name
+        assert len(rows) == (1 if "end_to_end" in name else 2) * len(clips), name
         assert set(rows["clip"]) == clips
         np.testing.assert_allclose(rows[[f"p({label})" for label in class_names(rows)]].sum(axis=1), 1, atol=1e-6)
     wanted = {"audio", "video", "EF-A", "EF-B", "EF", "landmarks", "audio_speech", "audio_encoder"}
     wanted |= {"concat", "concat_mlp", "sum", "product", "bilinear", "compact", "fbp", "adaptive"}
-    wanted |= {"fbp_EF", "fbp_landmarks", "fbp_mfb_root", "fbp_no_bias", "fbp_paper", "fbp_mean", "video_max"}
+    wanted |= {
+        "fbp_EF",
+        "fbp_landmarks",
+        "fbp_mfb_root",
+        "fbp_no_bias",
+        "fbp_paper",
+        "fbp_end_to_end",
+        "fbp_mean",
+        "video_max",
+    }
     wanted |= {"late_mean", "late_product", "late_learned", "fbp_ensemble", "svm_concat", "svm_audio", "svm_video"}
     assert wanted <= set(predictions["model"])
 

@@ -6,38 +6,42 @@ import xml.etree.ElementTree as ET
 import pytest
 from small_store import make_clips, write_store
 
-from deepfusion.report.page import curve, write_page
+from deepfusion.errors import UserError
+from deepfusion.report.page import curve, read_results, write_page
 
 POINTS = [
     {"value": 0, "loss": [1.0, 1.2], "accuracy": [0.5, 0.7]},
     {"value": "learned", "loss": [0.9, 1.1], "accuracy": [0.6, 0.6]},
 ]
 FIGURES = {f"{what}_{of}": 0.25 for what in ("accuracy", "uar", "macro_f1") for of in ("mean", "std")}
-STUDY = {
+FIGURES |= {"ece": 0.071, "overall": {"clips": 24}, "labels": ["even", "odd"]}
+METRICS = {
+    "normalisation": "training",
     "labels": ["even", "odd"],
-    "training": {
-        "models": {
-            "fbp": {**FIGURES, "accuracy_mean": 0.6134, "with_face": FIGURES, "confusion": [[3, 1], [2, 2]]},
-            "a <b>": {**FIGURES, "with_face": None, "confusion": [[1, 1], [1, 1]]},
-        },
-        "words": ["fbp is right more often than concat"],
-        "absent": ["no rows audio: no clip has audio"],
-        "choices": {
-            "seeds": [0, 1],
-            "folds": ["fold01", "fold02"],
-            "sweeps": {"lambda": POINTS, "k": POINTS},
-            "chosen": {"fbp": [{"window": 0.5, "learning_rate": 0.001}, {"window": 1.0, "learning_rate": 0.001}]},
-        },
+    "models": {
+        "fbp": {**FIGURES, "accuracy_mean": 0.6134, "with_face": FIGURES, "confusion": [[3, 1], [2, 2]]},
+        "a <b>": {**FIGURES, "with_face": None, "confusion": [[1, 1], [1, 1]]},
     },
+    "words": ["fbp is right more often than concat"],
+    "notes": ["no model audio: no clip has audio"],
+    "attention": {"model": "fbp", "video": {"effective_share": 0.873, "least": 0.5}},
+}
+CHOICES = {
+    "seeds": [0, 1],
+    "folds": ["fold01", "fold02"],
+    "sweeps": {"lambda": POINTS, "k": POINTS},
+    "chosen": {"fbp": [{"axes": 64, "learning_rate": 0.001}, {"axes": 128, "learning_rate": 0.001}]},
 }
 
 
 @pytest.fixture
 def page(tmp_path):
-    study, out = tmp_path / "study.json", tmp_path / "corpus" / "report.html"
-    study.write_text(json.dumps(STUDY))
+    folder, out = tmp_path / "fbp", tmp_path / "corpus" / "report.html"
+    folder.mkdir()
+    (folder / "metrics.json").write_text(json.dumps(METRICS))
+    (folder / "choices.json").write_text(json.dumps(CHOICES))
     out.parent.mkdir()
-    write_page(study, write_store(tmp_path, make_clips()), out)
+    write_page(read_results([folder]), write_store(tmp_path, make_clips()), out)
     return out.read_text()
 
 
@@ -45,11 +49,13 @@ def test_figures_claims_and_choices_stand_in_the_page(page):
     for text in (
         "61.3 ± 25.0",
         "fbp is right more often than concat",
-        "no rows audio: no clip has audio",
+        "no model audio: no clip has audio",
         "24 clips, 4 speakers",
         "no such clip",
         "<td>even<td>75<td>25",
-        "0.5: 1, 1: 1",
+        "64: 1, 128: 1",
+        "<td>7.1",
+        "87.3 % of a clip",
         "0.001: 2",
         "2 seeds",
     ):
@@ -73,3 +79,8 @@ def test_a_curve_is_whole_and_the_same_each_time():
     ET.fromstring(svg)
     assert "learned" in svg
     assert svg == curve("lambda", POINTS)
+
+
+def test_a_folder_without_results_is_named(tmp_path):
+    with pytest.raises(UserError, match="no results to report"):
+        read_results([tmp_path])

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from deepfusion.fusion.attention_file import write_attention_file
 from deepfusion.fusion.corpus import Corpus, reduce_folds
 from deepfusion.fusion.missing_modality import EXPLAINED, absence, absent_rows, missing_modalities
 from deepfusion.fusion.parts import Part, part
-from deepfusion.fusion.search import Bench, Choice, Row, Tested, accuracy, choose, test
+from deepfusion.fusion.search import Bench, Choice, Refine, Row, Tested, accuracy, choose, test
 from deepfusion.fusion.streams import MODALITIES, Modality, is_per_clip
 
 log = logging.getLogger(__name__)
@@ -111,21 +111,28 @@ def bench(corpus: Corpus, parts: Sequence[Part], settings: FusionSettings, devic
     return Bench(corpus, parts, data, settings, device)
 
 
-def run(found: Findings, rows: Sequence[Row], device: torch.device) -> None:
+Refiners = Mapping[str, Callable[[Bench, Row], Refine]]
+"""Name of a model -> what trains its networks further, see `end_to_end.refiner`."""
+
+
+def run(found: Findings, rows: Sequence[Row], device: torch.device, refiners: Refiners | None = None) -> None:
     """Choose, train and test all models on all folds."""
     for some in groups(found.corpus, found.parts, found.settings):
-        run_group(found, rows, some, device)
+        run_group(found, rows, some, device, refiners or {})
     answer_by_the_rest(found, rows)
     for row in rows:
         log.info("%s: accuracy %.3f", row.name, accuracy(found.probabilities[row.name], found.corpus))
 
 
-def run_group(found: Findings, rows: Sequence[Row], parts: Sequence[Part], device: torch.device) -> None:
+def run_group(
+    found: Findings, rows: Sequence[Row], parts: Sequence[Part], device: torch.device, refiners: Refiners
+) -> None:
     """`run` for some folds; their reduced streams are freed before those of the next folds are made."""
     made = bench(found.corpus, parts, found.settings, device)
     for row in rows:
         choice = choose(made, row)
-        found.add(row, choice, test(made, row, choice))
+        refine = refiners[row.name](made, row) if row.name in refiners else None
+        found.add(row, choice, test(made, row, choice, refine))
 
 
 def answer_by_the_rest(found: Findings, rows: Sequence[Row]) -> None:
@@ -135,7 +142,9 @@ def answer_by_the_rest(found: Findings, rows: Sequence[Row]) -> None:
         if len(row.design.modalities) > 1:
             for lacking, other in (("audio", "video"), ("video", "audio")):
                 clips = ~has[lacking] & has[other]
-                found.probabilities[row.name][:, clips] = found.probabilities[other][:, clips]
+                own = found.probabilities[row.name][:, clips]
+                rest = np.where(np.isnan(own), np.nan, found.probabilities[other][:, clips])
+                found.probabilities[row.name][:, clips] = rest
 
 
 def write(found: Findings, rows: Sequence[Row], folder: Path, *, extra: Mapping[str, object] | None = None) -> dict:
@@ -159,6 +168,7 @@ def write(found: Findings, rows: Sequence[Row], folder: Path, *, extra: Mapping[
         for name, probabilities in found.probabilities.items()
         for s, seed in enumerate(settings.seeds)
         for p in found.parts
+        if not np.isnan(probabilities[s, p.test]).all()  # models that cost much have fewer seeds
     ]
     table = pd.concat(tables)
     write_atomically(folder / "predictions.csv", lambda part: table.to_csv(part, index=False))

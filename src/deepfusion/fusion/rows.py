@@ -63,3 +63,10 @@ def study(streams: Streams, slots: Sequence[str], *, encoder: bool) -> list[Row]
 def streams_of(rows: Sequence[Row]) -> list[str]:
     """All streams that models need."""
     return list(dict.fromkeys(name for row in rows for names in row.streams.values() for name in names))
+
+
+def end_to_end(slots: Sequence[str], *, seed: int) -> list[Row]:
+    """`audio_encoder` and `fbp_paper` with the audio encoder trained, too: the paper's way. One seed: it is slow."""
+    audio = Row("audio_end_to_end", ALONE["audio"], {"audio": ("AF", "AF-clip")}, {"seeds": (seed,)})
+    paper = {"audio": ("AF",), "video": tuple(slots)}
+    return [audio, fusion("fbp", paper, name="fbp_end_to_end", seeds=(seed,), **PAPER)]

@@ -217,7 +217,7 @@ def choose(bench: Bench, row: Row) -> Choice:
 class Tested:
     """Predictions of one model on the test clips of all folds."""
 
-    probabilities: np.ndarray  # (seeds, clips, classes) calibrated; NaN where a clip is tested in no fold
+    probabilities: np.ndarray  # (seeds, clips, classes) calibrated; NaN for seeds that the row has not, untested clips
     attention: dict[int, dict[Modality, np.ndarray]]  # position of a clip -> (L,) mean over seeds and members
 
 
@@ -239,13 +239,13 @@ def test(bench: Bench, row: Row, choice: Choice, refine: Refine | None = None) -
         choice: Of every fold.
         refine: Further training of each network, see `end_to_end.refiner`.
     """
-    settings, corpus = bench.settings, bench.corpus
-    p = np.full((len(settings.seeds), len(corpus.table), len(corpus.labels)), np.nan)
+    settings, corpus, seeds = row.settings(bench.settings), bench.corpus, bench.settings.seeds
+    p = np.full((len(seeds), len(corpus.table), len(corpus.labels)), np.nan)
     attention: dict[int, dict[Modality, np.ndarray]] = {}
     share = 1 / (len(settings.seeds) * settings.members)
     for candidate in dict.fromkeys(choice.candidates):
         folds = [i for i, chosen in enumerate(choice.candidates) if chosen == candidate and bench.parts[i].test]
-        places = [(i, s, seed) for i in folds for s, of in enumerate(settings.seeds) for seed in members(settings, of)]
+        places = [(i, seeds.index(of), seed) for i in folds for of in settings.seeds for seed in members(settings, of)]
         trained = train_row(bench, row, candidate, [(i, bench.parts[i].train, seed) for i, _, seed in places])
         for (i, s, seed), (network, data) in zip(places, trained, strict=True):
             if refine is not None:
@@ -263,8 +263,9 @@ def test(bench: Bench, row: Row, choice: Choice, refine: Refine | None = None) -
 
 def accuracy(probabilities: np.ndarray, corpus: Corpus) -> float:
     """Share of right predictions of (seeds, clips, classes), over the tested clips and all seeds."""
-    some = ~np.isnan(probabilities[0, :, 0])
-    return float((probabilities[:, some].argmax(2) == corpus.label.numpy()[some]).mean())
+    tested = ~np.isnan(probabilities[..., 0])
+    right = probabilities.argmax(2) == corpus.label.numpy()
+    return float(right[tested].mean())
 
 
 def sweep(bench: Bench, row: Row, what: str, values: Sequence, candidate: Candidate) -> list[dict]:

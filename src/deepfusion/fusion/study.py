@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Collection, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from deepfusion.config import FusionSettings, StudySettings
 from deepfusion.corpora.folds import Fold
 from deepfusion.evaluation import svm
 from deepfusion.evaluation.late_fusion import mean, product_of, weight_of, weighted
-from deepfusion.fusion import experiment, rows
+from deepfusion.fusion import end_to_end, experiment, rows
 from deepfusion.fusion.corpus import Corpus, read_corpus
 from deepfusion.fusion.experiment import Findings
 from deepfusion.fusion.missing_modality import absent_rows
@@ -58,11 +59,15 @@ def run_study(
         slots, encoder = list(opened.networks), ENCODER in opened.keys
         streams = rows.default_streams(settings, slots, encoder=encoder)
         check(streams, opened.keys)
-    wanted = rows.study(streams, slots, encoder=encoder)
+    wanted, refiners = rows.study(streams, slots, encoder=encoder), {}
+    if encoder and settings.normalisation == "training":
+        trained = rows.end_to_end(slots, seed=settings.seeds[0])
+        refiners = dict.fromkeys([row.name for row in trained], partial(end_to_end.refiner, settings=study.end_to_end))
+        wanted += trained
     corpus = read_corpus(store, rows.streams_of(wanted), purpose=PURPOSE)
     found, left = experiment.prepare(corpus, folds, wanted, settings)
     log.info("%d clips, %d folds, normalised by %s", len(corpus.table), len(found.parts), settings.normalisation)
-    experiment.run(found, left, device)
+    experiment.run(found, left, device, refiners)
     if {"audio", "video"} <= found.choices.keys():
         found.probabilities |= late_fusions(found)
         systems = [

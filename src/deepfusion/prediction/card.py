@@ -30,4 +30,7 @@ def expectation(card: Mapping[str, Any]) -> str:
         for key, name in (("accuracy", "accuracy"), ("uar", "UAR"))
         if f"{key}_mean" in metrics
     ]
-    return f"on speakers that it has not seen: {', '.join(figures)}" if figures else ""
+    by_model = metrics.get("by_model", {})
+    alone = [f"{name} alone {100 * by_model[name]:.1f} %" for name in ("audio", "video") if name in by_model]
+    sentence = "; ".join(", ".join(part) for part in (figures, alone) if part)
+    return f"on speakers that it has not seen: {sentence}" if figures else ""

@@ -21,8 +21,8 @@ def corpus_of(table, times):
         spectrogram=Spectrogram(20, 0.01),
         streams=[],
         sample={},
-        time={"audio": [np.zeros(0)] * len(table), "video": times},
-        frequency=[None] * len(table),
+        time={"landmarks": times},
+        frequency={},
     )
 
 
@@ -48,7 +48,7 @@ def test_measures_are_means_over_clips_that_have_rows_on_both_sides():
     weights = [np.array([0, 0.5, 0.5, 0]), np.array([0.5, 0.5]), np.ones(1), np.full(4, 0.25)]
     tested = search.Tested(np.zeros((1, 4, 4)), {i: {"video": w} for i, w in enumerate(weights)})
     stretch = pd.DataFrame({"start": [1, -1, 0, 2.5], "end": [2, 9, 1, 3.5]}, index=clips["id"])
-    figures = measured(tested, corpus, stretch)["video"]
+    figures = measured(tested, corpus, {"video": ("landmarks-clip", "landmarks")}, stretch)["video"]
     assert figures == pytest.approx(
         {
             "effective_share": (0.5 + 1 + 1) / 3,  # one row: nothing to weigh
@@ -57,7 +57,9 @@ def test_measures_are_means_over_clips_that_have_rows_on_both_sides():
             "rows_inside": (0.5 + 0.25) / 2,
         }
     )
-    assert measured(tested, corpus, None)["video"] == pytest.approx({"effective_share": (0.5 + 1 + 1) / 3})
+    assert measured(tested, corpus, {"video": ("landmarks",)}, None)["video"] == pytest.approx(
+        {"effective_share": (0.5 + 1 + 1) / 3}
+    )
 
 
 def test_factors_of_the_demo_are_read_from_its_ids():
