@@ -1,7 +1,7 @@
 """Memory that is freed stays with the process.
 
 glibc gives a large block back to the system when it is freed; the next one of that size is then paged in anew. A
-training makes and frees the same large blocks in every step. With 50 small networks that cost a fifth of the time.
+training makes and frees the same large blocks in every step.
 """
 
 import ctypes

@@ -17,6 +17,7 @@ from deepfusion.fusion.preprocessing import Normalisation, Reduction, fit, speak
 from deepfusion.fusion.side_by_side import side_by_side
 from deepfusion.fusion.streams import ClipStreams, Modality, Spectrogram, clip_streams, is_per_clip, is_video, keys
 from deepfusion.store import FeatureStore
+from deepfusion.store.reader import Clip
 
 # Rows of a stream that means, deviations and axes are fitted on, at most, over all clips; spread evenly in each clip.
 FITTED = 12_000
@@ -74,6 +75,18 @@ def is_long(stream: str) -> bool:
     return is_video(stream) and not is_per_clip(stream)
 
 
+class ReadOnce(dict):
+    """A clip of a store, of which each array is read once."""
+
+    def __init__(self, clip: Clip):
+        super().__init__()
+        self.id, self._clip = clip.id, clip
+
+    def __missing__(self, key: str) -> np.ndarray:
+        self[key] = self._clip[key]
+        return self[key]
+
+
 def read_corpus(path: Path, streams: Iterable[str], *, purpose: str) -> Corpus:
     """Read a feature store.
 
@@ -96,7 +109,7 @@ def read_corpus(path: Path, streams: Iterable[str], *, purpose: str) -> Corpus:
         per_clip = max(1, FITTED // max(1, len(table)))
 
         def read(id_: str) -> ClipStreams:
-            clip = store[id_]
+            clip = ReadOnce(store[id_])
             check_clip(path, clip, {name: clip[name] for name in checked})
             made = clip_streams(clip, streams, spectrogram)
             for name in filter(is_long, streams):
