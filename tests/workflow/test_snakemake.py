@@ -618,7 +618,7 @@ def test_both_forms_of_afew_train_and_are_studied(tmp_path):
         corpus={"name": "afew", "source": "afew", "path": "AFEW"},
         store={"clips_per_shard": 8},  # those of train and val; the test clips come after them
         protocol={"folds": "split"},
-        study={"sweeps": {}},
+        study={"sweeps": {}, "end_to_end": {"epochs": 1, "frames": 32}},
     )
     for i, emotion in enumerate(("Happy", "Sad")):
         afew(tmp_path / "AFEW", "Train_AFEW", emotion, range(3 * i, 3 * i + 3))

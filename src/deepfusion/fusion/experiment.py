@@ -41,6 +41,7 @@ class Findings:
         absent: Models that cannot be had -> why.
         probabilities: Model -> (seeds, clips, classes), calibrated; NaN where a clip is tested in no fold.
         choices: Model -> what each fold chose.
+        notes: What tables must say of single models.
         attention: Of the model `explained`: position of a clip -> modality -> (L,) weights, mean over all networks.
     """
 
@@ -50,6 +51,7 @@ class Findings:
     absent: dict[str, str] = field(default_factory=dict)
     probabilities: dict[str, np.ndarray] = field(default_factory=dict)
     choices: dict[str, Choice] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     attention: dict[int, dict[Modality, np.ndarray]] = field(default_factory=dict)
 
     @property
@@ -188,7 +190,7 @@ def write(found: Findings, rows: Sequence[Row], folder: Path, *, extra: Mapping[
     metrics = {
         "normalisation": settings.normalisation,
         **summary(table),
-        "notes": [*absence(found.absent), *sorted({p.note for p in found.parts if p.note})],
+        "notes": [*absence(found.absent), *sorted({p.note for p in found.parts if p.note}), *found.notes],
         "attention": {"model": found.explained, **attention_shares(found)},
     }
     for name, content in (("choices.json", choices), ("metrics.json", metrics)):
