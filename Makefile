@@ -35,7 +35,7 @@ reader: install
 	.venv-reader/bin/python tests/reader/read_store.py results/reader.h5
 
 # What everything costs, each benchmark after the other on a machine that should do nothing else; then the tables.
-BENCHMARKS := front_end face_parts networks end_to_end trainer dag store
+BENCHMARKS := front_end face_parts networks end_to_end fusion_scale dag store
 
 bench: install
 	for name in $(BENCHMARKS); do \

@@ -2,26 +2,20 @@
 
 python benchmarks/face_networks.py results/javsed-untuned/features.h5 results/javsed/features.h5
 
-Every slot alone and all slots joined are judged by two methods. Pooled: mean and standard deviation over the frames
-with a face, then a linear classifier. Attention: the paper's, the model `video` under the project's own training. All
+Each slot alone and all slots together are measured by two methods. Pooled: mean and standard deviation over the frames
+with a face, then a linear classifier. Attention: the fusion network with these slots as its only streams, one seed. All
 choices are made on training speakers. Later stores are compared with the first, clip by clip. Writes
-docs/results/face_networks.json; attention's predictions are kept under results/face_networks/ and used again while the
-store's key and the settings stay what they were.
+docs/results/face_networks.json.
 """
 
 import argparse
-import json
-import multiprocessing
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import pandas as pd
 import torch
-from deepfusion.fusion.fold import train_fold
 from provenance import publish
 from scipy.stats import binomtest
 from sklearn.model_selection import GridSearchCV, GroupKFold
@@ -32,15 +26,18 @@ from sklearn.svm import LinearSVC
 from deepfusion import FeatureStore
 from deepfusion.config import FusionSettings, Slot
 from deepfusion.corpora import guard
-from deepfusion.corpora.folds import Fold, folds
+from deepfusion.corpora.folds import folds
 from deepfusion.evaluation.metrics import evaluate, most_probable, predictions_table
+from deepfusion.fusion import experiment
+from deepfusion.fusion.corpus import read_corpus
+from deepfusion.fusion.rows import ALONE, streams_of
+from deepfusion.fusion.search import Candidate, Row, choose, test
 
 SEED = 0
 # Down to 1e-6: the more columns, the smaller the best C, and EF-VGG pools to 8,192.
 GRID = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 INNER_FOLDS = 5
 LONGEST_FIT = 10_000  # passes of the linear classifier; C = 1 on few columns needs more than the usual 1,000
-KEPT = Path("results/face_networks")
 
 
 def slot_sets(store: FeatureStore) -> list[tuple[str, ...]]:
@@ -107,73 +104,36 @@ def pooled_predictions(
     return pd.concat(tables), chosen
 
 
-@dataclass(frozen=True)
-class Job:
-    """The attention of some slots on one fold."""
+def attention_predictions(
+    path: Path, sets: Sequence[tuple[str, ...]], settings: FusionSettings
+) -> dict[tuple[str, ...], tuple[pd.DataFrame, dict[str, Candidate]]]:
+    """Predictions of every speaker by the fusion network, video alone, trained on the others.
 
-    store: Path
-    key: str  # of the store
-    fold: Fold
-    settings: FusionSettings
-    folder: Path  # of the model, its card and the predictions
+    Args:
+        path: The store.
+        sets: Slots that are the streams of a network, for each network.
+        settings: Of the networks; one seed.
 
-    @property
-    def predictions(self) -> Path:
-        """The file that is written last."""
-        return self.folder / "predictions.csv"
-
-
-def finished(job: Job) -> bool:
-    """Whether its predictions are there, from the same features and settings."""
-    if not job.predictions.exists():
-        return False
-    card = json.loads((job.folder / "model.json").read_text())
-    wanted = {
-        "model": "video",
-        "store_key": job.key,
-        "test_speakers": list(job.fold.test),
-        "seed": SEED,
-        "settings": json.loads(job.settings.model_dump_json(by_alias=True)),
-    }
-    return all(card[name] == value for name, value in wanted.items())
-
-
-def attend(job: Job) -> None:
-    """Train and predict one fold."""
-    torch.set_num_threads(1)
-    # A kill between the new card and the new predictions must not leave old predictions that look new.
-    job.predictions.unlink(missing_ok=True)
-    train_fold(
-        job.store,
-        job.folder,
-        name="video",
-        test=job.fold.test,
-        fold=job.fold.name,
-        seed=SEED,
-        settings=job.settings,
-        device=torch.device("cpu"),
-    )
-
-
-def attend_all(jobs: Sequence[Job], processes: int) -> None:
-    """Do what is not finished, some folds side by side."""
-    left = [job for job in jobs if not finished(job)]
-    print(f"attention: {len(jobs) - len(left)} of {len(jobs)} folds are there")
-    # Spawned, not forked: torch and HDF5 do not survive a fork.
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as workers:
-        running = [workers.submit(attend, job) for job in left]
-        for i, future in enumerate(as_completed(running), start=1):
-            future.result()
-            print(f"attention: {i}/{len(left)} folds", flush=True)
-
-
-def attention_predictions(jobs: Sequence[Job]) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Predictions of finished folds, and the number of epochs of each."""
-    # Speakers and clips are names, even where they look like numbers or like a missing value.
-    names = {"clip": str, "speaker": str, "fold": str, "label": str}
-    tables = [pd.read_csv(job.predictions, dtype=names, keep_default_na=False) for job in jobs]
-    epochs = {job.fold.name: json.loads((job.folder / "model.json").read_text())["epochs"] for job in jobs}
-    return pd.concat(tables), epochs
+    Returns:
+        For each of `sets`: predictions, and what the inner folds of every fold chose.
+    """
+    wanted = [Row("+".join(slots), ALONE["video"], {"video": slots}) for slots in sets]
+    corpus = read_corpus(path, streams_of(wanted), purpose="face_networks.py")
+    chosen = folds(corpus.table["speaker"], protocol="loso")
+    found, _ = experiment.prepare(corpus, chosen, wanted, settings)
+    tables = {row.name: [] for row in wanted}
+    candidates: dict[str, dict[str, Candidate]] = {row.name: {} for row in wanted}
+    for parts in experiment.groups(corpus, found.parts, settings):
+        bench = experiment.bench(corpus, parts, settings, torch.device("cpu"))
+        for row in wanted:
+            choice = choose(bench, row)
+            probabilities = test(bench, row, choice).probabilities[0]
+            for part, candidate in zip(parts, choice.candidates, strict=True):
+                columns = {"fold": part.name, "seed": SEED, "model": "attention"}
+                clips = corpus.table.iloc[part.test]
+                tables[row.name].append(predictions_table(clips, probabilities[part.test], corpus.labels, **columns))
+                candidates[row.name][part.name] = candidate
+    return {slots: (pd.concat(tables[row.name]), candidates[row.name]) for slots, row in zip(sets, wanted, strict=True)}
 
 
 def summary(predictions: pd.DataFrame) -> dict:
@@ -210,17 +170,15 @@ def difference(before: pd.DataFrame, after: pd.DataFrame) -> dict:
     }
 
 
-def measure(paths: dict[str, Path], *, settings: FusionSettings, kept: Path, processes: int) -> dict:
+def measure(paths: dict[str, Path], *, settings: FusionSettings) -> dict:
     """All figures.
 
     Args:
         paths: Name of a store -> the file; all of the same clips.
-        settings: Of the attention; its features are replaced by each set of slots.
-        kept: Folder of the attention's models and predictions.
-        processes: Folds that are trained side by side.
+        settings: Of the attention.
     """
+    settings = settings.model_copy(update={"seeds": (SEED,)})
     stores: dict[str, dict] = {}
-    jobs: dict[tuple[str, str], list[Job]] = {}  # store and slots -> folds
     predictions: dict[tuple[str, str, str], pd.DataFrame] = {}  # store, slots and method
     for name, path in paths.items():
         with FeatureStore(path) as store:
@@ -245,16 +203,13 @@ def measure(paths: dict[str, Path], *, settings: FusionSettings, kept: Path, pro
             figures = summary(table)
             stores[name]["slots"][joined] = {"pooled": {**figures, "C_of_fold": chosen}}
             print(f"{name}, {joined}: pooled {figures['accuracy_mean']:.1%}", flush=True)
-            mine = settings.model_copy(update={"features": slots})
-            jobs[name, joined] = [
-                Job(path, key, fold, mine, kept / name / joined / fold.name)
-                for fold in folds(clips["speaker"], protocol="loso")
-            ]
-    attend_all([job for some in jobs.values() for job in some], processes)
-    for (name, joined), some in jobs.items():
-        table, epochs = attention_predictions(some)
-        predictions[name, joined, "attention"] = table
-        stores[name]["slots"][joined]["attention"] = {**summary(table), "epochs_of_fold": epochs}
+        for slots, (table, candidates) in attention_predictions(path, sets, settings).items():
+            joined = "+".join(slots)
+            predictions[name, joined, "attention"] = table
+            figures = summary(table)
+            chosen = {fold: vars(candidate) for fold, candidate in candidates.items()}
+            stores[name]["slots"][joined]["attention"] = {**figures, "chosen_of_fold": chosen}
+            print(f"{name}, {joined}: attention {figures['accuracy_mean']:.1%}", flush=True)
     first = next(iter(paths))
     return {
         "labels": labels,
@@ -263,13 +218,13 @@ def measure(paths: dict[str, Path], *, settings: FusionSettings, kept: Path, pro
             {"slots": joined, "method": method, "of": name, "minus": first}
             | difference(predictions[first, joined, method], table)
             for (name, joined, method), table in predictions.items()
-            if name != first and (first, joined) in jobs
+            if name != first and (first, joined, method) in predictions
         ],
         "settings": {
             "seed": SEED,
             "C": GRID,
             "inner_folds": INNER_FOLDS,
-            "attention": settings.model_dump(by_alias=True, exclude={"features"}),
+            "attention": settings.model_dump(by_alias=True, exclude={"audio", "video"}),
         },
     }
 
@@ -278,7 +233,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("stores", type=Path, nargs="+", help="feature stores of the same clips, named by their folders")
     parser.add_argument("--out", type=Path, default=Path("docs/results/face_networks.json"))
-    parser.add_argument("--jobs", type=int, default=2, help="folds of the attention that are trained side by side")
     parser.add_argument("--made-by", action="append", default=[], help="command that made the stores; may be repeated")
     args = parser.parse_args()
     paths = {path.parent.name: path for path in args.stores}
@@ -290,7 +244,7 @@ def main() -> None:
             tables.append((store.labels, store.clips[["label", "speaker"]].sort_index()))
     if any(labels != tables[0][0] or not clips.equals(tables[0][1]) for labels, clips in tables):
         parser.error("the stores hold different clips, labels or speakers")
-    figures = measure(paths, settings=FusionSettings(), kept=KEPT, processes=args.jobs)
+    figures = measure(paths, settings=FusionSettings())
     publish(args.out, figures, made_by=args.made_by)
 
 

@@ -23,11 +23,18 @@ WANTED: dict[str, dict[str, float | None]] = {
     },
     "networks": {"networks_compact": 2.2},
     "end_to_end": {"end_to_end_compact": 3, "rerun": 500},
-    "trainer": {"trainer_vs_dataloader": 1.7, "trainer_vs_loop": 2.5, "heads_batched_50": 8},
+    "fusion_scale": {
+        "train_fbp_10000_against_1000_clips": 12,
+        "train_fbp_10000_clips_gb": 4,
+        "networks_together_50": 8,
+    },
     "dag": {"dag_100000_s": 30, "snakemake_share_10000": 0.01},
     "store": {"store_clip_ms": 0.2, "store_10000_against_100_clips": None},
 }
-AT_MOST = {"dag_100000_s", "snakemake_share_10000", "store_clip_ms", "outside_large", "peak_mb_beside_weights"}
+AT_MOST = {
+    *("dag_100000_s", "snakemake_share_10000", "store_clip_ms", "outside_large", "peak_mb_beside_weights"),
+    *("train_fbp_10000_against_1000_clips", "train_fbp_10000_clips_gb"),
+}
 
 
 def gathered(results: Path) -> tuple[dict, list[str]]:

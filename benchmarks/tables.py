@@ -51,35 +51,28 @@ def _summary(found: dict) -> str:
     return summary_markdown(found, [*found["notes"], *attended])
 
 
-def trainer(figures: dict) -> str:
-    """Training speed, side by side."""
-    epoch, heads, ratios = figures["seconds_of_an_epoch"], figures["seconds_of_heads"], figures["ratios"]
-    rows = [
-        ("an epoch of FBP end to end: ours, ragged", epoch["ragged"], None),
-        ("the same: padded, DataLoader over clips in memory", epoch["padded_dataloader"], "trainer_vs_dataloader"),
-        (
-            "the same: padded, DataLoader with a worker that reads the store",
-            epoch["padded_dataloader_workers"],
-            "trainer_vs_dataloader_from_store",
-        ),
-        ("the same: a loop over clips", epoch["loop_over_clips"], "trainer_vs_loop"),
-        (f"{heads['heads']} FBP heads together", heads["together"], None),
-        ("the same heads one by one", heads["one_by_one"], "heads_batched_50"),
-        (f"{heads['heads']} FBP heads together, all cores", heads["together_on_all_cores"], None),
-        ("the same heads one by one, all cores", heads["one_by_one_on_all_cores"], None),
-    ]
-    lines = ["| training | seconds | times ours |", "|---|---|---|"]
-    lines += [f"| {what} | {s:.2f} | {f'{ratios[ratio]:.1f}' if ratio else ''} |" for what, s, ratio in rows]
-    apart = heads["largest_difference_of_a_probability"]
-    said = (
-        "one thread where nothing else is said; largest difference of a probability, "
-        f"{heads['compared_heads']} heads without dropout, float64: "
-        f"{apart['sum']:.0e} with the join `sum`, {apart['fbp']:.0e} with `fbp`; the arithmetic alone takes "
-        f"{100 * epoch['arithmetic_share']:.0f} % of our epoch, so that no way could be ahead of a loop over clips by "
-        f"more than {ratios['trainer_vs_loop_at_most']:.1f} times; of heads together it takes "
-        f"{100 * heads['arithmetic_share']:.0f} %, at most {ratios['heads_batched_50_at_most']:.1f} times"
+def fusion_scale(figures: dict) -> str:
+    """Memory and CPU time of training as the corpus grows."""
+    lines = ["| clips | store, GB | peak memory, GB | CPU time, s |", "|---|---|---|---|"]
+    for of in figures["corpora"]:
+        lines.append(f"| {of['clips']:,} | {of['store_gb']:.1f} | {of['peak_gb']:.1f} | {of['cpu_s']:.0f} |")
+    return "\n".join(lines)
+
+
+def networks_together(figures: dict) -> str:
+    """Networks trained in one computation against one by one."""
+    of = figures["networks"]
+    apart_by_root = of["largest_difference_of_a_probability"]
+    lines = [f"| {of['networks']} FBP networks | CPU time, s |", "|---|---|"]
+    lines += [f"| {name.replace('_', ' ')} | {seconds:.1f} |" for name, seconds in of["cpu_s"].items()]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"one thread; largest difference of a probability between both, {of['compared']} networks: "
+            + ", ".join(f"{apart:.0e} with the root `{root}`" for root, apart in apart_by_root.items()),
+        ]
     )
-    return "\n".join([*lines, "", said])
 
 
 def extraction(figures: dict) -> str:
@@ -380,7 +373,8 @@ TABLES = {
     "javsed-extraction": ("javsed.json", extraction),
     "demo": ("demo.json", study),
     "demo-fbp": ("demo.json", train_fbp),
-    "trainer": ("trainer.json", trainer),
+    "fusion-scale": ("fusion_scale.json", fusion_scale),
+    "networks-together": ("fusion_scale.json", networks_together),
     "float16": ("float16.json", float16),
     "attention-demo": ("attention_demo.json", attention),
     "performance": ("../performance.json", performance),

@@ -12,7 +12,6 @@ from deepfusion.errors import UserError
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Slot = Literal["EF-VGG", "EF-A", "EF-B", "EF-C"]
-ModelName = Literal["audio", "video", "additive", "fbp"]
 
 
 class Settings(BaseModel):
@@ -331,7 +330,7 @@ class StudySettings(Settings):
 
 
 class ProtocolSettings(Settings):
-    """How training and test speakers are parted, and what is compared."""
+    """How the clips are divided into training and test."""
 
     folds: Literal["loso", "kfold", "split", "published"] = Field(
         "kfold",

@@ -17,18 +17,17 @@ def publish(folder, name, ratios, **more):
 
 
 def test_what_is_missing_is_one_line_each_and_the_rest_is_written(tmp_path, pytestconfig):
-    publish(
-        tmp_path / "docs/results", "trainer", {"trainer_vs_dataloader": 2.0, "trainer_vs_loop": 3.0, "another": 1.5}
-    )
+    ratios = {"train_fbp_10000_clips_gb": 3.0, "train_fbp_10000_against_1000_clips": 9.0, "another": 1.5}
+    publish(tmp_path / "docs/results", "fusion_scale", ratios)
     command = [sys.executable, pytestconfig.rootpath / "benchmarks/performance.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == len(performance.WANTED)  # the others' files, and one ratio of this
     assert "docs/results/dag.json is missing: python benchmarks/dag.py makes it" in done.stderr
-    assert "trainer.json has no ratio 'heads_batched_50'" in done.stderr
+    assert "fusion_scale.json has no ratio 'networks_together_50'" in done.stderr
     made = json.loads((tmp_path / "docs/performance.json").read_text())
-    assert made["ratios"] == {"trainer_vs_dataloader": 2.0, "trainer_vs_loop": 3.0, "another": 1.5}
-    assert made["provenance"]["trainer.json"]["machine"] == MACHINE
+    assert made["ratios"] == ratios
+    assert made["provenance"]["fusion_scale.json"]["machine"] == MACHINE
 
 
 def test_all_ratios_are_in_the_table_with_their_goals(tmp_path):

@@ -46,7 +46,7 @@ def voice(seconds=1.0, pitch=150.0, rate=16000):
 
 
 def write_clips(folder: Path) -> Path:
-    """Eight files of two speakers and their manifest."""
+    """Eight files of three speakers and their manifest."""
     clips = folder / "clips"
     clips.mkdir(parents=True)
     video = {"options": {"preset": "ultrafast", "crf": "18"}}
@@ -64,12 +64,12 @@ def write_clips(folder: Path) -> Path:
         "good,clips/good.mp4,happy,anna,,",
         "part,clips/good.mp4,happy,anna,0.1,0.3",
         "hidden,clips/hidden.mp4,sad,anna,,",
-        "mute,clips/mute.mp4,sad,anna,,",
+        "mute,clips/mute.mp4,sad,bert,,",
         "voice,clips/voice.wav,happy,bert,,",
-        "nobody,clips/nobody.mp4,sad,bert,,",
-        "broken,clips/broken.mp4,sad,bert,,",
-        "cut,clips/cut.mkv,happy,bert,,",
-        "other,clips/other.mp4,happy,bert,,",
+        "nobody,clips/nobody.mp4,sad,cleo,,",
+        "broken,clips/broken.mp4,sad,cleo,,",
+        "cut,clips/cut.mkv,happy,cleo,,",
+        "other,clips/other.mp4,happy,cleo,,",
     ]
     manifest = folder / "manifest.csv"
     manifest.write_text("\n".join(rows) + "\n")

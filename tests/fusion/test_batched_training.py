@@ -1,12 +1,14 @@
 """Training many networks in one computation: each is what it would be alone."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
 
 from deepfusion.config import NetworkShape, TrainingSettings
 from deepfusion.errors import UserError
+from deepfusion.fusion import batched_training as module
 from deepfusion.fusion.batched_training import (
     LARGEST_GRADIENT,
     Columns,
@@ -18,6 +20,7 @@ from deepfusion.fusion.batched_training import (
     padded,
     predict,
     speaker_means,
+    stacked,
     step_count,
     train_together,
 )
@@ -309,3 +312,50 @@ def test_padded_rows_are_those_of_the_clips():
         assert torch.equal(batch.values[place, :length], of.rows[of.offsets[i] : of.offsets[i + 1]])
         assert batch.inside[place].tolist() == [t < length for t in range(batch.values.shape[1])]
         assert torch.equal(batch.clip[place], of.clip[i])
+
+
+def test_columns_are_the_first_of_several_matrices_times_their_factors():
+    a, b = torch.randn(7, 4), torch.randn(7, 6)
+    columns = Columns((a[:, :2], b[:, :3].half()), (2.0, 0.5))
+    wanted = torch.cat([2 * a[:, :2], 0.5 * b[:, :3].half().float()], 1)
+    assert columns.shape == wanted.shape and len(columns) == 7
+    for rows in (slice(None), slice(2, 5), torch.tensor([6, 0, 0]), torch.tensor([[1, 2], [3, 4]])):
+        assert columns[rows].dtype == torch.float32
+        torch.testing.assert_close(columns[rows], wanted[rows])
+
+
+@pytest.mark.parametrize("at_once", [1, 4, 10_000])
+def test_the_mean_row_of_each_clip_does_not_depend_on_how_many_are_held(at_once, monkeypatch):
+    monkeypatch.setattr(module, "AT_ONCE", at_once)
+    of = reduced(5, 3, 0)
+    wanted = torch.stack([of.rows[of.offsets[i] : of.offsets[i + 1]].mean(0) for i in range(CLIPS)])
+    torch.testing.assert_close(of.means, wanted)
+
+
+def test_slices_of_one_tensor_are_stacked_without_a_copy():
+    whole = torch.randn(3, 5, 4)
+    tables = [whole[2, :, :3], whole[0, :, :3], whole[2, :, :3]]
+    values, begin = stacked(tables)
+    assert values.untyped_storage().data_ptr() == whole.untyped_storage().data_ptr()
+    for start, table in zip(begin.tolist(), tables, strict=True):
+        assert torch.equal(values[start : start + 5], table)
+
+
+def test_other_tables_are_stacked_each_once():
+    a, b = torch.randn(5, 3), torch.randn(2, 3)
+    values, begin = stacked([a, b, a])
+    assert begin.tolist() == [0, 5, 0] and torch.equal(values, torch.cat([a, b]))
+
+
+def test_networks_of_several_folds_learn_from_slices_of_one_tensor_as_from_tables_of_their_own():
+    whole = torch.randn(2, len(DATA["audio"].rows), 9, generator=torch.Generator().manual_seed(0))
+    folds = [replace(DATA["audio"], rows=Columns((of[:, :2], of[:, 4:7]), (1.0, 3.0))) for of in whole]
+    own = [replace(of, rows=Columns((of.rows[:],), (1.0,))) for of in folds]
+    design = DESIGNS["audio"]
+
+    def trained(data):
+        tasks = [Task({"audio": of}, TRAINS[i], SPEAKERS, 0) for i, of in enumerate(data)]
+        return [predict(n, t.data, range(CLIPS))[0] for n, t in zip(train(tasks, design=design), tasks, strict=True)]
+
+    for a, b in zip(trained(folds), trained(own), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)

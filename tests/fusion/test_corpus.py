@@ -1,6 +1,7 @@
 """A store reduced fold by fold: one read gives what each clip computed by itself would."""
 
 import shutil
+from collections import Counter
 from dataclasses import replace
 
 import h5py
@@ -86,6 +87,47 @@ def test_a_modality_concatenates_the_first_axes_of_its_streams(corpus):
     assert video.rows.shape[1] == 9 and video.clip.shape == (24, 0)
     speech = data.modality(["speech"], axes=AXES)  # another network's times are not this one's
     assert len(speech.rows) == speech.offsets[-1] == sum(max(1, len(time)) for time in corpus.time["speech"])
+
+
+def test_a_large_corpus_is_held_in_half_precision(corpus, monkeypatch):
+    (exact,) = reduce_folds(corpus, TRAINS[:1], axes=AXES, by="training")
+    dtype, size = corpus.fold_type(AXES)
+    assert dtype == torch.float32
+    assert size == sum(4 * AXES * len(rows) for name, rows in exact.rows.items() if not is_per_clip(name))
+    monkeypatch.setattr(module, "LARGE", size - 1)
+    assert corpus.fold_type(AXES) == (torch.float16, size // 2)
+    (half,) = reduce_folds(corpus, TRAINS[:1], axes=AXES, by="training")
+    for name, rows in half.rows.items():
+        assert rows.dtype == (torch.float32 if is_per_clip(name) else torch.float16)
+        torch.testing.assert_close(rows.float(), exact.rows[name], atol=1e-3, rtol=1e-3)
+    made = half.modality(["EF-A", "landmarks"], axes=2)
+    wanted = exact.modality(["EF-A", "landmarks"], axes=2)
+    torch.testing.assert_close(made.rows[:], wanted.rows[:], atol=2e-3, rtol=2e-3)
+
+
+def test_folds_share_a_table_and_a_modality_copies_no_row(corpus):
+    folds = reduce_folds(corpus, TRAINS, axes=AXES, by="training")
+    for name in STREAMS:
+        assert len({fold.rows[name].untyped_storage().data_ptr() for fold in folds}) == 1
+    parts = folds[1].modality(["EF-A", "EF-B"], axes=2).rows.parts
+    assert all(
+        part.data_ptr() == folds[1].rows[name].data_ptr() for name, part in zip(["EF-A", "EF-B"], parts, strict=True)
+    )
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_every_array_is_read_once_and_video_once_more_for_all_folds(store, threads, monkeypatch):
+    read = Counter()
+    plain = FeatureStore._read
+    monkeypatch.setattr(FeatureStore, "_read", lambda self, i, key: read.update([(i, key)]) or plain(self, i, key))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    corpus = read_corpus(store, NO_ENCODER, purpose="test")
+    assert set(read.values()) == {1}
+    before = read.copy()
+    reduce_folds(corpus, TRAINS, axes=AXES, by="training")
+    again = read - before
+    assert {key for _, key in again} == {"EF-A", "EF-B", "landmarks", "valid", "time", "choice"}
+    assert set(again.values()) == {1}
 
 
 def changed_store(folder, change):

@@ -246,3 +246,17 @@ def test_choices_of_further_folds_are_appended(choice):
 
 def cut(curve, folds):
     return [{**entry, "loss": entry["loss"][folds], "accuracy": entry["accuracy"][folds]} for entry in curve]
+
+
+def test_networks_that_train_side_by_side_are_the_same(bench):
+    candidate = Candidate(1e-2, 2)
+    places = [(i, part.train, seed) for i, part in enumerate(bench.parts) for seed in (0, 1)]
+    positions = list(range(len(bench.corpus.table)))
+    found = []
+    before = torch.get_num_threads()
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        found.append([predict(n, data, positions)[0] for n, data in search.train_row(bench, FBP, candidate, places)])
+    torch.set_num_threads(before)
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)

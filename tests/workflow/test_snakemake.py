@@ -14,11 +14,14 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from mediafiles import Video, numbered, write
+from mediafiles import Audio, Video, numbered, write
 from small_corpus import portrait, voice, write_clips
+from small_store import make_clips, without, write_store
 
 from deepfusion import FeatureStore
 from deepfusion.config import FinetuneSettings
+from deepfusion.evaluation.metrics import read_predictions
+from deepfusion.fusion.model import load_model
 from deepfusion.networks.audio_encoder import load_encoder, save_encoder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,13 +30,26 @@ ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{
 
 pytestmark = pytest.mark.workflow
 
+# Networks that train in a moment.
+FUSION = {
+    "epochs": 2,
+    "reduced": 4,
+    "k": 2,
+    "o": 4,
+    "learning_rates": [0.001],
+    "axes": [4],
+    "inner_folds": 2,
+    "seeds": [0],
+}
+TARGETS = ("total", "extract_features", "train_fbp", "report", "fusion_study")
+
 
 def configured(folder, **groups):
     config = {
         "corpus": {"name": "small", "source": "manifest", "path": "manifest.csv"},
         "networks": {"EF-A": {"network": "dlib-resnet29"}},
-        "store": {"clips_per_shard": 3},
-        "fusion": {"features": ["EF-A"], "epochs": 2, "audio_channels": [4, 4, 4, 4, 4], "reduced": 4, "o": 4},
+        "store": {"clips_per_shard": 5},
+        "fusion": FUSION,
         "protocol": {"folds": "loso"},
         **groups,
     }
@@ -67,11 +83,7 @@ def jobs(output):
         return {}
     lines = output.split("Job stats:")[1].split("\n\n")[0].splitlines()[3:]
     counts = {line.split()[0]: int(line.split()[1]) for line in lines}
-    return {
-        rule: n
-        for rule, n in counts.items()
-        if rule not in ("total", "extract_features", "train_fbp", "fusion_study", "compare")
-    }
+    return {rule: n for rule, n in counts.items() if rule not in TARGETS}
 
 
 @pytest.fixture(scope="module")
@@ -93,17 +105,17 @@ def project(made, tmp_path):
 
 def test_extraction_makes_the_store_and_tells_what_it_skipped(made):
     folder, output = made
-    assert jobs(output) == {"faces": 3, "networks": 3, "spectrogram": 3, "audio_encoder": 3, "join": 1, "store": 1}
+    assert jobs(output) == {"faces": 2, "networks": 2, "spectrogram": 2, "audio_encoder": 2, "join": 1, "store": 1}
     with FeatureStore(folder / "results/small/features.h5") as store:
         assert len(store) == 9
     for line in (
-        "9 clips, 2 speakers",
+        "9 clips, 3 speakers",
         "video failed: ",
         "video absent: ",
         "no face in any of 10 frames",
     ):
         assert line in output
-    assert "broken" in (folder / "results/small/logs/faces/00002.log").read_text()
+    assert "broken" in (folder / "results/small/logs/faces/00001.log").read_text()
 
 
 def test_preflight_says_what_it_will_take_and_makes_nothing(project):
@@ -160,7 +172,7 @@ def test_a_corrected_label_computes_no_feature(project):
 
 
 def test_fusion_settings_compute_no_feature(project):
-    configured(project, fusion={"features": ["EF-A"], "lambda": 1.0})
+    configured(project, fusion={"lambda": 1.0})
     assert "Nothing to be done" in run(project, "extract_features")
 
 
@@ -174,7 +186,7 @@ def test_another_network_computes_networks_alone(project):
     configured(project, networks={"EF-A": {"network": "dlib-resnet29"}, "EF-B": {"network": "sface"}})
     before = {path: path.read_bytes() for path in project.glob("results/small/shards/EF-A/[0-9]*.h5")}
     output = run(project, "--dry-run", "extract_features")
-    assert jobs(output) == {"networks": 3, "join": 1, "store": 1}
+    assert jobs(output) == {"networks": 2, "join": 1, "store": 1}
     run(project, "extract_features")
     assert {path: path.read_bytes() for path in before} == before
     with FeatureStore(project / "results/small/features.h5") as store:
@@ -193,8 +205,8 @@ def test_other_weights_of_the_audio_encoder_compute_its_positions_alone(project)
     other_encoder(project)
     configured(project, audio_encoder={"weights": "other.safetensors"})
     before = {path: path.read_bytes() for path in project.glob("results/small/shards/[EfFs]*/[0-9]*.h5")}
-    assert len(before) == 9
-    wanted = {"audio_encoder": 3, "join": 1, "store": 1}
+    assert len(before) == 6
+    wanted = {"audio_encoder": 2, "join": 1, "store": 1}
     output = run(project, "--dry-run", "extract_features")
     assert jobs(output) == wanted
     assert jobs(run(project, "extract_features")) == wanted
@@ -223,7 +235,7 @@ def test_a_lost_shard_of_positions_is_computed_without_the_media(project):
 def test_a_spectrogram_that_the_audio_encoder_does_not_know_leaves_its_positions_out(project):
     configured(project, spectrogram={"shift_ms": 20})
     output = run(project, "extract_features")
-    assert jobs(output) == {"spectrogram": 3, "join": 1, "store": 1}
+    assert jobs(output) == {"spectrogram": 2, "join": 1, "store": 1}
     assert output.count("no audio/AF in the store: the audio encoder audio-encoder.safetensors was trained") >= 1
     assert "spectrogram.shift_ms 10, not 20" in (project / "results/small/logs/join.log").read_text()
     with FeatureStore(project / "results/small/features.h5") as store:
@@ -344,15 +356,14 @@ def test_files_that_snakemake_would_take_for_patterns(project):
 
 
 def test_training_needs_no_media(project):
-    training = {"train": 2, "train_everyone": 1, "evaluate": 1}
     (project / "clips/good.mp4").unlink()
-    assert jobs(run(project, "--dry-run", "train_fbp")) == training
+    assert jobs(run(project, "--dry-run", "train_fbp")) == {"fbp": 1}
     shutil.rmtree(project / "clips")
     for folder in ("shards", "plan"):
         shutil.rmtree(project / "results/small" / folder)
     shutil.rmtree(project / ".snakemake")
     output = run(project, "--dry-run", "train_fbp")
-    assert jobs(output) == training
+    assert jobs(output) == {"fbp": 1}
     assert "results/small/features.h5 is used as it is" in output
 
 
@@ -399,20 +410,111 @@ def test_a_second_run_at_once_is_refused_and_a_killed_one_says_what_to_do(projec
         assert len(store) == 9 and store.clips.loc["other", "label"] == "sad"
 
 
-def test_training_tests_every_speaker_and_leaves_a_model(project):
-    run(project, "train_fbp")
-    fusion = project / "results/small/fusion/fbp"
-    predictions = pd.read_csv(fusion / "predictions.csv")
-    assert sorted(predictions["clip"]) == sorted(pd.read_csv(project / "manifest.csv")["id"])
-    for fold, rows in predictions.groupby("fold"):
-        card = json.loads((fusion / f"seed0/{fold}/model.json").read_text())
-        assert set(rows["speaker"]) == set(card["test_speakers"])
-        assert not set(rows["speaker"]) & set(card["train_speakers"])
-        assert (fusion / f"seed0/{fold}/attention.h5").exists()
-    metrics = json.loads((fusion / "metrics.json").read_text())
-    assert metrics["overall"]["clips"] == 9
-    assert (fusion / "seed0/everyone/model.safetensors").exists()
+def stored(folder, clips, **groups):
+    """A project that has a store and its manifest, no media."""
+    results = folder / "results/small"
+    results.mkdir(parents=True)
+    write_store(results, clips)
+    rows = [{"id": c.id, "path": f"{c.id}.mp4", "label": c.label, "speaker": c.speaker} for c in clips]
+    pd.DataFrame(rows).to_csv(folder / "manifest.csv", index=False)
+    configured(folder, **groups)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Such a project, trained, with its report."""
+    folder = stored(tmp_path_factory.mktemp("stored"), make_clips())
+    output = run(folder, "train_fbp", "report")
+    assert jobs(output) == {"fbp": 1, "report_fbp": 1}
+    return folder
+
+
+@pytest.fixture
+def trained(finished, tmp_path):
+    """A copy of it."""
+    shutil.copytree(finished, tmp_path / "trained", symlinks=True)
+    return tmp_path / "trained"
+
+
+def test_training_tests_every_clip_and_leaves_a_model(finished):
+    fbp = finished / "results/small/fusion/fbp"
+    manifest = pd.read_csv(finished / "manifest.csv")
+    for _, rows in read_predictions(fbp / "predictions.csv").groupby("model"):
+        assert sorted(rows["clip"]) == sorted(manifest["id"])
+    metrics = json.loads((fbp / "metrics.json").read_text())
+    assert metrics["models"].keys() == {"audio", "video", "concat", "fbp"}
+    with FeatureStore(finished / "results/small/features.h5") as store:
+        assert load_model(fbp / "model").predict(store["s0-0"]).used == ("audio", "video")
+    assert "fbp" in (finished / "results/small/report.html").read_text()
+    assert "Nothing to be done" in run(finished, "train_fbp", "report")
+
+
+def test_a_changed_fusion_setting_trains_again_and_computes_no_feature(project):
+    assert jobs(run(project, "train_fbp")) == {"fbp": 1}
+    predictions = read_predictions(project / "results/small/fusion/fbp/predictions.csv")
+    assert set(predictions["clip"]) == set(pd.read_csv(project / "manifest.csv")["id"])
     assert "Nothing to be done" in run(project, "train_fbp")
+    configured(project, fusion=FUSION | {"epochs": 3})
+    assert jobs(run(project, "--dry-run", "train_fbp")) == {"fbp": 1}
+
+
+def test_a_failed_training_does_not_make_an_old_result_look_current(trained):
+    results = trained / "results/small"
+    configured(trained, fusion=FUSION | {"audio": ["speech", "AF-clip"]})
+    output = run(trained, "report", status=1)
+    assert "fusion.audio: the stream AF-clip needs AF, which the store does not hold" in output
+    assert "Traceback" not in output
+    assert not list((results / "fusion/fbp").rglob("*.json"))
+    wanted = {"fbp": 1, "report_fbp": 1}
+    assert jobs(run(trained, "--dry-run", "report")) == wanted
+    configured(trained)  # as it was when the page was written, which is still there
+    assert (results / "report.html").exists()
+    assert jobs(run(trained, "--dry-run", "report")) == wanted
+
+
+def test_a_killed_training_goes_on_by_the_same_command(trained):
+    fbp, log = trained / "results/small/fusion/fbp", trained / "results/small/logs/fbp.log"
+    whole = (fbp / "predictions.csv").read_bytes()
+    log.unlink()
+    configured(trained, fusion=FUSION | {"epochs": 20_000})
+    process = start(trained, "train_fbp")
+    while not log.exists() or "24 clips, 4 folds" not in log.read_text():
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not (fbp / "metrics.json").exists()
+    configured(trained)
+    run(trained, "--unlock")
+    assert jobs(run(trained, "train_fbp")) == {"fbp": 1}
+    assert (fbp / "predictions.csv").read_bytes() == whole
+    assert (fbp / "model/model.safetensors").exists()
+
+
+def test_a_lone_modality_trains_and_says_so(tmp_path):
+    folder = stored(tmp_path, [without(clip, "face") for clip in make_clips()])
+    assert "no model video, concat, fbp: no clip has a face" in run(folder, "train_fbp")
+    assert set(read_predictions(folder / "results/small/fusion/fbp/predictions.csv")["model"]) == {"audio"}
+
+
+def test_the_study_is_planned_with_a_table_per_normalisation(trained):
+    configured(trained, study={"normalisation": ["training", "speaker"], "sweeps": {"k": [1, 5]}})
+    output = run(trained, *SHOWN, "fusion_study")
+    assert jobs(output) == {"study": 2, "report_study": 1}
+    assert "fusion-study --store results/small/features.h5 --folds" in output
+    assert "--out results/small/fusion/study/training" in output
+    assert "report results/small/fusion/study/training results/small/fusion/study/speaker --store" in output
+    assert "--out results/small/study.html" in output
+
+
+def test_a_corpus_without_labels_gives_features_and_no_training(project):
+    manifest = pd.read_csv(project / "manifest.csv", dtype=str).drop(columns="label")
+    manifest.to_csv(project / "manifest.csv", index=False)
+    assert jobs(run(project, "extract_features")) == {"join": 1, "store": 1}
+    output = run(project, "train_fbp", status=1)
+    assert "training (train_fbp, fusion_study) needs a class for every clip: " in output
+    assert "Traceback (most recent call last)" not in output
 
 
 @pytest.mark.parametrize(
@@ -420,7 +522,8 @@ def test_training_tests_every_speaker_and_leaves_a_model(project):
     [
         ({"faces": {"upsampel": 1}}, "config.yaml:6: faces.upsampel: unknown key; did you mean 'upsample'?"),
         ({"corpus": {"name": "x", "source": "manifest", "path": "absent.csv"}}, "absent.csv"),
-        ({"networks": {"EF-A": {"network": "sfaec"}}, "fusion": {"features": ["EF-A"]}}, "sface"),
+        ({"networks": {"EF-A": {"network": "sfaec"}}}, "sface"),
+        ({"fusion": {"video": ["EF-C"]}}, "config.yaml:6: fusion.video names EF-C, which networks does not fill"),
     ],
 )
 def test_usage_errors_end_before_anything_runs(made, tmp_path, config, message):
@@ -436,7 +539,7 @@ def test_usage_errors_end_before_anything_runs(made, tmp_path, config, message):
 def test_folds_that_do_not_fit_are_told_and_hinder_no_extraction(project):
     configured(project, protocol={"folds": "kfold", "k": 4})
     assert "Nothing to be done" in run(project, "extract_features")
-    assert "k = 4 folds do not fit 2 speakers" in run(project, "train_fbp", status=1)
+    assert "k = 4 folds do not fit 3 speakers" in run(project, "train_fbp", status=1)
 
 
 SHOWN = ["--quiet", "host", "--dry-run", "--printshellcmds"]
@@ -501,22 +604,41 @@ def test_weights_to_fetch_are_those_of_the_preset(demo):
     assert "no network of the configuration needs a download" in run(demo, "fetch_weights", status=1)
 
 
-def test_the_split_of_afew(tmp_path):
-    folders = ["Train_AFEW/Happy", "Train_AFEW/Sad", "Val_AFEW/Happy", "Val_AFEW/Sad", "Test_AFEW"]
-    for folder in folders:
-        (tmp_path / "AFEW" / folder).mkdir(parents=True)
-        write(tmp_path / "AFEW" / folder / "000046280.avi", Video(numbered(3), codec="mpeg4"))
+def afew(folder, split, emotion, numbers):
+    """Clips of AFEW's tree, each with a voice of its own."""
+    (folder / split / emotion).mkdir(parents=True)
+    for number in numbers:
+        sound = Audio(voice(pitch=100 + 10 * number).pieces, rate=16000)
+        write(folder / split / emotion / f"{number:09d}.avi", Video(portrait(3), codec="mpeg4"), sound)
+
+
+def test_both_forms_of_afew_train_and_are_studied(tmp_path):
     configured(
         tmp_path,
         corpus={"name": "afew", "source": "afew", "path": "AFEW"},
-        protocol={"folds": "split", "seeds": [0, 1]},
+        store={"clips_per_shard": 8},  # those of train and val; the test clips come after them
+        protocol={"folds": "split"},
+        study={"sweeps": {}, "end_to_end": {"epochs": 1, "frames": 32}},
     )
-    output = run(tmp_path, *SHOWN, "train_fbp")
-    stages = {"join": 1, "faces": 2, "networks": 2, "spectrogram": 2, "audio_encoder": 2, "store": 1}
-    assert jobs(output) == stages | {"train": 2, "train_everyone": 2, "evaluate": 1}
-    assert "--seed 0 --fold fold01 --by split --test val --settings" in output
-    assert "--seed 1 --fold everyone --by split --choose val --settings" in output
+    for i, emotion in enumerate(("Happy", "Sad")):
+        afew(tmp_path / "AFEW", "Train_AFEW", emotion, range(3 * i, 3 * i + 3))
+        afew(tmp_path / "AFEW", "Val_AFEW", emotion, [6 + i])
+    (tmp_path / "AFEW/test_AFEW").mkdir()
+    write(tmp_path / "AFEW/test_AFEW/000000010.avi", Video(numbered(3), codec="mpeg4"))
+    output = run(tmp_path, "fusion_study")
+    assert jobs(output).items() >= {"faces": 1, "study": 1, "report_study": 1}.items()
     assert "1 test clips without a label are left out" in output
+    study, fbp = (tmp_path / "results/afew/fusion" / name for name in ("study/training", "fbp"))
+    predictions = read_predictions(study / "predictions.csv")
+    assert set(predictions["speaker"]) == {"afew_val"}
+    assert {"fbp", "concat_mlp", "late_learned", "svm_concat"} <= set(predictions["model"])
+    assert "inner folds over clips" in (tmp_path / "results/afew/study.html").read_text()
+    for i, emotion in enumerate(("Happy", "Sad")):
+        afew(tmp_path / "AFEW", "test_AFEW", emotion, [8 + i])
+    output = run(tmp_path, "train_fbp")
+    assert jobs(output).items() >= {"faces": 1, "fbp": 1}.items()
+    assert set(read_predictions(fbp / "predictions.csv")["speaker"]) == {"afew_test"}
+    assert load_model(fbp / "model").labels[:3] == ["angry", "disgust", "fear"]
 
 
 def test_lint_is_clean():

@@ -14,11 +14,11 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Fold:
-    """One division of the clips; those that neither are tested nor choose the epoch are trained on."""
+    """One division of the clips; those that are neither tested nor choose hyperparameters are trained on."""
 
     name: str  # "fold01", ...: fit for a file name, whatever the speakers are called
     test: tuple[str, ...]  # values of the column `by`
-    choose: tuple[str, ...] = ()  # the same; () leaves it to some of the training clips
+    choose: tuple[str, ...] = ()  # the same; () leaves it to inner folds of the training clips
     by: str = "speaker"  # or "split", "fold"
 
 
@@ -61,9 +61,9 @@ def kfold(clips: dict[str, int], *, k: int, seed: int) -> list[Fold]:
 
 
 def by_split(clips: pd.DataFrame) -> Fold:
-    """Keep to the corpus' own split: train on `train`, choose the epoch on `val`, test on `test`.
+    """Keep to the corpus' own split: train on `train`, choose on `val`, test on `test`.
 
-    Where there are no test clips, `val` is tested, and the epoch is chosen inside `train`.
+    Where there are no test clips, `val` is tested, and inner folds of `train` choose.
 
     Args:
         clips: Columns id and split.
@@ -112,7 +112,7 @@ def guard(clips: pd.DataFrame, *, train: Iterable[str], test: Iterable[str]) -> 
 
     Args:
         clips: Columns id, speaker, sha256 (of the file), start and end (s, NaN if the file's).
-        train: Ids that are trained on, those that choose the epoch included.
+        train: Ids that are trained on, those that choose hyperparameters included.
         test: Ids that are tested on.
 
     Raises:

@@ -1,22 +1,23 @@
 """The streams of a feature store, reduced for each fold; memory does not grow with the width of the face features."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from deepfusion.corpora.needs import need, need_classes
 from deepfusion.fusion.batched_training import Columns, Reduced
 from deepfusion.fusion.finite import ENCODED, HEARD, check_clip
 from deepfusion.fusion.preprocessing import Normalisation, Reduction, fit, speaker_statistics
-from deepfusion.fusion.streams import Modality, Spectrogram, clip_streams, is_per_clip, is_video, keys
+from deepfusion.fusion.side_by_side import side_by_side
+from deepfusion.fusion.streams import ClipStreams, Modality, Spectrogram, clip_streams, is_per_clip, is_video, keys
 from deepfusion.store import FeatureStore
+from deepfusion.store.reader import Clip
 
 # Rows of a stream that means, deviations and axes are fitted on, at most, over all clips; spread evenly in each clip.
 FITTED = 12_000
@@ -74,6 +75,18 @@ def is_long(stream: str) -> bool:
     return is_video(stream) and not is_per_clip(stream)
 
 
+class ReadOnce(dict):
+    """A clip of a store, of which each array is read once."""
+
+    def __init__(self, clip: Clip):
+        super().__init__()
+        self.id, self._clip = clip.id, clip
+
+    def __missing__(self, key: str) -> np.ndarray:
+        self[key] = self._clip[key]
+        return self[key]
+
+
 def read_corpus(path: Path, streams: Iterable[str], *, purpose: str) -> Corpus:
     """Read a feature store.
 
@@ -94,20 +107,21 @@ def read_corpus(path: Path, streams: Iterable[str], *, purpose: str) -> Corpus:
         spectrogram = Spectrogram.of(store.attributes("spectrogram"), encoder)
         checked = dict.fromkeys((*keys(streams), "time", *HEARD, *(ENCODED if "AF" in keys(streams) else ())))
         per_clip = max(1, FITTED // max(1, len(table)))
-        sample: dict[str, list[np.ndarray]] = {name: [] for name in streams}
-        time: dict[str, list[np.ndarray]] = {name: [] for name in streams if not is_per_clip(name)}
-        frequency: dict[str, list[np.ndarray]] = {}
-        for clip in store:
+
+        def read(id_: str) -> ClipStreams:
+            clip = ReadOnce(store[id_])
             check_clip(path, clip, {name: clip[name] for name in checked})
             made = clip_streams(clip, streams, spectrogram)
-            for name in streams:
+            for name in filter(is_long, streams):
                 rows = made.rows[name]
                 # A copy: a slice would hold all rows of the clip.
-                sample[name].append(rows[:: -(-len(rows) // per_clip)].copy() if is_long(name) and len(rows) else rows)
-            for name, of in time.items():
-                of.append(made.time[name])
-            for name, hz in made.frequency.items():
-                frequency.setdefault(name, []).append(hz)
+                made.rows[name] = rows[:: -(-len(rows) // per_clip) or 1].copy()
+            return made
+
+        clips = side_by_side(read, [(id_,) for id_ in table.index])
+        sample = {name: [clip.rows[name] for clip in clips] for name in streams}
+        time = {name: [clip.time[name] for clip in clips] for name in streams if not is_per_clip(name)}
+        frequency = {name: [clip.frequency[name] for clip in clips] for name in clips[0].frequency}
         attrs = store.attrs["key"]
         return Corpus(path, table, list(store.labels), attrs, spectrogram, streams, sample, time, frequency)
 
@@ -160,8 +174,7 @@ def reduce_folds(corpus: Corpus, trains: Sequence[Sequence[int]], *, axes: int, 
         origin = f"the store {corpus.path}"
         need(corpus.table.reset_index(), "speaker", purpose="fusion.normalisation: speaker", origin=origin)
     # Each fit is single-threaded, so that the axes are the same on any machine.
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        fits = list(pool.map(lambda train: fit_fold(corpus, train, axes=axes, by=by), trains))
+    fits = side_by_side(partial(fit_fold, corpus, axes=axes, by=by), [(train,) for train in trains])
     dtype, _ = corpus.fold_type(axes)
     made, offsets = {}, {name: np.cumsum([0, *of]) for name, of in corpus.lengths.items()}
     for name in corpus.streams:
@@ -170,15 +183,19 @@ def reduce_folds(corpus: Corpus, trains: Sequence[Sequence[int]], *, axes: int, 
         # All folds in one tensor: networks of several folds take rows from it without a copy.
         made[name] = torch.zeros(len(fits), rows, size, dtype=dtype if name in offsets else torch.float32)
     long = [name for name in corpus.streams if is_long(name)]
-    with torch.inference_mode(), FeatureStore(corpus.path) as store:
-        for i, (id_, speaker) in enumerate(zip(corpus.table.index, corpus.speakers, strict=True)):
-            read = clip_streams(store[id_], long, corpus.spectrogram).rows if long else {}
-            for name in corpus.streams:
-                rows = torch.from_numpy(np.ascontiguousarray(read[name] if name in read else corpus.sample[name][i]))
-                first, last = offsets[name][i : i + 2].tolist() if name in offsets else (i, i + 1)
-                for (reductions, own), table in zip(fits, made[name], strict=True):
-                    reduction = reductions[name]
-                    table[first:last, : reduction.size] = reduced(reduction, rows, own.get(name, {}).get(speaker))
+
+    @torch.inference_mode()
+    def fill(i: int, id_: str, speaker: str) -> None:
+        read = clip_streams(store[id_], long, corpus.spectrogram).rows if long else {}
+        for name in corpus.streams:
+            rows = torch.from_numpy(np.ascontiguousarray(read[name] if name in read else corpus.sample[name][i]))
+            first, last = offsets[name][i : i + 2].tolist() if name in offsets else (i, i + 1)
+            for (reductions, own), table in zip(fits, made[name], strict=True):
+                reduction = reductions[name]
+                table[first:last, : reduction.size] = reduced(reduction, rows, own.get(name, {}).get(speaker))
+
+    with FeatureStore(corpus.path) as store:
+        side_by_side(fill, zip(range(len(corpus.table)), corpus.table.index, corpus.speakers, strict=True))
     return [
         FoldData(
             reductions,

@@ -41,6 +41,7 @@ class Findings:
         absent: Models that cannot be had -> why.
         probabilities: Model -> (seeds, clips, classes), calibrated; NaN where a clip is tested in no fold.
         choices: Model -> what each fold chose.
+        notes: What tables must say of single models.
         attention: Of the model `explained`: position of a clip -> modality -> (L,) weights, mean over all networks.
     """
 
@@ -50,6 +51,7 @@ class Findings:
     absent: dict[str, str] = field(default_factory=dict)
     probabilities: dict[str, np.ndarray] = field(default_factory=dict)
     choices: dict[str, Choice] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     attention: dict[int, dict[Modality, np.ndarray]] = field(default_factory=dict)
 
     @property
@@ -111,30 +113,28 @@ def bench(corpus: Corpus, parts: Sequence[Part], settings: FusionSettings, devic
     return Bench(corpus, parts, data, settings, device)
 
 
-def run(
-    found: Findings,
-    rows: Sequence[Row],
-    device: torch.device,
-    refiners: Mapping[str, Callable[[Bench, Row], Refine]] | None = None,
-) -> None:
-    """Choose, train and test all models on all folds.
+Refiners = Mapping[str, Callable[[Bench, Row], Refine]]
+"""Name of a model -> what trains its networks further, see `end_to_end.refiner`."""
 
-    Args:
-        found: Changed.
-        rows: The models.
-        device: Where to compute.
-        refiners: Name of a model -> what trains its networks further, see `end_to_end.refiner`.
-    """
-    corpus, settings = found.corpus, found.settings
-    for some in groups(corpus, found.parts, settings):
-        made = bench(corpus, some, settings, device)
-        for row in rows:
-            choice = choose(made, row)
-            refine = refiners[row.name](made, row) if refiners and row.name in refiners else None
-            found.add(row, choice, test(made, row, choice, refine))
+
+def run(found: Findings, rows: Sequence[Row], device: torch.device, refiners: Refiners | None = None) -> None:
+    """Choose, train and test all models on all folds."""
+    for some in groups(found.corpus, found.parts, found.settings):
+        run_group(found, rows, some, device, refiners or {})
     answer_by_the_rest(found, rows)
     for row in rows:
-        log.info("%s: accuracy %.3f", row.name, accuracy(found.probabilities[row.name], corpus))
+        log.info("%s: accuracy %.3f", row.name, accuracy(found.probabilities[row.name], found.corpus))
+
+
+def run_group(
+    found: Findings, rows: Sequence[Row], parts: Sequence[Part], device: torch.device, refiners: Refiners
+) -> None:
+    """`run` for some folds; their reduced streams are freed before those of the next folds are made."""
+    made = bench(found.corpus, parts, found.settings, device)
+    for row in rows:
+        choice = choose(made, row)
+        refine = refiners[row.name](made, row) if row.name in refiners else None
+        found.add(row, choice, test(made, row, choice, refine))
 
 
 def answer_by_the_rest(found: Findings, rows: Sequence[Row]) -> None:
@@ -190,7 +190,7 @@ def write(found: Findings, rows: Sequence[Row], folder: Path, *, extra: Mapping[
     metrics = {
         "normalisation": settings.normalisation,
         **summary(table),
-        "notes": [*absence(found.absent), *sorted({p.note for p in found.parts if p.note})],
+        "notes": [*absence(found.absent), *sorted({p.note for p in found.parts if p.note}), *found.notes],
         "attention": {"model": found.explained, **attention_shares(found)},
     }
     for name, content in (("choices.json", choices), ("metrics.json", metrics)):

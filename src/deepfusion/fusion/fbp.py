@@ -9,7 +9,7 @@ from torch.nn import functional as F
 Root = Literal["smooth", "mfb"]
 # Where the square root turns into a straight line. `mfb` is MFB's sign(z) sqrt(|z|) to float32's accuracy, and as steep
 # at 0. `smooth` bounds the slope by 1: with a steep one a rounding error grows from step to step, until two trainings
-# that differ in nothing else predict differently (benchmarks/trainer.py measures it).
+# that differ in nothing else predict differently (benchmarks/fusion_scale.py measures it).
 EPSILONS: dict[Root, float] = {"smooth": 1.0, "mfb": 1e-8}
 
 

@@ -21,6 +21,7 @@ class Part:
     test: list[int]
     inner: list[tuple[list[int], list[int]]]  # (train, validation), both of training clips
     note: str = ""  # what a table must say of the inner folds
+    speakers_known: bool = True  # of the training clips; False where their split stands for them, as in AFEW
 
 
 def part(clips: pd.DataFrame, fold: Fold, *, inner_folds: int) -> Part:
@@ -56,16 +57,18 @@ def part(clips: pd.DataFrame, fold: Fold, *, inner_folds: int) -> Part:
         train=clips.index[[i for i in sorted({*train, *choosing}) if known[i]]],
         test=clips.index[[i for i in tested if known[i]]],
     )
+    speakers = clips["speaker"].to_numpy()[train]
+    # AFEW does not say who is seen: its speaker is the split.
+    named = not (fold.by == "split" and len(set(speakers)) == 1)
     if choosing:
         validation = sorted(set(choosing) - set(empty))
         if not validation:
             raise UserError(f"fold {fold.name}: no clip of {', '.join(fold.choose)} has audio or a face to choose by")
-        return Part(fold.name, train if fold.test else sorted({*train, *validation}), tested, [(train, validation)])
-    speakers = clips["speaker"].to_numpy()[train]
-    if fold.by == "split" and len(set(speakers)) == 1:  # AFEW does not say who is seen: its speaker is the split
-        speakers = np.full(len(train), "")
-    inner, note = divide(speakers, clips["label"].to_numpy()[train], inner_folds)
+        wanted = train if fold.test else sorted({*train, *validation})
+        return Part(fold.name, wanted, tested, [(train, validation)], speakers_known=named)
+    inner, note = divide(speakers if named else np.full(len(train), ""), clips["label"].to_numpy()[train], inner_folds)
     if not inner:
         needed = "clips of a class are needed, one" if note else "speakers or more are needed, one of them"
         raise UserError(f"fold {fold.name}: two training {needed} to choose on")
-    return Part(fold.name, train, tested, [([train[i] for i in a], [train[i] for i in b]) for a, b in inner], note)
+    pairs = [([train[i] for i in a], [train[i] for i in b]) for a, b in inner]
+    return Part(fold.name, train, tested, pairs, note, speakers_known=not note)

@@ -93,11 +93,13 @@ def fit(rows: Sequence[np.ndarray], own: Sequence[tuple[Tensor, Tensor] | None],
     made.mean.copy_(mean)
     # A value that never changes in training may change in test: divided by almost nothing it would be an outlier.
     made.deviation.copy_(torch.where(deviation > SMALLEST, deviation, 1))
-    scaled = torch.cat([made.scaled(torch.from_numpy(x), of) for x, of in zip(rows, own, strict=True)]).numpy()
+    scaled, ends = joined, np.cumsum([len(x) for x in rows])  # in place: wide rows take memory
+    for x, of, end in zip(rows, own, ends, strict=True):
+        scaled[end - len(x) : end] = made.scaled(torch.from_numpy(x), of)
     if not scaled.any():
         return Reduction(joined.shape[1], 1)
     solver = "covariance_eigh" if joined.shape[1] <= EXACT_WIDTH else "randomized"
-    axes = PCA(made.size, svd_solver=solver, iterated_power=POWER, random_state=0).fit(scaled)
+    axes = PCA(made.size, svd_solver=solver, iterated_power=POWER, random_state=0, copy=False).fit(scaled)
     scale = np.sqrt(max(axes.explained_variance_.mean(), SMALLEST))
     matrix = (axes.components_.T / scale).astype(np.float32)
     made.axes.copy_(torch.from_numpy(matrix))

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
@@ -18,6 +17,7 @@ from deepfusion.fusion.batched_training import Reduced, Task, predict, step_coun
 from deepfusion.fusion.corpus import Corpus, FoldData
 from deepfusion.fusion.network import Design, Network, Sizes
 from deepfusion.fusion.parts import Part
+from deepfusion.fusion.side_by_side import side_by_side
 from deepfusion.fusion.streams import Modality
 
 log = logging.getLogger(__name__)
@@ -134,7 +134,8 @@ def train_row(
     for i, task in enumerate(tasks):
         key = (tuple(sizes(task.data).items()), step_count(len(task.train), training))
         groups.setdefault(key, []).append(i)
-    classes, threads = len(bench.corpus.labels), cores(bench.device)
+    classes = len(bench.corpus.labels)
+    threads = torch.get_num_threads() if bench.device.type == "cpu" else 1
     work = []
     for (shapes, _), group in groups.items():
         new = partial(Network, dict(shapes), classes, design=row.design, shape=shape)
@@ -159,21 +160,6 @@ def train_row(
         i: network for (_, some), of in zip(work, trained, strict=True) for i, network in zip(some, of, strict=True)
     }
     return [(networks[i], task.data) for i, task in enumerate(tasks)]
-
-
-def cores(device: torch.device) -> int:
-    """Trainings that run side by side: one per core that torch may use."""
-    return torch.get_num_threads() if device.type == "cpu" else 1
-
-
-def side_by_side(function: Callable, arguments: Sequence[tuple], threads: int) -> list:
-    """Call a function for each of several arguments, each call on one core: its operations are too small to divide."""
-    before = torch.get_num_threads()
-    try:
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            return list(pool.map(lambda of: function(*of), arguments))
-    finally:
-        torch.set_num_threads(before)
 
 
 def validate(bench: Bench, row: Row, candidate: Candidate) -> list[list[tuple[list[int], np.ndarray]]]:

@@ -10,6 +10,7 @@ import torch
 
 from deepfusion.config import FusionSettings, StudySettings
 from deepfusion.corpora.folds import Fold
+from deepfusion.corpora.inner_folds import BY_CLIP
 from deepfusion.evaluation import svm
 from deepfusion.evaluation.late_fusion import mean, product_of, weight_of, weighted
 from deepfusion.fusion import end_to_end, experiment, rows
@@ -99,6 +100,8 @@ def add_svms(found: Findings) -> None:
     features = svm_features(corpus)
     predicted, impossible = svm_models(corpus, features, found.parts, by=settings.normalisation, leave_out=set(absent))
     found.absent |= absent | impossible
+    if predicted and any(not p.speakers_known and not p.note for p in found.parts):
+        found.notes.append(f"SVMs: {BY_CLIP}")  # the networks have validation clips to choose on
     found.probabilities |= {name: p.repeat(len(settings.seeds), 0) for name, p in predicted.items()}
 
 
@@ -147,7 +150,7 @@ def svm_models(
         try:
             for fold in parts:
                 train, test = np.array(fold.train), np.array(fold.test)
-                known = np.full(len(speakers), "") if fold.note else speakers
+                known = speakers if fold.speakers_known else np.full(len(speakers), "")
                 p[0, test] = svm.predict_fold(name, features, label, known, train, test, classes=len(corpus.labels))
         except svm.TooFewClipsError as error:
             impossible[name] = str(error)
