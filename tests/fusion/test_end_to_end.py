@@ -6,17 +6,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from small_store import SETTINGS as FUSION
+from small_store import make_clips, without, write_store
 
 from deepfusion.config import EndToEndSettings, NetworkShape, TrainingSettings
+from deepfusion.corpora.folds import folds
 from deepfusion.errors import UserError
-from deepfusion.fusion import end_to_end
+from deepfusion.fusion import end_to_end, search
 from deepfusion.fusion.batched_training import Task, predict, train_together
-from deepfusion.fusion.corpus import FoldData
-from deepfusion.fusion.end_to_end import Start, encoder_streams, train, with_encoder
+from deepfusion.fusion.corpus import FoldData, read_corpus, reduce_folds
+from deepfusion.fusion.end_to_end import Start, encoder_streams, refiner, train, with_encoder
 from deepfusion.fusion.network import Design, Network, Sizes
+from deepfusion.fusion.parts import part
 from deepfusion.fusion.preprocessing import fit
+from deepfusion.fusion.search import Bench, Row
 from deepfusion.fusion.streams import Spectrogram, clip_streams
-from deepfusion.networks.audio_encoder import Architecture, Layer, SpeechEncoder
+from deepfusion.networks.audio_encoder import Architecture, Layer, SpeechEncoder, save_encoder
 
 SPECTROGRAM = {"rate": 16000, "window_ms": 40, "shift_ms": 10, "dft": 800, "bins": 200}
 LAYERS = (Layer(6, (5, 5), (4, 4)), Layer(8, (3, 3), (4, 4)))
@@ -211,3 +216,46 @@ def test_divergence_ends_in_one_line(start, spectrograms):
     wild = SETTINGS.model_copy(update={"learning_rate": 1e30})
     with pytest.raises(UserError, match=r"end to end.*lower study\.end_to_end\.learning_rate"):
         train(start, spectrograms.__getitem__, LABELS, settings=wild, training=TRAINING, device=CPU)
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    """Two folds of a store with positions of the shipped encoder; a clip is without audio."""
+    clips = make_clips()
+    clips[1] = without(clips[1], "sound")
+    path = write_store(tmp_path_factory.mktemp("encoded"), clips, encoder=True)
+    corpus = read_corpus(path, ["AF", "AF-clip", "EF-A"], purpose="test")
+    settings = FUSION.model_copy(update={"seeds": (0,), "learning_rates": (1e-2,), "axes": (8,)})
+    parts = [part(corpus.table, fold, inner_folds=2) for fold in folds(corpus.speakers, protocol="loso")[:2]]
+    data = reduce_folds(corpus, [p.train for p in parts], axes=8, by="training")
+    return Bench(corpus, parts, data, settings, CPU)
+
+
+BOTH = Row("fbp_end_to_end", Design(("audio", "video"), "fbp"), {"audio": ("AF", "AF-clip"), "video": ("EF-A",)})
+
+
+def test_a_row_of_the_study_is_refined_in_every_fold(bench):
+    choice = search.choose(bench, BOTH)
+    frozen = search.test(bench, BOTH, choice).probabilities
+    short = EndToEndSettings(epochs=1, batch=6, frames=48)
+    still, tuned = (
+        search.test(bench, BOTH, choice, refiner(bench, BOTH, short.model_copy(update={"share": share}))).probabilities
+        for share in (0.0, 1.0)
+    )
+    np.testing.assert_allclose(still, frozen, atol=1e-4)
+    tested = [i for p in bench.parts for i in p.test]
+    assert np.isfinite(tuned[:, tested]).all() and np.abs(tuned - frozen)[:, tested].max() > 1e-3
+    np.testing.assert_allclose(tuned[0, tested].sum(1), 1)
+
+
+def test_what_cannot_be_trained_end_to_end_is_refused(bench, tmp_path):
+    settings = EndToEndSettings()
+    with pytest.raises(UserError, match="needs the stream AF or AF-clip"):
+        refiner(bench, replace(BOTH, streams={"audio": ("speech",)}), settings)
+    by_speaker = replace(bench, settings=bench.settings.model_copy(update={"normalisation": "speaker"}))
+    with pytest.raises(UserError, match="no normalisation by speaker"):
+        refiner(by_speaker, BOTH, settings)
+    other = tmp_path / "other.safetensors"
+    save_encoder(SpeechEncoder(Architecture(LAYERS, 16, 70.0, SPECTROGRAM, ("a", "b"))), other, {})
+    with pytest.raises(UserError, match="holds AF of another audio encoder"):
+        refiner(bench, BOTH, settings, other)

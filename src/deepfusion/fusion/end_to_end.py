@@ -99,7 +99,10 @@ class _Batches:
         means = {m: speaker_means(of, start.train, start.speakers) for m, of in made.items()}
         self.data = {m: Reduced(of.rows.to(device), of.offsets, of.clip.to(device)) for m, of in made.items()}
         self.means = {m: tuple(table[of.owner].to(device) for table in (of.rows, of.clip)) for m, of in means.items()}
-        self.reductions = {name: start.fold.reductions[name].to(device) for name in encoded(start.streams["audio"])}
+        reductions = {name: start.fold.reductions[name] for name in encoded(start.streams["audio"])}
+        self.reductions = copy.deepcopy(reductions)  # a module moves in place: the fold's own stay where they are
+        for reduction in self.reductions.values():
+            reduction.to(device)
 
     def rows(self, step: int, positions: Tensor, heard: Tensor) -> dict[Modality, Rows]:
         """A batch.
