@@ -181,7 +181,7 @@ class Model:
     def save(self, folder: Path) -> None:
         """Write the folder, weights first: a card without its weights does not occur."""
         tensors = {
-            f"reduction.{name}.{key}": value.contiguous()
+            f"reduction.{name}.{key}": (value.half() if key == "axes" else value).contiguous()
             for name, reduction in self._reductions.items()
             for key, value in reduction.state_dict().items()
         }

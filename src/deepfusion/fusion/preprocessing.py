@@ -101,7 +101,8 @@ def fit(rows: Sequence[np.ndarray], own: Sequence[tuple[Tensor, Tensor] | None],
     solver = "covariance_eigh" if joined.shape[1] <= EXACT_WIDTH else "randomized"
     axes = PCA(made.size, svd_solver=solver, iterated_power=POWER, random_state=0, copy=False).fit(scaled)
     scale = np.sqrt(max(axes.explained_variance_.mean(), SMALLEST))
-    matrix = (axes.components_.T / scale).astype(np.float32)
+    # Half precision in the model's file, which they are most of: rounded here, so that training has the same.
+    matrix = (axes.components_.T / scale).astype(np.float16).astype(np.float32)
     made.axes.copy_(torch.from_numpy(matrix))
     made.centre.copy_(torch.from_numpy(axes.mean_.astype(np.float32) @ matrix))
     made.variance.copy_(torch.from_numpy((axes.explained_variance_ / scale**2).astype(np.float32)))
