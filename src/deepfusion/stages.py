@@ -8,7 +8,7 @@ import hashlib
 import json
 
 ENCODER = "AF"  # stage of the audio encoder, and in the store the group of its positions
-VERSIONS = {"faces": 5, "networks": 2, "spectrogram": 2, "audio_encoder": 1, "fusion": 1}
+VERSIONS = {"faces": 5, "networks": 2, "spectrogram": 2, "audio_encoder": 1, "fusion": 2}
 
 
 def digest(*parts: object) -> str:
