@@ -76,11 +76,17 @@ def prepare(
 ) -> tuple[Findings, list[Row]]:
     """The folds of an experiment, and the models that the corpus allows.
 
+    Args:
+        corpus: The corpus.
+        folds: Folds; one without test clips, for a model of all clips, comes last.
+        rows: Models that are wanted.
+        settings: The configuration.
+
     Raises:
         UserError: See `part`; no model is left.
     """
     parts = [part(corpus.table, fold, inner_folds=settings.inner_folds) for fold in folds]
-    for doubt in doubts(corpus.table, folds):
+    for doubt in doubts(corpus.table, [fold for fold in folds if fold.test]):
         log.warning("%s", doubt)
     for note in {p.note for p in parts if p.note}:
         log.warning("%s", note)
@@ -115,26 +121,38 @@ def bench(corpus: Corpus, parts: Sequence[Part], settings: FusionSettings, devic
 
 Refiners = Mapping[str, Callable[[Bench, Row], Refine]]
 """Name of a model -> what trains its networks further, see `end_to_end.refiner`."""
+After = Callable[[Bench, Mapping[str, Choice]], None]
+"""What is done with some folds, and with what they chose for each model, before their reduced streams are freed."""
 
 
-def run(found: Findings, rows: Sequence[Row], device: torch.device, refiners: Refiners | None = None) -> None:
+def run(
+    found: Findings,
+    rows: Sequence[Row],
+    device: torch.device,
+    *,
+    refiners: Refiners | None = None,
+    after: After | None = None,
+) -> None:
     """Choose, train and test all models on all folds."""
     for some in groups(found.corpus, found.parts, found.settings):
-        run_group(found, rows, some, device, refiners or {})
+        made = bench(found.corpus, some, found.settings, device)
+        choices = run_group(found, rows, made, refiners or {})
+        if after is not None:
+            after(made, choices)
+        del made  # before the streams of the next folds are reduced
     answer_by_the_rest(found, rows)
     for row in rows:
         log.info("%s: accuracy %.3f", row.name, accuracy(found.probabilities[row.name], found.corpus))
 
 
-def run_group(
-    found: Findings, rows: Sequence[Row], parts: Sequence[Part], device: torch.device, refiners: Refiners
-) -> None:
-    """`run` for some folds; their reduced streams are freed before those of the next folds are made."""
-    made = bench(found.corpus, parts, found.settings, device)
+def run_group(found: Findings, rows: Sequence[Row], made: Bench, refiners: Refiners) -> dict[str, Choice]:
+    """`run` for some folds: what they chose, by model."""
+    choices = {}
     for row in rows:
-        choice = choose(made, row)
+        choice = choices[row.name] = choose(made, row)
         refine = refiners[row.name](made, row) if row.name in refiners else None
         found.add(row, choice, test(made, row, choice, refine))
+    return choices
 
 
 def answer_by_the_rest(found: Findings, rows: Sequence[Row]) -> None:
@@ -170,7 +188,8 @@ def write(found: Findings, rows: Sequence[Row], folder: Path, *, extra: Mapping[
         for name, probabilities in found.probabilities.items()
         for s, seed in enumerate(settings.seeds)
         for p in found.parts
-        if not np.isnan(probabilities[s, p.test]).all()  # models that cost much have fewer seeds
+        # No test clips: the model of all clips. No predictions: models that cost much have fewer seeds.
+        if p.test and not np.isnan(probabilities[s, p.test]).all()
     ]
     table = pd.concat(tables)
     write_atomically(folder / "predictions.csv", lambda part: table.to_csv(part, index=False))

@@ -68,7 +68,7 @@ def run_study(
     corpus = read_corpus(store, rows.streams_of(wanted), purpose=PURPOSE)
     found, left = experiment.prepare(corpus, folds, wanted, settings)
     log.info("%d clips, %d folds, normalised by %s", len(corpus.table), len(found.parts), settings.normalisation)
-    experiment.run(found, left, device, refiners)
+    experiment.run(found, left, device, refiners=refiners)
     if {"audio", "video"} <= found.choices.keys():
         found.probabilities |= late_fusions(found)
         systems = [

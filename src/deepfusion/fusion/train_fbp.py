@@ -13,9 +13,8 @@ from deepfusion.corpora.folds import Fold
 from deepfusion.fusion import experiment, rows
 from deepfusion.fusion.corpus import Corpus, read_corpus
 from deepfusion.fusion.model import FORMAT, Model, Trained, row_card
-from deepfusion.fusion.parts import part
 from deepfusion.fusion.preprocessing import Reduction
-from deepfusion.fusion.search import Row, choose, members, train_row
+from deepfusion.fusion.search import Bench, Choice, Row, members, train_row
 from deepfusion.fusion.streams import check, keys
 from deepfusion.stages import ENCODER, VERSIONS
 from deepfusion.store import FeatureStore
@@ -58,32 +57,33 @@ def train_fbp(
         check(streams, opened.keys)
     wanted = rows.base(streams)
     corpus = read_corpus(store, rows.streams_of(wanted), purpose=PURPOSE)
-    found, left = experiment.prepare(corpus, folds, wanted, settings)
-    log.info("%d clips, %d folds, seeds %s", len(corpus.table), len(found.parts), ", ".join(map(str, settings.seeds)))
-    experiment.run(found, left, device)
-    metrics = experiment.write(found, left, folder)
+    found, left = experiment.prepare(corpus, [*folds, everyone], wanted, settings)
+    log.info("%d clips, %d folds, seeds %s", len(corpus.table), len(folds), ", ".join(map(str, settings.seeds)))
     kept = [row for row in left if row.name in MODEL_ROWS]
-    reductions, trained = train_model(corpus, everyone, kept, settings, device)
-    model = Model(card(corpus, trained, settings, metrics), reductions, trained)
-    model.save(folder / "model")
+    made: list[tuple[dict[str, Reduction], list[Trained]]] = []
+
+    def after(bench: Bench, choices: Mapping[str, Choice]) -> None:
+        if not bench.parts[-1].test:
+            made.append(train_model(bench, choices, kept))
+
+    experiment.run(found, left, device, after=after)
+    metrics = experiment.write(found, left, folder)
+    ((reductions, trained),) = made
+    Model(card(corpus, trained, settings, metrics), reductions, trained).save(folder / "model")
     return metrics
 
 
 def train_model(
-    corpus: Corpus, fold: Fold, wanted: Sequence[Row], settings: FusionSettings, device: torch.device
-) -> tuple[Mapping[str, Reduction], list[Trained]]:
-    """Networks of several rows trained on all clips of a fold, with what its inner folds choose."""
-    everyone = part(corpus.table, fold, inner_folds=settings.inner_folds)
-    bench = experiment.bench(corpus, [everyone], settings, device)
-    trained = []
+    bench: Bench, choices: Mapping[str, Choice], wanted: Sequence[Row]
+) -> tuple[dict[str, Reduction], list[Trained]]:
+    """Networks of several rows trained on all clips of the last fold, with what its inner folds chose."""
+    last, trained = len(bench.parts) - 1, []
     for row in wanted:
-        choice = choose(bench, row)
-        (candidate,), (temperature,) = choice.candidates, choice.temperature
-        places = [(0, everyone.train, seed) for seed in members(settings, settings.seeds[0])]
+        candidate, temperature = choices[row.name].candidates[last], choices[row.name].temperature[last]
+        places = [(last, bench.parts[last].train, seed) for seed in members(bench.settings, bench.settings.seeds[0])]
         networks = [network for network, _ in train_row(bench, row, candidate, places)]
         trained.append(Trained(row, candidate.axes, temperature, networks))
-    needed = rows.streams_of(wanted)
-    return {name: bench.data[0].reductions[name] for name in needed}, trained
+    return {name: bench.data[last].reductions[name] for name in rows.streams_of(wanted)}, trained
 
 
 def card(corpus: Corpus, trained: Sequence[Trained], settings: FusionSettings, metrics: Mapping) -> dict:
