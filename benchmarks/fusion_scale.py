@@ -180,7 +180,7 @@ def together(path: Path, rounds: int) -> dict:
             some,
             corpus.label,
             settings=settings.training,
-            learning_rate=LEARNING_RATE,
+            learning_rates=[LEARNING_RATE] * len(some),
             device=torch.device("cpu"),
         )
 

@@ -73,7 +73,7 @@ def train(tasks, *, design=DESIGNS["fbp"], settings=SETTINGS, shape=SHAPE, learn
         tasks,
         labels,
         settings=settings,
-        learning_rate=learning_rate,
+        learning_rates=[learning_rate] * len(tasks),
         device=CPU,
     )
 

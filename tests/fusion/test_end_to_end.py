@@ -101,7 +101,7 @@ def start_of(encoder, fold, streams, seed=0):
         [Task(data, TRAIN, speakers, seed)],
         LABELS,
         settings=TRAINING.model_copy(update={"epochs": 3}),
-        learning_rate=1e-2,
+        learning_rates=[1e-2],
         device=CPU,
     )
     return Start(encoder, network, fold, streams, AXES, TRAIN, speakers, seed)

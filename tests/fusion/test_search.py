@@ -15,7 +15,19 @@ from deepfusion.fusion.batched_training import predict
 from deepfusion.fusion.corpus import read_corpus, reduce_folds
 from deepfusion.fusion.network import Design
 from deepfusion.fusion.parts import part
-from deepfusion.fusion.search import Bench, Candidate, Choice, Row, choose, losses, members, sweep, temperature, test
+from deepfusion.fusion.search import (
+    Bench,
+    Candidate,
+    Choice,
+    Place,
+    Row,
+    choose,
+    losses,
+    members,
+    sweep,
+    temperature,
+    test,
+)
 
 # pytest would collect it.
 predict_test = test
@@ -92,7 +104,7 @@ def test_choices_and_networks_never_look_at_test_clips(tmp_path):
         (tmp_path / name).mkdir()
         made = bench_of(write_store(tmp_path / name, clips), [Fold("fold02", ("s1",))])
         chosen = choose(made, FBP)
-        ((network, data),) = search.train_row(made, FBP, chosen.candidates[0], [(0, made.parts[0].train, 5)])
+        ((network, data),) = search.train_row(made, FBP, [Place(0, made.parts[0].train, 5, chosen.candidates[0])])
         logits, _ = predict(network, data, made.parts[0].train)
         found.append((chosen, logits, predict(network, data, made.parts[0].test)[0]))
     (before, logits, of_test), (after, same_logits, other) = found
@@ -116,10 +128,12 @@ def test_a_fold_does_not_depend_on_the_folds_that_it_is_trained_with(store, benc
 def test_folds_of_unequal_size_train_with_their_own_numbers_of_steps(bench):
     """A network trained with a larger fold is the one trained alone."""
     candidate, few = Candidate(1e-2, 4), [0, 1, 2, 6, 7, 9]
-    places = [(3, bench.parts[3].train, 1), (3, few, 1), (3, bench.parts[3].train, 2)]
-    together = search.train_row(bench, FBP, candidate, places)
+    whole = bench.parts[3].train
+    places = [Place(3, of, seed, candidate) for of, seed in ((whole, 1), (few, 1), (whole, 2))]
+    places.append(Place(3, whole, 1, replace(candidate, learning_rate=candidate.learning_rate / 10)))
+    together = search.train_row(bench, FBP, places)
     for (network, data), place in zip(together, places, strict=True):
-        ((alone, _),) = search.train_row(bench, FBP, candidate, [place])
+        ((alone, _),) = search.train_row(bench, FBP, [place])
         wanted, found = (predict(of, data, range(24))[0].softmax(1) for of in (alone, network))
         torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
 
@@ -141,7 +155,9 @@ def test_predictions_are_calibrated_means_of_the_members_and_only_of_test_clips(
             of_members = []
             assert members(settings, seed) == [1000 * seed, 1000 * seed + 1]
             for member in members(settings, seed):
-                ((network, data),) = search.train_row(bench, FBP, candidate, [(fold, bench.parts[fold].train, member)])
+                ((network, data),) = search.train_row(
+                    bench, FBP, [Place(fold, bench.parts[fold].train, member, candidate)]
+                )
                 logits, alpha = predict(network, data, positions)
                 of_members.append(softmax(logits.numpy() / divisor, axis=1))
                 for m in BOTH:
@@ -213,7 +229,7 @@ def test_a_sweep_changes_one_setting_and_keeps_the_rest(bench):
     candidate = Candidate(1e-2, 4)
     curve = sweep(bench, FBP, "lambda", (SETTINGS.lam, 1, "learned"), candidate)
     assert [point["value"] for point in curve] == [SETTINGS.lam, 1, "learned"]
-    loss, right = losses(bench, search.validate(bench, FBP, candidate))
+    loss, right = losses(bench, search.validate(bench, FBP, [candidate])[0])
     np.testing.assert_allclose(curve[0]["loss"], loss)
     np.testing.assert_allclose(curve[0]["accuracy"], right)
     assert curve[1]["loss"] != curve[0]["loss"]
@@ -221,8 +237,8 @@ def test_a_sweep_changes_one_setting_and_keeps_the_rest(bench):
 
 def test_changes_of_a_row_reach_its_network_and_its_training(bench):
     paper = replace(FBP, changes={"bias": False, "signed_sqrt": "mfb", "lambda": "learned"})
-    place = [(0, bench.parts[0].train, 0)]
-    ((plain, _),), ((other, _),) = (search.train_row(bench, row, Candidate(1e-2, 2), place) for row in (FBP, paper))
+    place = [Place(0, bench.parts[0].train, 0, Candidate(1e-2, 2))]
+    ((plain, _),), ((other, _),) = (search.train_row(bench, row, place) for row in (FBP, paper))
     assert plain.layer.U.bias is not None and other.layer.U.bias is None
     assert (plain.layer.root, other.layer.root) == ("smooth", "mfb")
     assert isinstance(other.branches["video"].attention.lam, torch.nn.Parameter)
@@ -230,7 +246,7 @@ def test_changes_of_a_row_reach_its_network_and_its_training(bench):
 
 def test_a_training_that_diverges_names_its_model(bench):
     with pytest.raises(UserError, match="fbp: training diverged") as caught:
-        search.train_row(bench, FBP, Candidate(1e35, 2), [(0, bench.parts[0].train, 0)])
+        search.train_row(bench, FBP, [Place(0, bench.parts[0].train, 0, Candidate(1e35, 2))])
     assert "\n" not in str(caught.value)
 
 
@@ -250,13 +266,13 @@ def cut(curve, folds):
 
 def test_networks_that_train_side_by_side_are_the_same(bench):
     candidate = Candidate(1e-2, 2)
-    places = [(i, part.train, seed) for i, part in enumerate(bench.parts) for seed in (0, 1)]
+    places = [Place(i, part.train, seed, candidate) for i, part in enumerate(bench.parts) for seed in (0, 1)]
     positions = list(range(len(bench.corpus.table)))
     found = []
     before = torch.get_num_threads()
     for threads in (1, 3):
         torch.set_num_threads(threads)
-        found.append([predict(n, data, positions)[0] for n, data in search.train_row(bench, FBP, candidate, places)])
+        found.append([predict(n, data, positions)[0] for n, data in search.train_row(bench, FBP, places)])
     torch.set_num_threads(before)
     for a, b in zip(*found, strict=True):
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)

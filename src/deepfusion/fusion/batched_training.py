@@ -278,7 +278,7 @@ def train_together(
     labels: Tensor,
     *,
     settings: TrainingSettings,
-    learning_rate: float,
+    learning_rates: Sequence[float],
     device: torch.device,
 ) -> list[Network]:
     """Train one network per task.
@@ -288,7 +288,7 @@ def train_together(
         tasks: One per network; all have the same `step_count`.
         labels: (clips,) int64 of the whole corpus; those of training clips alone are looked at.
         settings: The training.
-        learning_rate: Of AdamW at the first step; falls to 0 along a cosine.
+        learning_rates: Of AdamW at the first step, for each network; falls to 0 along a cosine.
         device: Where to compute.
 
     Returns:
@@ -320,19 +320,21 @@ def train_together(
 
     losses = vmap(loss_of)
     parameters = list(weights.values())
-    optimiser = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=settings.weight_decay, fused=True)
+    largest = max(learning_rates)
+    optimiser = torch.optim.AdamW(parameters, lr=largest, weight_decay=settings.weight_decay, fused=True)
+    slower = torch.tensor([rate / largest for rate in learning_rates], device=device)
     for step in range(steps):
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate * (1 + math.cos(math.pi * step / steps)) / 2
+            group["lr"] = largest * (1 + math.cos(math.pi * step / steps)) / 2
         label = labels[work.clips[step]].to(device)
         # Each network's loss touches its own slice alone: the sum's gradient is every network's own.
         loss = losses(weights, buffers, work.batch(step), next(masks).to(device), label, priors).sum()
         loss.backward()
         clip_grad_norms(parameters)
-        optimiser.step()
+        step_of(optimiser, parameters, slower)
         optimiser.zero_grad()
         if (step + 1) % CHECKED == 0 or step + 1 == steps:
-            mend = f"lower fusion.learning_rates (here {learning_rate:g})"
+            mend = f"lower fusion.learning_rates (here up to {largest:g})"
             check_training(parameters, loss=loss.item() / len(tasks), when=f"step {step + 1}", mend=mend)
     for i, network in enumerate(networks):
         with torch.no_grad():
@@ -340,6 +342,24 @@ def train_together(
                 value.copy_(weights[name][i])
         network.eval()
     return networks
+
+
+@torch.no_grad()
+def step_of(optimiser: torch.optim.Optimizer, parameters: Sequence[Tensor], slower: Tensor) -> None:
+    """A step of AdamW, of which each network takes its share: AdamW's update is proportional to the learning rate.
+
+    Args:
+        optimiser: With the largest learning rate.
+        parameters: The networks are the first axis.
+        slower: (networks,) learning rate of each as a share of the largest.
+    """
+    if (slower == 1).all():
+        optimiser.step()
+        return
+    before = [p.clone() for p in parameters]
+    optimiser.step()
+    for p, old in zip(parameters, before, strict=True):
+        p.copy_(torch.lerp(old, p, slower.view(-1, *[1] * (p.dim() - 1))))
 
 
 def _masks(seeds: Sequence[int], shape: tuple[int, int], p: float):

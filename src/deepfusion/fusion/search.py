@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 # Networks that train in one computation: more of them gain nothing and take memory.
 TOGETHER = 128
+# Fewer networks than these cost no less: a step is mostly Python then.
+LEAST = 16
 MEMBER_SEEDS = 1000  # seed s has the members s * MEMBER_SEEDS + 0, 1, ...
 TEMPERATURES = (-3.0, 3.0)  # bounds of the logarithm
 
@@ -103,22 +105,18 @@ def sizes(data: Mapping[Modality, Reduced]) -> dict[Modality, Sizes]:
     return {m: Sizes(of.rows.shape[1], of.clip.shape[1]) for m, of in data.items()}
 
 
-def train_row(
-    bench: Bench,
-    row: Row,
-    candidate: Candidate,
-    places: Sequence[tuple[int, Sequence[int], int]],
-) -> list[tuple[Network, Mapping[Modality, Reduced]]]:
-    """Networks of one model.
+@dataclass(frozen=True)
+class Place:
+    """One network that is to be trained."""
 
-    Args:
-        bench: What all models share.
-        row: The model.
-        candidate: Learning rate and axes.
-        places: (fold, positions of training clips, seed) of each network.
+    fold: int
+    train: Sequence[int]  # positions of its training clips
+    seed: int
+    candidate: Candidate
 
-    Returns:
-        Each network with the data of its fold.
+
+def train_row(bench: Bench, row: Row, places: Sequence[Place]) -> list[tuple[Network, Mapping[Modality, Reduced]]]:
+    """Networks of one model, each with the data of its fold.
 
     Raises:
         UserError: A training diverged.
@@ -126,8 +124,8 @@ def train_row(
     settings = row.settings(bench.settings)
     shape, training = settings.shape, settings.training
     tasks = [
-        Task(bench.modalities(row, fold, candidate.axes), train, bench.corpus.speakers, seed)
-        for fold, train, seed in places
+        Task(bench.modalities(row, of.fold, of.candidate.axes), of.train, bench.corpus.speakers, of.seed)
+        for of in places
     ]
     # Principal axes may be fewer in a fold with few clips: networks of equal shape and as many steps train together.
     groups: dict[tuple, list[int]] = {}
@@ -139,7 +137,7 @@ def train_row(
     work = []
     for (shapes, _), group in groups.items():
         new = partial(Network, dict(shapes), classes, design=row.design, shape=shape)
-        at_once = min(TOGETHER, -(-len(group) // threads))
+        at_once = min(TOGETHER, max(LEAST, -(-len(group) // threads)))
         work += [(new, group[start : start + at_once]) for start in range(0, len(group), at_once)]
 
     def train(new: Callable[[], Network], some: list[int]) -> list[Network]:
@@ -148,7 +146,7 @@ def train_row(
             [tasks[i] for i in some],
             bench.corpus.label,
             settings=training,
-            learning_rate=candidate.learning_rate,
+            learning_rates=[places[i].candidate.learning_rate for i in some],
             device=bench.device,
         )
 
@@ -162,18 +160,27 @@ def train_row(
     return [(networks[i], task.data) for i, task in enumerate(tasks)]
 
 
-def validate(bench: Bench, row: Row, candidate: Candidate) -> list[list[tuple[list[int], np.ndarray]]]:
-    """Logits of the inner folds' validation clips: for every fold, (positions, logits) of each inner fold."""
-    inner = [(i, train, held) for i, part in enumerate(bench.parts) for train, held in part.inner]
+Validation = list[list[tuple[list[int], np.ndarray]]]
+"""For every fold, (positions, logits) of each inner fold's validation clips."""
+
+
+def validate(bench: Bench, row: Row, candidates: Sequence[Candidate]) -> list[Validation]:
+    """What networks with each of the candidates predict of the inner folds' validation clips."""
     seed = bench.settings.seeds[0] * MEMBER_SEEDS
-    trained = train_row(bench, row, candidate, [(i, train, seed) for i, train, _ in inner])
-    found: list[list[tuple[list[int], np.ndarray]]] = [[] for _ in bench.parts]
-    for (i, _, held), (network, data) in zip(inner, trained, strict=True):
-        found[i].append((held, predict(network, data, held)[0].numpy()))
+    inner = [
+        (c, held, Place(i, train, seed, candidate))
+        for c, candidate in enumerate(candidates)
+        for i, part in enumerate(bench.parts)
+        for train, held in part.inner
+    ]
+    trained = train_row(bench, row, [place for *_, place in inner])
+    found: list[Validation] = [[[] for _ in bench.parts] for _ in candidates]
+    for (c, held, place), (network, data) in zip(inner, trained, strict=True):
+        found[c][place.fold].append((held, predict(network, data, held)[0].numpy()))
     return found
 
 
-def losses(bench: Bench, validation: list[list[tuple[list[int], np.ndarray]]]) -> tuple[np.ndarray, np.ndarray]:
+def losses(bench: Bench, validation: Validation) -> tuple[np.ndarray, np.ndarray]:
     """Mean cross-entropy (nats) and accuracy over the inner validation clips, a value for every fold."""
     label = bench.corpus.label.numpy()
     loss, right = [], []
@@ -196,7 +203,7 @@ def temperature(logits: np.ndarray, label: np.ndarray) -> float:
 def choose(bench: Bench, row: Row) -> Choice:
     """The candidate with the least inner loss, for every fold."""
     candidates = [Candidate(*pair) for pair in product(bench.settings.learning_rates, bench.settings.axes)]
-    found = [validate(bench, row, candidate) for candidate in candidates]
+    found = validate(bench, row, candidates)
     loss, right = (np.stack(values) for values in zip(*(losses(bench, of) for of in found), strict=True))
     best = loss.argmin(0)  # (folds,)
     chosen = [found[i][fold] for fold, i in enumerate(best)]
@@ -243,21 +250,25 @@ def test(bench: Bench, row: Row, choice: Choice, refine: Refine | None = None) -
     p = np.full((len(seeds), len(corpus.table), len(corpus.labels)), np.nan)
     attention: dict[int, dict[Modality, np.ndarray]] = {}
     share = 1 / (len(settings.seeds) * settings.members)
-    for candidate in dict.fromkeys(choice.candidates):
-        folds = [i for i, chosen in enumerate(choice.candidates) if chosen == candidate and bench.parts[i].test]
-        places = [(i, seeds.index(of), seed) for i in folds for of in settings.seeds for seed in members(settings, of)]
-        trained = train_row(bench, row, candidate, [(i, bench.parts[i].train, seed) for i, _, seed in places])
-        for (i, s, seed), (network, data) in zip(places, trained, strict=True):
-            if refine is not None:
-                network, data = refine(i, candidate, seed, network)
-            positions = bench.parts[i].test
-            logits, weights = predict(network, data, positions)
-            probabilities = softmax(logits.numpy() / choice.temperature[i], axis=1) / settings.members
-            p[s, positions] = np.nan_to_num(p[s, positions]) + probabilities
-            for m, of in weights.items():
-                for position, alpha in zip(positions, of, strict=True):
-                    entry = attention.setdefault(position, {})
-                    entry[m] = entry.get(m, 0) + share * alpha.numpy()
+    places = [
+        (seeds.index(of), Place(i, part.train, seed, choice.candidates[i]))
+        for i, part in enumerate(bench.parts)
+        if part.test
+        for of in settings.seeds
+        for seed in members(settings, of)
+    ]
+    trained = train_row(bench, row, [place for _, place in places])
+    for (s, place), (network, data) in zip(places, trained, strict=True):
+        if refine is not None:
+            network, data = refine(place.fold, place.candidate, place.seed, network)
+        positions = bench.parts[place.fold].test
+        logits, weights = predict(network, data, positions)
+        probabilities = softmax(logits.numpy() / choice.temperature[place.fold], axis=1) / settings.members
+        p[s, positions] = np.nan_to_num(p[s, positions]) + probabilities
+        for m, of in weights.items():
+            for position, alpha in zip(positions, of, strict=True):
+                entry = attention.setdefault(position, {})
+                entry[m] = entry.get(m, 0) + share * alpha.numpy()
     return Tested(p, attention)
 
 
@@ -273,6 +284,6 @@ def sweep(bench: Bench, row: Row, what: str, values: Sequence, candidate: Candid
     curve = []
     for value in values:
         changed = replace(row, changes={**row.changes, what: value})
-        loss, right = losses(bench, validate(bench, changed, candidate))
+        loss, right = losses(bench, validate(bench, changed, [candidate])[0])
         curve.append({"value": value, "loss": loss.tolist(), "accuracy": right.tolist()})
     return curve

@@ -14,7 +14,7 @@ from deepfusion.fusion import experiment, rows
 from deepfusion.fusion.corpus import Corpus, read_corpus
 from deepfusion.fusion.model import FORMAT, Model, Trained, row_card
 from deepfusion.fusion.preprocessing import Reduction
-from deepfusion.fusion.search import Bench, Choice, Row, members, train_row
+from deepfusion.fusion.search import Bench, Choice, Place, Row, members, train_row
 from deepfusion.fusion.streams import check, keys
 from deepfusion.stages import ENCODER, VERSIONS
 from deepfusion.store import FeatureStore
@@ -80,8 +80,9 @@ def train_model(
     last, trained = len(bench.parts) - 1, []
     for row in wanted:
         candidate, temperature = choices[row.name].candidates[last], choices[row.name].temperature[last]
-        places = [(last, bench.parts[last].train, seed) for seed in members(bench.settings, bench.settings.seeds[0])]
-        networks = [network for network, _ in train_row(bench, row, candidate, places)]
+        seeds = members(bench.settings, bench.settings.seeds[0])
+        places = [Place(last, bench.parts[last].train, seed, candidate) for seed in seeds]
+        networks = [network for network, _ in train_row(bench, row, places)]
         trained.append(Trained(row, candidate.axes, temperature, networks))
     return {name: bench.data[last].reductions[name] for name in rows.streams_of(wanted)}, trained
 
