@@ -29,8 +29,8 @@ def reference(train, new, size):
     return pca.transform(scaler.transform(new)) / np.sqrt(pca.explained_variance_.mean())
 
 
-def assert_equal_but_for_signs(found, wanted, atol=1e-4):
-    """Axes have no direction."""
+def assert_equal_but_for_signs(found, wanted, atol=5e-3):
+    """Axes have no direction, and half precision."""
     signs = np.sign((found * wanted).sum(0))
     np.testing.assert_allclose(found, wanted * signs, atol=atol)
 
@@ -46,8 +46,8 @@ def test_training_rows_have_mean_0_and_a_mean_variance_of_1():
     made = fit(rows(), size=4)
     reduced = made(torch.from_numpy(rows())).double()
     np.testing.assert_allclose(reduced.mean(0), 0, atol=1e-5)
-    np.testing.assert_allclose(reduced.var(0), made.variance, atol=1e-5)
-    assert float(reduced.var(0).mean()) == pytest.approx(1, abs=1e-5)
+    np.testing.assert_allclose(reduced.var(0), made.variance, atol=2e-3)
+    assert float(reduced.var(0).mean()) == pytest.approx(1, abs=2e-3)
     assert (made.variance.diff() <= 0).all()
 
 

@@ -53,7 +53,9 @@ def kfold(clips: dict[str, int], *, k: int, seed: int) -> list[Fold]:
     """Make k folds: speakers, those with most clips first, each go to the fold that has fewest clips so far."""
     if not 2 <= k <= len(clips):
         raise UserError(f"k = {k} folds do not fit {len(clips)} speakers: k is from 2 to {len(clips)}")
-    speakers = np.random.default_rng(seed).permutation(sorted(clips)).tolist()
+    names = sorted(clips)
+    # Numbers are permuted, not names: numpy's strings lose NUL characters at their end.
+    speakers = [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
     tests: list[list[str]] = [[] for _ in range(k)]
     for speaker in sorted(speakers, key=clips.__getitem__, reverse=True):
         min(tests, key=lambda test: sum(clips[other] for other in test)).append(speaker)
