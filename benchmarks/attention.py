@@ -23,12 +23,12 @@ import numpy as np
 import pandas as pd
 import torch
 from provenance import publish
-from scipy.stats import entropy
 from sklearn.metrics import roc_auc_score
 
 from deepfusion import FeatureStore
 from deepfusion.config import FusionSettings
 from deepfusion.corpora.folds import folds
+from deepfusion.evaluation.attention import effective_share
 from deepfusion.fusion.corpus import Corpus, FoldData, read_corpus, reduce_folds
 from deepfusion.fusion.parts import Part, part
 from deepfusion.fusion.rows import Streams, base, default_streams
@@ -38,11 +38,6 @@ from deepfusion.stages import ENCODER
 
 LAMBDAS = (0, 0.3, 1, "learned")  # 0 is the plain mean
 PURPOSE = "the benchmark of attention"
-
-
-def spread(weights: np.ndarray) -> float:
-    """Effective share of the (L,) weights of a clip."""
-    return float(np.exp(entropy(weights)) / len(weights))
 
 
 def found(weights: np.ndarray, inside: np.ndarray) -> dict[str, float]:
@@ -57,7 +52,7 @@ def found(weights: np.ndarray, inside: np.ndarray) -> dict[str, float]:
 def measured(
     tested: Tested, corpus: Corpus, streams: Mapping[str, Sequence[str]], stretch: pd.DataFrame | None
 ) -> dict[str, dict[str, float]]:
-    """By modality, means over the tested clips of what `spread` and `found` give.
+    """By modality, means over the tested clips of what `effective_share` and `found` give.
 
     Args:
         tested: Its attention.
@@ -72,7 +67,7 @@ def measured(
             time = times[modality][position]
             if len(time) < 2:
                 continue  # nothing to weigh
-            of_clip = {"effective_share": spread(weights)}
+            of_clip = {"effective_share": effective_share(weights)}
             if stretch is not None:
                 start, end = stretch.loc[corpus.table.index[position], ["start", "end"]]
                 inside = (time >= start) & (time <= end)

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from attention import found, labelled, measured, spread
+from attention import found, labelled, measured
 from tables import attention as table
 
 from deepfusion.corpora.demo import plan
@@ -24,12 +24,6 @@ def corpus_of(table, times):
         time={"landmarks": times},
         frequency={},
     )
-
-
-def test_spread_is_one_for_the_mean_and_one_row_for_a_peak():
-    assert spread(np.full(8, 1 / 8)) == pytest.approx(1)
-    assert spread(np.eye(8)[3]) == pytest.approx(1 / 8)
-    assert spread(np.array([0.5, 0.5, 0, 0])) == pytest.approx(0.5)
 
 
 def test_found_counts_weight_and_order():

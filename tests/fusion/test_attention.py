@@ -9,7 +9,6 @@ from deepfusion.fusion.attention import (
     EPSILON,
     AudioAttention,
     VideoAttention,
-    effective_share,
     scaled_softmax,
     statistics,
     weighted_sum,
@@ -116,14 +115,3 @@ def test_one_vector_alone_has_a_finite_slope():
     x = torch.ones(1, 1, 2, requires_grad=True)
     statistics(torch.ones(1, 1), x).sum().backward()
     assert x.grad.isfinite().all()
-
-
-def test_effective_share_is_1_if_even_and_least_if_one_vector_has_it_all():
-    even = scaled_softmax(torch.zeros(INSIDE.shape, dtype=torch.float64), INSIDE, 1.0)
-    assert effective_share(even, INSIDE).tolist() == pytest.approx([1, 1, 1])
-    peaked = torch.zeros_like(even)
-    peaked[:, 0] = 1
-    assert effective_share(peaked, INSIDE).tolist() == pytest.approx([1 / length for length in LENGTHS])
-    half = torch.zeros_like(even)
-    half[:, :2] = 0.5
-    assert effective_share(half, INSIDE)[2] == pytest.approx(2 / 7)

@@ -1,8 +1,11 @@
 """A whole study on a small store: every model, the SVMs, late fusion, sweeps; `fbp` is `train_fbp`'s."""
 
 import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -16,6 +19,7 @@ from deepfusion.evaluation.summary import CLAIMS
 from deepfusion.fusion.study import run_study
 from deepfusion.fusion.train_fbp import train_fbp
 from deepfusion.store import FeatureStore
+from deepfusion.store.layout import seal_attributes
 
 STUDY = StudySettings(sweeps={"lambda": (0, "learned"), "k": (1,)}, end_to_end=EndToEndSettings(epochs=1, frames=48))
 CPU = torch.device("cpu")
@@ -111,3 +115,13 @@ def test_afew_s_two_forms_are_studied_whole(tmp_path, with_test):
 def test_speakers_normalised_by_themselves_are_another_table(store, tmp_path):
     folder = run(store, tmp_path, normalisation="speaker", seeds=[0], learning_rates=[1e-3])
     assert json.loads((folder / "metrics.json").read_text())["normalisation"] == "speaker"
+
+
+def test_another_audio_encoder_s_store_is_studied_without_the_end_to_end_models(store, tmp_path):
+    copy = shutil.copy(store, tmp_path / "features.h5")
+    with h5py.File(copy, "r+") as file:
+        file["audio/AF/positions"].attrs["sha256"] = "0" * 64
+        seal_attributes(file)
+    folder = run(Path(copy), tmp_path / "study", seeds=[0], learning_rates=[1e-3])
+    assert not any("end_to_end" in name for name in set(read_predictions(folder / "predictions.csv")["model"]))
+    assert any("no end-to-end models" in note for note in json.loads((folder / "metrics.json").read_text())["notes"])

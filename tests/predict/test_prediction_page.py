@@ -177,8 +177,6 @@ def test_attention_lies_where_it_belongs(monkeypatch):
     timeline.frame_band(np.arange(10) * 0.1, Attention(np.array([0.2, 0.8]), np.array([0.0, 0.5])), 0.0, 0.9)
     columns = np.nonzero(drawn[1][0] == 1)[0] / drawn[1].shape[1] * 0.9
     assert columns.min() == pytest.approx(0.45, abs=0.03) and columns.max() == pytest.approx(0.55, abs=0.03)
-    assert timeline.effective_share(Attention(np.full(5, 0.2), None)) == pytest.approx(1)
-    assert timeline.effective_share(Attention(np.array([0, 1.0, 0, 0]), None)) == pytest.approx(0.25)
 
 
 def test_many_points_become_few_and_gaps_stay():

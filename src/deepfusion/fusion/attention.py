@@ -50,12 +50,6 @@ def statistics(alpha: Tensor, x: Tensor) -> Tensor:
     return torch.cat([mean, (variance.clamp_min(0) + EPSILON).sqrt()], 1)
 
 
-def effective_share(alpha: Tensor, inside: Tensor) -> Tensor:
-    """How evenly attention is spread: exp(entropy) / number of vectors; 1 is the plain mean. (B, T) each -> (B,)."""
-    entropy = torch.special.entr(alpha).sum(1)
-    return entropy.exp() / inside.sum(1)
-
-
 class AudioAttention(nn.Module):
     """Equations (1)-(3): where in time and frequency the emotion is audible.
 

@@ -15,6 +15,7 @@ from deepfusion.config import FusionSettings
 from deepfusion.corpora.folds import Fold
 from deepfusion.corpora.needs import doubts
 from deepfusion.errors import UserError
+from deepfusion.evaluation.attention import effective_share
 from deepfusion.evaluation.metrics import predictions_table
 from deepfusion.evaluation.summary import summary
 from deepfusion.fusion.attention_file import write_attention_file
@@ -221,15 +222,12 @@ def write(found: Findings, rows: Sequence[Row], folder: Path, *, extra: Mapping[
 
 
 def attention_shares(found: Findings) -> dict[str, dict[str, float]]:
-    """How evenly attention is spread over the rows of a clip: exp(entropy) / rows, mean and least 5 %, by modality.
-
-    1: the plain mean. Clips with fewer than two rows are left out.
-    """
+    """`effective_share` of the tested clips, mean and 5 % quantile, by modality; clips with one row are left out."""
     shares: dict[str, dict[str, float]] = {}
     for m in MODALITIES:
         weights = [seen[m] for seen in found.attention.values() if m in seen and len(seen[m]) > 1]
         if weights:
-            each = [np.exp(-(w * np.log(np.maximum(w, 1e-30))).sum()) / len(w) for w in weights]
+            each = [effective_share(w) for w in weights]
             shares[m] = {"effective_share": float(np.mean(each)), "least": float(np.quantile(each, 0.05))}
     return shares
 

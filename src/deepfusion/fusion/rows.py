@@ -6,7 +6,9 @@ from deepfusion.config import FusionSettings
 from deepfusion.fusion.fusion_layers import FUSION_LAYERS
 from deepfusion.fusion.network import Design
 from deepfusion.fusion.search import Row
-from deepfusion.fusion.streams import LANDMARKS, MODALITIES, Modality
+from deepfusion.fusion.streams import LANDMARKS, MODALITIES, Modality, check
+from deepfusion.stages import ENCODER
+from deepfusion.store import FeatureStore
 
 ALONE = {modality: Design((modality,)) for modality in MODALITIES}
 Streams = dict[Modality, tuple[str, ...]]
@@ -24,6 +26,17 @@ def default_streams(settings: FusionSettings, slots: Sequence[str], *, encoder: 
     """
     audio = settings.audio or (("speech", "speech-clip", "AF-clip") if encoder else ("speech", "speech-clip"))
     return {"audio": audio, "video": settings.video or (*slots, *LANDMARKS)}
+
+
+def streams_in(store: FeatureStore, settings: FusionSettings) -> Streams:
+    """`default_streams` of a store, checked.
+
+    Raises:
+        UserError: See `streams.check`.
+    """
+    streams = default_streams(settings, list(store.networks), encoder=ENCODER in store.keys)
+    check(streams, store.keys)
+    return streams
 
 
 def fusion(layer: str, streams: Streams, *, name: str = "", **changes: object) -> Row:

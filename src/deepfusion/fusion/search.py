@@ -52,6 +52,14 @@ class Candidate:
     axes: int
 
 
+def joined_curves(curve: list[dict], other: list[dict]) -> list[dict]:
+    """A search curve with the losses and accuracies of further folds added."""
+    return [
+        {**a, "loss": a["loss"] + b["loss"], "accuracy": a["accuracy"] + b["accuracy"]}
+        for a, b in zip(curve, other, strict=True)
+    ]
+
+
 @dataclass(frozen=True)
 class Choice:
     """Hyper-parameters selected by nested cross-validation, per fold, with the search curve."""
@@ -68,15 +76,11 @@ class Choice:
 
     def extended(self, other: "Choice") -> "Choice":
         """The choices of further folds added."""
-        curve = [
-            {**a, "loss": a["loss"] + b["loss"], "accuracy": a["accuracy"] + b["accuracy"]}
-            for a, b in zip(self.curve, other.curve, strict=True)
-        ]
         return Choice(
             self.candidates + other.candidates,
             self.temperature + other.temperature,
             self.validation + other.validation,
-            curve,
+            joined_curves(self.curve, other.curve),
         )
 
 

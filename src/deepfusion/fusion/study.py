@@ -1,7 +1,7 @@
 """`snakemake fusion_study`: every way to fuse audio and video, on the same features, folds, seeds and budget."""
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,8 +19,10 @@ from deepfusion.fusion.experiment import Findings
 from deepfusion.fusion.missing_modality import absent_rows
 from deepfusion.fusion.parts import Part
 from deepfusion.fusion.preprocessing import Normalisation
-from deepfusion.fusion.search import Row, accuracy, sweep
-from deepfusion.fusion.streams import check, clip_streams, is_video
+from deepfusion.fusion.search import Bench, Choice, Row, accuracy, joined_curves, sweep
+from deepfusion.fusion.streams import clip_streams, is_video
+from deepfusion.networks.catalogue import file_sha256
+from deepfusion.networks.encoder_file import encoder_path
 from deepfusion.stages import ENCODER
 from deepfusion.store import FeatureStore
 
@@ -58,17 +60,27 @@ def run_study(
     """
     with FeatureStore(store) as opened:
         slots, encoder = list(opened.networks), ENCODER in opened.keys
-        streams = rows.default_streams(settings, slots, encoder=encoder)
-        check(streams, opened.keys)
+        streams = rows.streams_in(opened, settings)
+        # End-to-end training begins with the weights that AF is of.
+        at_hand = encoder and opened.attributes(ENCODER)["sha256"] == file_sha256(encoder_path(None))
     wanted, refiners = rows.study(streams, slots, encoder=encoder), {}
-    if encoder and settings.normalisation == "training":
+    if at_hand and settings.normalisation == "training":
         trained = rows.end_to_end(slots, seed=settings.seeds[0])
         refiners = dict.fromkeys([row.name for row in trained], partial(end_to_end.refiner, settings=study.end_to_end))
         wanted += trained
     corpus = read_corpus(store, rows.streams_of(wanted), purpose=PURPOSE)
     found, left = experiment.prepare(corpus, folds, wanted, settings)
     log.info("%d clips, %d folds, normalised by %s", len(corpus.table), len(found.parts), settings.normalisation)
-    experiment.run(found, left, device, refiners=refiners)
+    if encoder and not at_hand:
+        found.notes.append("no end-to-end models: AF of the store is of another audio encoder than that of the package")
+    fbp = next((row for row in left if row.name == "fbp"), None)
+    sweeps: dict[str, list[dict]] = {}
+
+    def after(bench: Bench, choices: Mapping[str, Choice]) -> None:
+        for what, curve in (sweeps_of(bench, fbp, choices["fbp"], study) if fbp else {}).items():
+            sweeps[what] = joined_curves(sweeps[what], curve) if what in sweeps else curve
+
+    experiment.run(found, left, device, refiners=refiners, after=after)
     if {"audio", "video"} <= found.choices.keys():
         found.probabilities |= late_fusions(found)
         systems = [
@@ -76,7 +88,6 @@ def run_study(
         ]
         found.probabilities[ENSEMBLE] = np.mean([found.probabilities[name] for name in systems], axis=0)
     add_svms(found)
-    sweeps = sweeps_of(found, left, study, device)
     return experiment.write(found, left, folder, extra={"sweeps": sweeps})
 
 
@@ -161,27 +172,7 @@ def svm_models(
     return found, impossible
 
 
-def sweeps_of(
-    found: Findings, left: Sequence[Row], study: StudySettings, device: torch.device
-) -> dict[str, list[dict]]:
+def sweeps_of(bench: Bench, row: Row, choice: Choice, study: StudySettings) -> dict[str, list[dict]]:
     """Inner loss and accuracy of FBP over one setting each; all others as configured, with what most folds chose."""
-    row = next((row for row in left if row.name == "fbp"), None)
-    if row is None:
-        return {}
-    chosen = found.choices["fbp"].candidates
-    candidate = max(dict.fromkeys(chosen), key=chosen.count)
-    curves: dict[str, list[dict]] = {}
-    for some in experiment.groups(found.corpus, found.parts, found.settings):
-        bench = experiment.bench(found.corpus, some, found.settings, device)
-        for what, values in study.sweeps.items():
-            curve = sweep(bench, row, what, values, candidate)
-            known = curves.get(what)
-            curves[what] = (
-                curve
-                if known is None
-                else [
-                    {**a, "loss": a["loss"] + b["loss"], "accuracy": a["accuracy"] + b["accuracy"]}
-                    for a, b in zip(known, curve, strict=True)
-                ]
-            )
-    return curves
+    candidate = max(dict.fromkeys(choice.candidates), key=choice.candidates.count)
+    return {what: sweep(bench, row, what, values, candidate) for what, values in study.sweeps.items()}

@@ -15,7 +15,7 @@ from deepfusion.fusion.corpus import Corpus, read_corpus
 from deepfusion.fusion.model import FORMAT, Model, Trained, row_card
 from deepfusion.fusion.preprocessing import Reduction
 from deepfusion.fusion.search import Bench, Choice, Place, Row, members, train_row
-from deepfusion.fusion.streams import check, keys
+from deepfusion.fusion.streams import keys
 from deepfusion.stages import ENCODER, VERSIONS
 from deepfusion.store import FeatureStore
 
@@ -53,8 +53,7 @@ def train_fbp(
         MachineError: A feature in the store is NaN or infinite.
     """
     with FeatureStore(store) as opened:
-        streams = rows.default_streams(settings, list(opened.networks), encoder=ENCODER in opened.keys)
-        check(streams, opened.keys)
+        streams = rows.streams_in(opened, settings)
     wanted = rows.base(streams)
     corpus = read_corpus(store, rows.streams_of(wanted), purpose=PURPOSE)
     found, left = experiment.prepare(corpus, [*folds, everyone], wanted, settings)

@@ -12,6 +12,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from deepfusion.atomic import write_atomically
+from deepfusion.evaluation.attention import effective_share
 from deepfusion.prediction.result import EMOTIONS, STATUSES, Prediction
 from deepfusion.prediction.windows import span
 from deepfusion.report import timeline
@@ -94,7 +95,7 @@ def _lanes(prediction: Prediction, begin: float, end: float) -> list[dict[str, A
             _curves("Emotions that the face networks see in each frame", times, values, EMOTIONS, (begin, end))
         )
     if "video" in attention:
-        share = timeline.effective_share(attention["video"])
+        share = effective_share(attention["video"].weight)
         lanes.append(
             {
                 "kind": "band",
@@ -110,7 +111,7 @@ def _lanes(prediction: Prediction, begin: float, end: float) -> list[dict[str, A
             "highest": prediction.facts.get("highest_hz", 4000.0) / 1000,
         }
         if "audio" in attention:
-            share = timeline.effective_share(attention["audio"])
+            share = effective_share(attention["audio"].weight)
             lane["title"] += f"; orange: attention above the uniform weight (effective share {100 * share:.0f} %)"
             lane["over"] = timeline.audio_band(attention["audio"], 1000 * lane["highest"], begin, end)
         lanes.append(lane)

@@ -163,13 +163,6 @@ def spectrogram_image(clip: Mapping[str, np.ndarray], begin: float, end: float) 
     return jpeg(whole)
 
 
-def effective_share(attention: "Attention") -> float:
-    """exp(entropy) of the weights over their number: 1 if all are equal, 1 / number if one has all."""
-    weight = np.asarray(attention.weight, np.float64).ravel()
-    weight = weight[weight > 0]
-    return float(np.exp(-(weight * np.log(weight)).sum()) / max(1, np.size(attention.weight)))
-
-
 def place(times: Sequence[float] | np.ndarray, begin: float, end: float) -> np.ndarray:
     """Times (s) as x in units of SVG, kept inside the drawing."""
     return np.clip((np.asarray(times, np.float64) - begin) / max(end - begin, 1e-9), 0, 1) * WIDTH
