@@ -18,7 +18,7 @@ from snakemake.exceptions import WorkflowError
 from deepfusion.config import check
 from deepfusion.errors import MachineError, UserError
 from deepfusion.plan import Plan
-from deepfusion.stages import VERSIONS
+from deepfusion.versions import VERSIONS
 
 # Jobs share the terminal: they tell their progress in lines, not in bars.
 shell.prefix("set -euo pipefail; export DEEPFUSION_PROGRESS=lines; ")

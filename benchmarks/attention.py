@@ -34,7 +34,7 @@ from deepfusion.fusion.parts import Part, part
 from deepfusion.fusion.rows import Streams, base, default_streams
 from deepfusion.fusion.search import Bench, Row, Tested, accuracy, choose, test
 from deepfusion.fusion.streams import is_per_clip
-from deepfusion.stages import ENCODER
+from deepfusion.versions import ENCODER
 
 LAMBDAS = (0, 0.3, 1, "learned")  # 0 is the plain mean
 PURPOSE = "the benchmark of attention"

@@ -19,7 +19,8 @@ from provenance import publish
 from deepfusion import media
 from deepfusion.config import FaceSettings
 from deepfusion.extract.faces import follower
-from deepfusion.faces import detect, predictor, resample
+from deepfusion.faces import detect
+from deepfusion.faces.fast import dlib_landmarks, dlib_resize
 
 LINEAR = cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR
 
@@ -36,10 +37,10 @@ def shrinkers(height: int, width: int) -> dict[str, Callable[[np.ndarray], np.nd
     small = height * 5 // 6, width * 5 // 6
     x, y = (width - 1) / (small[1] - 1), (height - 1) / (small[0] - 1)
     matrix = np.array([[x, 0, 0], [0, y, 0]])
-    down, across = resample.rows(height, small[0]), resample.columns(width, small[1])
+    down, across = dlib_resize.rows(height, small[0]), dlib_resize.columns(width, small[1])
     return {
         "dlib": lambda grey: dlib.resize_image(grey, *small),
-        "ours": lambda grey: cv2.transpose(resample.transposed(grey, down, across)),
+        "ours": lambda grey: cv2.transpose(dlib_resize.transposed(grey, down, across)),
         "OpenCV's warpAffine": lambda grey: cv2.warpAffine(grey, matrix, small[::-1], flags=LINEAR),
     }
 
@@ -47,10 +48,10 @@ def shrinkers(height: int, width: int) -> dict[str, Callable[[np.ndarray], np.nd
 def predictors() -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
     """Ways to the 68 landmarks in a box."""
     path = detect.predictor_path()
-    theirs, ours = dlib.shape_predictor(str(path)), predictor.read(path)
+    theirs, ours = dlib.shape_predictor(str(path)), dlib_landmarks.read(path)
     return {
         "dlib": lambda grey, box: detect.landmarks(theirs, grey, dlib.rectangle(*map(int, box))),
-        "ours": lambda grey, box: predictor.landmarks(ours, grey, box),
+        "ours": lambda grey, box: dlib_landmarks.landmarks(ours, grey, box),
     }
 
 

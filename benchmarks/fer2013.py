@@ -20,15 +20,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from deepfusion.config import PRESETS
-from deepfusion.faces.warp import Crop
+from deepfusion.faces.align import Crop
 from deepfusion.fer2013 import augment, duplicates
 from deepfusion.fer2013.align import Alignment, to_crop
 from deepfusion.fer2013.data import EMOTIONS, Fer2013
 from deepfusion.fer2013.finetune import training_rows, tuned
 from deepfusion.fer2013.prepare import load
-from deepfusion.fer2013.ship import figures, predictions
+from deepfusion.fer2013.export import figures, predictions
 from deepfusion.networks import catalogue, trunks
-from deepfusion.networks.tuned import Tuned
+from deepfusion.networks.fine_tuned import Tuned
 
 TESTS = ("PublicTest", "PrivateTest")
 REGULARISATION = 0.01  # the same for all; not chosen by any test image

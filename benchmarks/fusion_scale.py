@@ -36,8 +36,8 @@ from deepfusion.fusion.fbp import EPSILONS
 from deepfusion.fusion.network import Network
 from deepfusion.fusion.parts import part
 from deepfusion.fusion.search import Row, sizes
-from deepfusion.heap import keep_freed_memory
-from deepfusion.stages import blocks
+from deepfusion.malloc import keep_freed_memory
+from deepfusion.sharding import blocks
 from deepfusion.store import FeatureStore, ShardWriter, build_store
 
 OUT = Path("docs/results/fusion_scale.json")

@@ -16,7 +16,7 @@ import torch
 
 from deepfusion import media
 from deepfusion.config import PRESETS
-from deepfusion.faces.warp import warp
+from deepfusion.faces.align import warp
 from deepfusion.networks import catalogue
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from deepfusion.ledger import processor
+from deepfusion.costs import processor
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = (

@@ -21,8 +21,8 @@ import numpy as np
 import pandas as pd
 from provenance import publish
 
-from deepfusion.ledger import peak_memory_mb
-from deepfusion.stages import blocks
+from deepfusion.costs import peak_memory_mb
+from deepfusion.sharding import blocks
 from deepfusion.store import FeatureStore, ShardWriter, build_store, check_whole, layout
 
 SIZES = (100, 1_000, 10_000)

@@ -11,8 +11,8 @@ import torch
 from provenance import publish
 from torch import Tensor, nn
 
-from deepfusion.networks.depthwise import DepthwiseConv2d
-from deepfusion.networks.sface import PReLU
+from deepfusion.networks.models.depthwise import DepthwiseConv2d
+from deepfusion.networks.models.sface import PReLU
 
 BATCH, CHANNELS, SIDE, REPEATS = 64, 128, 24, 7  # a map of SFace's conv_4 to conv_5, in a step of the usual recipe
 

@@ -15,7 +15,7 @@ from deepfusion.config import (
     from_json,
 )
 from deepfusion.errors import UserError
-from deepfusion.stages import digest
+from deepfusion.cache_key import digest
 
 
 def read_config(path):

@@ -9,7 +9,7 @@ import pytest
 # Page faults of making and freeing 64 MB, again and again, in the main thread or in another.
 PROGRAM = """
 import resource, sys, threading, torch
-from deepfusion.heap import keep_freed_memory
+from deepfusion.malloc import keep_freed_memory
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepfusion import ledger
-from deepfusion.ledger import SHARED, bottleneck, measured, totals
+from deepfusion import costs
+from deepfusion.costs import SHARED, bottleneck, measured, totals
 from deepfusion.report import costs
 from deepfusion.store import ShardWriter, read_shard
 
@@ -88,7 +88,7 @@ def test_processes_that_were_started_count(tmp_path):
 
 def test_memory_of_the_process_that_started_this_one_is_not_counted(tmp_path):
     held = np.ones(40_000_000)  # 320 MB
-    ask = [sys.executable, "-c", "from deepfusion.ledger import peak_memory_mb; print(peak_memory_mb())"]
+    ask = [sys.executable, "-c", "from deepfusion.costs import peak_memory_mb; print(peak_memory_mb())"]
     assert float(subprocess.run(ask, capture_output=True, check=True, text=True).stdout) < held.nbytes / 1e6
 
 
@@ -153,4 +153,4 @@ def test_the_table_names_the_bottleneck_and_its_figures():
 
 
 def test_a_store_without_figures_says_so():
-    assert "not measured" in costs.table(ledger.empty())
+    assert "not measured" in costs.table(costs.empty())

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from deepfusion import stages
+from deepfusion.sharding import blocks
 from deepfusion.config import check
 from deepfusion.corpora import Fold
 from deepfusion.errors import UserError
@@ -29,19 +29,19 @@ def test_what_is_fetched(values, names):
 
 @pytest.mark.parametrize("size", [1, 3, 16])
 def test_a_block_never_changes_when_clips_are_added(size):
-    whole = stages.blocks(40_000, size)
+    whole = blocks(40_000, size)
     assert whole[0] == slice(0, size)
     assert [part.start for part in whole[1:]] == [part.stop for part in whole[:-1]]
     for clips in (1, size, 100 * size + 1, 39_999):
-        *full, last = stages.blocks(clips, size)
+        *full, last = blocks(clips, size)
         assert full == whole[: len(full)]
         assert last.start == whole[len(full)].start
         assert last.stop == clips
-    assert len(stages.blocks(100_000, 16)) < 1000
+    assert len(blocks(100_000, 16)) < 1000
 
 
 def test_small_corpora_have_shards_of_one_size():
-    assert {part.stop - part.start for part in stages.blocks(500, 16)} == {16, 4}
+    assert {part.stop - part.start for part in blocks(500, 16)} == {16, 4}
 
 
 def test_a_shard_depends_on_its_own_clips_and_on_nothing_else_of_them(tmp_path, monkeypatch):

@@ -3,16 +3,24 @@
 A stage that reads media depends on its code's version, on its settings, and on some columns and one file of each clip.
 """
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from deepfusion.stages import VERSIONS, digest
+from deepfusion.versions import VERSIONS
 
 # Stage -> columns of the manifest that it depends on, its file apart.
 COLUMNS = {"faces": ["id", "start", "end", "person"], "spectrogram": ["id", "start", "end"]}
+
+
+def digest(*parts: object) -> str:
+    """A short name (16 hexadecimal digits) for some plain values; equal values, equal name."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def media_files(stage: str, clips: pd.DataFrame) -> list[str]:

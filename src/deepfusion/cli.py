@@ -326,7 +326,7 @@ def train_fbp(
     from deepfusion.corpora.folds import Fold
     from deepfusion.evaluation.summary import summary_markdown
     from deepfusion.fusion import train_fbp as command
-    from deepfusion.heap import keep_freed_memory
+    from deepfusion.malloc import keep_freed_memory
     from deepfusion.networks import inference
 
     keep_freed_memory()
@@ -359,7 +359,7 @@ def fusion_study(
     from deepfusion.corpora.folds import Fold
     from deepfusion.evaluation.summary import summary_markdown
     from deepfusion.fusion.study import run_study
-    from deepfusion.heap import keep_freed_memory
+    from deepfusion.malloc import keep_freed_memory
     from deepfusion.networks import inference
 
     keep_freed_memory()

@@ -8,7 +8,10 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from deepfusion import stages
+from deepfusion.versions import VERSIONS
+from deepfusion.sharding import blocks
+from deepfusion.cache_key import digest
+from deepfusion.sharding import shard_name
 from deepfusion.atomic import write_atomically
 from deepfusion.cache_key import media_files
 from deepfusion.config import Config, CorpusSettings, Extraction
@@ -50,8 +53,8 @@ class Plan:
 
     @cached_property
     def _blocks(self) -> dict[str, slice]:
-        parts = stages.blocks(len(self.corpus.clips), self.config.store.clips_per_shard)
-        return {stages.shard_name(i): part for i, part in enumerate(parts)}
+        parts = blocks(len(self.corpus.clips), self.config.store.clips_per_shard)
+        return {shard_name(i): part for i, part in enumerate(parts)}
 
     def _known(self, paths: Iterable[str]) -> list[str]:
         """Files as Snakemake knows them: relative where they lie below the working folder."""
@@ -138,9 +141,9 @@ class Plan:
             ("networks", config.networks, config.limits, dtype),
             ("spectrogram", config.spectrogram, config.limits, dtype),
         ):
-            texts[self.settings(stage)] = _as_json({"version": stages.VERSIONS[stage], "settings": depends})
+            texts[self.settings(stage)] = _as_json({"version": VERSIONS[stage], "settings": depends})
         if not self.no_encoder:
-            weights = {"version": stages.VERSIONS["audio_encoder"], "sha256": self._encoder["sha256"]}
+            weights = {"version": VERSIONS["audio_encoder"], "sha256": self._encoder["sha256"]}
             texts[self.settings("audio_encoder")] = _as_json(weights)
         return texts | {self.settings("store"): _as_json(json.loads(self.extraction_json))}
 
@@ -153,7 +156,7 @@ class Plan:
         """
         if self.is_frozen:
             return ""
-        return stages.digest([[str(path), text] for path, text in self._texts.items()])
+        return digest([[str(path), text] for path, text in self._texts.items()])
 
     def write(self) -> None:
         """Write what the jobs read, each file only where it differs: a newer file makes stale what depends on it.

@@ -9,7 +9,7 @@ import pytest
 from deepfusion.corpora import load, read_manifest, sha256, write_manifest
 from deepfusion.corpora.columns import COLUMNS, RESERVED, person
 from deepfusion.errors import UserError
-from deepfusion.store.master import CLIPS
+from deepfusion.store.build import CLIPS
 
 LABELS = ["happy", "sad", "surprise"]
 

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from deepfusion.errors import ClipError
-from deepfusion.extract.ahead import ahead
+from deepfusion.extract.prefetch import ahead
 
 
 def stream(name, count, *, broken=False):

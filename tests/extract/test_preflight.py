@@ -9,7 +9,7 @@ from deepfusion.config import Extraction, NetworkSettings
 from deepfusion.corpora import load, read_manifest
 from deepfusion.errors import UserError
 from deepfusion.extract.preflight import preflight, scan
-from deepfusion.ledger import SHARED
+from deepfusion.costs import SHARED
 from deepfusion.networks.audio_encoder import load_encoder
 from deepfusion.report.costs import expected
 

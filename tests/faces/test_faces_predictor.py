@@ -4,7 +4,8 @@ import dlib
 import numpy as np
 import pytest
 
-from deepfusion.faces import detect, predictor
+from deepfusion.faces import detect
+from deepfusion.faces.fast import dlib_landmarks
 from deepfusion.media import frames
 
 
@@ -12,11 +13,11 @@ from deepfusion.media import frames
 def both():
     """dlib's landmarks and ours."""
     path = detect.predictor_path()
-    theirs, ours = dlib.shape_predictor(str(path)), predictor.read(path)
+    theirs, ours = dlib.shape_predictor(str(path)), dlib_landmarks.read(path)
 
     def find(grey, box):
         expected = detect.landmarks(theirs, grey, dlib.rectangle(*map(int, box)))
-        return expected, predictor.landmarks(ours, grey, box)
+        return expected, dlib_landmarks.landmarks(ours, grey, box)
 
     return find
 

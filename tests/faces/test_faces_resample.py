@@ -8,7 +8,7 @@ import dlib
 import numpy as np
 import pytest
 
-from deepfusion.faces.resample import columns, rows, transposed
+from deepfusion.faces.fast.dlib_resize import columns, rows, transposed
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_twice_is_upright_and_a_part_is_cut_from_the_whole(noise):
 
 
 def test_where_what_is_compiled_cannot_be_kept():
-    program = "from deepfusion.faces.resample import _mix; print(type(_mix._cache).__name__)"
+    program = "from deepfusion.faces.fast.dlib_resize import _mix; print(type(_mix._cache).__name__)"
     nowhere = os.environ | {"NUMBA_CACHE_LOCATOR_CLASSES": "IPythonCacheLocator"}
     ran = subprocess.run([sys.executable, "-c", program], env=nowhere, capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "NullCache"

@@ -7,7 +7,7 @@ import pytest
 import skimage.data
 from skimage.transform import SimilarityTransform
 
-from deepfusion.faces.warp import Crop, five_points, rescaled, similarity, transform, warp
+from deepfusion.faces.align import Crop, five_points, rescaled, similarity, transform, warp
 
 DLIB = Crop("dlib", 150, 0.25)
 ARCFACE = Crop("arcface", 112)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from deepfusion.faces.warp import Crop, warp
+from deepfusion.faces.align import Crop, warp
 from deepfusion.fer2013 import augment
 from deepfusion.fer2013.align import USUAL_BOX, align, to_crop
 from deepfusion.fer2013.read import read

@@ -17,8 +17,9 @@ from deepfusion.errors import UserError
 from deepfusion.fer2013 import augment, finetune, train
 from deepfusion.fer2013.align import to_crop
 from deepfusion.fer2013.data import EMOTIONS, VOTES, Fer2013
-from deepfusion.networks import compact, compact_vgg
-from deepfusion.networks.tuned import Tuned
+from deepfusion.networks import quantized
+from deepfusion.networks.models import compact_vgg
+from deepfusion.networks.fine_tuned import Tuned
 
 CROP = finetune.tuned(NAME).crop
 
@@ -134,7 +135,7 @@ def test_a_run_leaves_weights_card_and_curve(tmp_path, data):
     # The weights are those whose accuracy on PublicTest the card states.
     whole, found = toy()
     of = whole.usage == "PublicTest"
-    net = compact.load(out / "model.safetensors", "compact-vgg", 4096)
+    net = quantized.load(out / "model.safetensors", "compact-vgg", 4096)
     with torch.no_grad():
         theta = augment.thetas(to_crop(found, CROP)[of], 48)
         said = net.logits(augment.crops(torch.tensor(whole.images[of]), theta, 48)).argmax(1).numpy()

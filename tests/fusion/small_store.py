@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from deepfusion.config import AudioEncoderSettings, FusionSettings, SpectrogramSettings
-from deepfusion.faces.track import Choice
+from deepfusion.faces.face_track import Choice
 from deepfusion.store import ShardWriter, build_store
 
 SPECTROGRAM = SpectrogramSettings()

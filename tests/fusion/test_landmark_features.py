@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from deepfusion.faces.track import Choice
+from deepfusion.faces.face_track import Choice
 from deepfusion.fusion.landmark_features import (
     COURSE,
     HEAD,

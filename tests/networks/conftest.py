@@ -10,7 +10,7 @@ import torch
 from skimage.data import astronaut
 
 from deepfusion.faces.detect import Detection, Detector
-from deepfusion.faces.warp import Crop, warp
+from deepfusion.faces.align import Crop, warp
 
 
 class Sighting(NamedTuple):

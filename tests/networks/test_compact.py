@@ -9,8 +9,10 @@ import safetensors.torch
 import torch
 
 from deepfusion.errors import MachineError, UserError
-from deepfusion.networks import compact, compact_vgg, state_dict
-from deepfusion.networks.tuned import Tuned
+from deepfusion.networks import quantized
+from deepfusion.networks.formats import state_dict
+from deepfusion.networks.models import compact_vgg
+from deepfusion.networks.fine_tuned import Tuned
 
 
 @pytest.fixture
@@ -32,8 +34,8 @@ def net(monkeypatch):
 
 
 def stored(net, path, storage):
-    compact.save(net, path, base="compact-vgg", storage=storage)
-    read = compact.load(path, "compact-vgg", 4096)
+    quantized.save(net, path, base="compact-vgg", storage=storage)
+    read = quantized.load(path, "compact-vgg", 4096)
     assert not any(module.training for module in read.modules())
     before, after = net.state_dict(), read.state_dict()
     assert list(after) == list(before)
@@ -76,7 +78,7 @@ def test_sizes(tmp_path, net):
     numbers = sum(net.state_dict()[name].numel() for name in state_dict.names(net))
     for storage, size in [("float32", 4), ("float16", 2), ("int8", 1)]:
         path = tmp_path / f"{storage}.safetensors"
-        compact.save(net, path, base="compact-vgg", storage=storage)
+        quantized.save(net, path, base="compact-vgg", storage=storage)
         small = 4 * 2 * 4096 + 20_000  # biases and scales of fc6, names
         assert size * numbers < path.stat().st_size < size * numbers + small
 
@@ -90,7 +92,7 @@ def test_a_network_in_training_is_kept_as_it_is(tmp_path, net):
 
 def refused(path, base="compact-vgg", dimension=4096):
     with pytest.raises(UserError) as error:
-        compact.load(path, base, dimension)
+        quantized.load(path, base, dimension)
     assert str(path) in str(error.value) and "\n" not in str(error.value)
     return str(error.value)
 
@@ -98,7 +100,7 @@ def refused(path, base="compact-vgg", dimension=4096):
 @pytest.fixture
 def file(tmp_path, net):
     path = tmp_path / "net.safetensors"
-    compact.save(net, path, base="compact-vgg", storage="int8")
+    quantized.save(net, path, base="compact-vgg", storage="int8")
     return path
 
 
@@ -125,7 +127,7 @@ def test_a_foreign_safetensors(file):
 
 
 def test_the_right_words_about_other_tensors(file):
-    words = {"format": compact.FORMAT, "base": "compact-vgg"}
+    words = {"format": quantized.FORMAT, "base": "compact-vgg"}
     safetensors.torch.save_file({"weight": torch.zeros(3)}, file, metadata=words)
     assert "not compact-vgg fine-tuned on FER2013" in refused(file)
 
@@ -150,5 +152,5 @@ def test_a_full_disk_leaves_nothing_and_what_was_there(tmp_path, net, monkeypatc
     monkeypatch.setattr(os, "fsync", full)
     for path in (old, new):
         with pytest.raises(MachineError, match="no space"):
-            compact.save(net, path, base="compact-vgg", storage="int8")
+            quantized.save(net, path, base="compact-vgg", storage="int8")
     assert [path.name for path in tmp_path.iterdir()] == ["old.safetensors"] and old.read_bytes() == b"old"

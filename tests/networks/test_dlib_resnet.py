@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 
 from deepfusion.errors import UserError
-from deepfusion.networks import dlib_resnet
+from deepfusion.networks.models import dlib_resnet
 from deepfusion.networks.catalogue import CATALOGUE, load, weights_path
-from deepfusion.networks.dlib_dat import DatReader
+from deepfusion.networks.formats.dlib_dat import DatReader
 from deepfusion.networks.inference import device, embed
 
 CARD = CATALOGUE["dlib-resnet29"]

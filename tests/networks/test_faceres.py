@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from deepfusion.errors import UserError
-from deepfusion.networks import faceres
+from deepfusion.networks.models import faceres
 
 CHANNELS = [32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024]
 STRIDES = [1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1]

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 
-from deepfusion.networks import keras_h5
+from deepfusion.networks.formats import keras_h5
 
 
 @pytest.mark.parametrize(

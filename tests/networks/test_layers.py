@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from deepfusion.networks.depthwise import DepthwiseConv2d
-from deepfusion.networks.sface import PReLU, PReLUFunction, SFace, SFaceTrunk
+from deepfusion.networks.models.depthwise import DepthwiseConv2d
+from deepfusion.networks.models.sface import PReLU, PReLUFunction, SFace, SFaceTrunk
 
 
 def drawn(*shape, dtype=torch.float32):

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from deepfusion.errors import UserError
-from deepfusion.networks import inception_resnet, iresnet, resnet50, state_dict, vgg16
+from deepfusion.networks.formats import state_dict
+from deepfusion.networks.models import inception_resnet, iresnet, resnet50, vgg16
 
 READERS = {
     "vgg-face": vgg16.build,

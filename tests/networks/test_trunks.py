@@ -5,9 +5,10 @@ import torch
 from torch import nn
 
 from deepfusion.config import PRESETS
-from deepfusion.networks import catalogue, state_dict, trunks
-from deepfusion.networks.faceres import FaceRes
-from deepfusion.networks.sface import PReLU
+from deepfusion.networks import catalogue, trunks
+from deepfusion.networks.formats import state_dict
+from deepfusion.networks.models.faceres import FaceRes
+from deepfusion.networks.models.sface import PReLU
 
 CARDS = [network for network in catalogue.CATALOGUE.values() if network.base]
 

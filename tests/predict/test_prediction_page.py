@@ -12,7 +12,7 @@ import pytest
 from small_model import LABELS
 from test_run import go
 
-from deepfusion.faces.track import Reason
+from deepfusion.faces.face_track import Reason
 from deepfusion.report import timeline
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepfusion.ledger import measured
+from deepfusion.costs import measured
 from deepfusion.store import ShardWriter, build_store
 
 LENGTHS = {"anna/ä-1": 5, "anna/ä-2": 0, "bert/1": 130, "bert/2": 7, "cleo 日本": 1, "cleo/2": 40}

@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as arrays
 
 from deepfusion.store import FeatureStore, ShardWriter, build_store, check_whole, read_shard
 from deepfusion.store.diff import diff
-from deepfusion.store.master import _runs
+from deepfusion.store.build import _runs
 from deepfusion.store.verify import verify
 
 FEW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])

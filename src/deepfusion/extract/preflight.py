@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from deepfusion import ledger, media
+from deepfusion import costs, media
 from deepfusion.cache_key import media_files
 from deepfusion.config import DEFAULT_LIMITS, Extraction, LimitSettings
 from deepfusion.errors import ClipError, UserError
-from deepfusion.extract.ahead import ahead
+from deepfusion.extract.prefetch import ahead
 from deepfusion.extract.audio_encoder import encoder_shard
 from deepfusion.extract.faces import faces_shard
 from deepfusion.extract.networks import network_shards
@@ -23,7 +23,7 @@ from deepfusion.extract.spectrogram import spectrogram_shard
 from deepfusion.extract.workers import Work, Workers
 from deepfusion.networks.engines import Engine
 from deepfusion.plan import stage_names
-from deepfusion.stages import ENCODER
+from deepfusion.versions import ENCODER
 from deepfusion.store.shard import read_shard
 
 # Clips that are looked at, evenly spread over the manifest; those of a larger corpus are taken to be like them.
@@ -65,7 +65,7 @@ def preflight(
         costs, frame_bytes, second_bytes = _try(
             _beginnings(tried, full["begins"]), Path(folder), config=config, device=device, engine=engine
         )
-    parts = ledger.totals(costs)
+    parts = costs.totals(costs)
     parts = parts[parts["media_s"] > 0]
     media_s = pd.Series(whole["video_s"], parts.index).where(~parts.index.isin(AUDIO), whole["audio_s"])
     worker = parts["wall_s"] / parts["media_s"] * media_s

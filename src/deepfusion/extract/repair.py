@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from deepfusion import stages
+from deepfusion.sharding import blocks
+from deepfusion.sharding import shard_name
 from deepfusion.config import Extraction, from_json
 from deepfusion.corpora import read_manifest
 from deepfusion.corpora.manifest import missing_files
@@ -19,7 +20,7 @@ from deepfusion.extract.spectrogram import spectrogram_shard
 from deepfusion.extract.store import join, publish
 from deepfusion.networks.engines import Engine
 from deepfusion.plan import stage_names
-from deepfusion.stages import ENCODER
+from deepfusion.versions import ENCODER
 from deepfusion.store import DamagedError, check_whole
 
 log = logging.getLogger(__name__)
@@ -76,8 +77,8 @@ def repair(folder: Path, *, device: torch.device, engine: Engine = "auto", worke
 def _blocks(manifest: Path, config: Extraction) -> Iterator[tuple[str, pd.DataFrame]]:
     """Name and clips of each shard."""
     clips = read_manifest(manifest, labels=None)
-    for i, block in enumerate(stages.blocks(len(clips), config.store.clips_per_shard)):
-        yield stages.shard_name(i), clips.iloc[block]
+    for i, block in enumerate(blocks(len(clips), config.store.clips_per_shard)):
+        yield shard_name(i), clips.iloc[block]
 
 
 def _is_whole(path: Path) -> bool:

@@ -14,7 +14,7 @@ from deepfusion.cache_key import media_files, media_key
 from deepfusion.config import DEFAULT_LIMITS, LimitSettings, SpectrogramSettings
 from deepfusion.extract.common import AbsentError, each_clip, finish, hash_of, kept, report, segment
 from deepfusion.extract.workers import Work, Workers
-from deepfusion.ledger import measured
+from deepfusion.costs import measured
 from deepfusion.store.shard import ShardWriter
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from deepfusion import __version__, stages
+from deepfusion import __version__
+from deepfusion.sharding import blocks
+from deepfusion.sharding import shard_name
 from deepfusion.atomic import write_atomically
 from deepfusion.cache_key import encoder_key, media_key, network_key
 from deepfusion.config import Extraction
@@ -18,7 +20,7 @@ from deepfusion.extract.common import link
 from deepfusion.networks import catalogue
 from deepfusion.networks.encoder_file import encoder_path, unsuited
 from deepfusion.plan import load_corpus, stage_names
-from deepfusion.stages import ENCODER
+from deepfusion.versions import ENCODER
 from deepfusion.store import DamagedError, Shard, build_store, read_shard
 
 log = logging.getLogger(__name__)
@@ -38,8 +40,8 @@ def join(manifest: Path, shards: Path, out: Path, *, config: Extraction) -> None
             now. It is removed, so that the next run makes it again.
     """
     clips = read_manifest(manifest, labels=None)
-    blocks = stages.blocks(len(clips), config.store.clips_per_shard)
-    names = [stages.shard_name(i) for i in range(len(blocks))]
+    blocks = blocks(len(clips), config.store.clips_per_shard)
+    names = [shard_name(i) for i in range(len(blocks))]
     if reason := unsuited(config.audio_encoder.weights, config.spectrogram.model_dump()):
         log.warning("%s", reason)
     paths = {stage: [shards / stage / f"{name}.h5" for name in names] for stage in stage_names(config)}

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from deepfusion import stages
+from deepfusion.cache_key import digest
 from deepfusion.atomic import write_atomically
 from deepfusion.config import FinetuneSettings, RecipeSettings
 from deepfusion.device import fastest_dtype
@@ -21,9 +21,9 @@ from deepfusion.fer2013.align import Alignment, to_crop
 from deepfusion.fer2013.data import EMOTIONS, Fer2013
 from deepfusion.fer2013.prepare import load
 from deepfusion.fer2013.train import Faces, train
-from deepfusion.networks import catalogue, compact, trunks
+from deepfusion.networks import catalogue, quantized, trunks
 from deepfusion.networks.catalogue import Network
-from deepfusion.networks.tuned import Tuned
+from deepfusion.networks.fine_tuned import Tuned
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def finetune(prepared: Path, out: Path, *, name: str, settings: FinetuneSettings
         tell=tell,
     )
     write_atomically(out / "curve.csv", lambda part: pd.DataFrame(curve).to_csv(part, index=False))
-    compact.save(averaged, out / "model.safetensors", base=network.base, storage="float32")
+    quantized.save(averaged, out / "model.safetensors", base=network.base, storage="float32")
     card = {
         "network": name,
         "base": network.base,
@@ -116,7 +116,7 @@ def run_key(
     start = catalogue.fingerprint(network.base, recipe.weights) if network.base in catalogue.CATALOGUE else "random"
     arrays = (data.images[rows], targets.numpy(), alignment.box[rows], alignment.landmarks[rows])
     content = [hashlib.sha256(np.ascontiguousarray(array)).hexdigest() for array in arrays]
-    return stages.digest(network.name, vars(network.crop), start, how, seed, content)
+    return digest(network.name, vars(network.crop), start, how, seed, content)
 
 
 def tuned(name: str) -> Network:

@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from deepfusion.atomic import write_atomically
 from deepfusion.config import RecipeSettings
 from deepfusion.fer2013 import augment
-from deepfusion.networks.tuned import Tuned
+from deepfusion.networks.fine_tuned import Tuned
 from deepfusion.progress import track
 
 log = logging.getLogger(__name__)

@@ -34,7 +34,7 @@ from deepfusion.fusion.search import Bench, Candidate, Refine, Row
 from deepfusion.fusion.streams import AUDIO, Modality, Spectrogram, clip_streams, is_per_clip
 from deepfusion.networks.audio_encoder import SILENCE_DB, SpeechEncoder, load_encoder
 from deepfusion.speech import augment
-from deepfusion.stages import ENCODER
+from deepfusion.versions import ENCODER
 from deepfusion.store import FeatureStore
 
 Read = Callable[[int], np.ndarray]

@@ -6,7 +6,7 @@ picture matters.
 
 import numpy as np
 
-from deepfusion.faces.track import Choice
+from deepfusion.faces.face_track import Choice
 
 LEFT_EYE, RIGHT_EYE = slice(36, 42), slice(42, 48)  # of the 68 points (iBUG 300-W), as they stand in the picture
 SHAPE = 2 * 68

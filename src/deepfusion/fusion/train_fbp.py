@@ -16,7 +16,7 @@ from deepfusion.fusion.model import FORMAT, Model, Trained, row_card
 from deepfusion.fusion.preprocessing import Reduction
 from deepfusion.fusion.search import Bench, Choice, Place, Row, members, train_row
 from deepfusion.fusion.streams import keys
-from deepfusion.stages import ENCODER, VERSIONS
+from deepfusion.versions import ENCODER, VERSIONS
 from deepfusion.store import FeatureStore
 
 log = logging.getLogger(__name__)

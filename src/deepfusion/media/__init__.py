@@ -8,9 +8,9 @@ raised where it is met. Frames may have been handed out before; the caller drops
 """
 
 from deepfusion.media.limits import DEFAULT_LIMITS, Limits
-from deepfusion.media.picture import Frame, frames
+from deepfusion.media.video import Frame, frames
 from deepfusion.media.probing import Probe, probe, probe_audio, probe_video
-from deepfusion.media.sounding import Sound, sound
+from deepfusion.media.audio import Sound, sound
 
 __all__ = [
     "DEFAULT_LIMITS",

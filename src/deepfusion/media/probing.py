@@ -11,7 +11,7 @@ import av
 from deepfusion.errors import ClipError
 from deepfusion.media.container import Decoded, clip_errors, decoded, opened, stream_of
 from deepfusion.media.limits import DEFAULT_LIMITS, Limits
-from deepfusion.media.picture import orientation_of, square_pixels
+from deepfusion.media.video import orientation_of, square_pixels
 
 
 @dataclass(frozen=True)

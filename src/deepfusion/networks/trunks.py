@@ -6,14 +6,14 @@ from pathlib import Path
 from torch import nn
 
 from deepfusion.networks import catalogue
-from deepfusion.networks.compact_vgg import CompactVGG
-from deepfusion.networks.dlib_resnet import DlibResNet29
-from deepfusion.networks.faceres import FaceRes
-from deepfusion.networks.inception_resnet import InceptionResNetV1
-from deepfusion.networks.iresnet import IResNet50
-from deepfusion.networks.resnet50 import ResNet50
-from deepfusion.networks.sface import PReLU, SFace, SFaceTrunk
-from deepfusion.networks.vgg16 import VGG16
+from deepfusion.networks.models.compact_vgg import CompactVGG
+from deepfusion.networks.models.dlib_resnet import DlibResNet29
+from deepfusion.networks.models.faceres import FaceRes
+from deepfusion.networks.models.inception_resnet import InceptionResNetV1
+from deepfusion.networks.models.iresnet import IResNet50
+from deepfusion.networks.models.resnet50 import ResNet50
+from deepfusion.networks.models.sface import PReLU, SFace, SFaceTrunk
+from deepfusion.networks.models.vgg16 import VGG16
 
 
 def _dlib(net: DlibResNet29) -> nn.Module:

@@ -19,7 +19,7 @@ from deepfusion.prediction import windows
 from deepfusion.prediction.inputs import Inputs, clips_of, is_one_file
 from deepfusion.prediction.normalisation import Normalisation, check_normalisation, groups_of
 from deepfusion.prediction.result import TRACK, Prediction, Predictions, Window
-from deepfusion.stages import ENCODER
+from deepfusion.versions import ENCODER
 
 if TYPE_CHECKING:
     from deepfusion.fusion.model import Answer, Model

@@ -12,7 +12,8 @@ import pandas as pd
 from deepfusion.atomic import write_atomically
 from deepfusion.cache_key import media_files
 from deepfusion.extract.common import hash_of
-from deepfusion.stages import VERSIONS, digest
+from deepfusion.versions import VERSIONS
+from deepfusion.cache_key import digest
 
 FOLDER = ".records"
 VERSION = 1  # raised when a record's content changes

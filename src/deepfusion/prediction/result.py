@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from deepfusion.atomic import write_atomically
-from deepfusion.faces.track import Choice, Reason
+from deepfusion.faces.face_track import Choice, Reason
 
 if TYPE_CHECKING:
     from deepfusion.fusion.model import Answer, Attention

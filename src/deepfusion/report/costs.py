@@ -4,8 +4,8 @@ from typing import Any
 
 import pandas as pd
 
-from deepfusion.ledger import bottleneck, totals
-from deepfusion.stages import ENCODER
+from deepfusion.costs import bottleneck, totals
+from deepfusion.versions import ENCODER
 
 # Bad clips that are listed one by one.
 LISTED = 10
@@ -14,7 +14,7 @@ HEAD = ("stage", "frames/s", "times real time", "CPU s a minute", "peak MB", "de
 
 
 def cells(costs: pd.DataFrame) -> list[tuple[str, ...]]:
-    """A row of text for each stage, of totals as `deepfusion.ledger.totals` gives them."""
+    """A row of text for each stage, of totals as `deepfusion.costs.totals` gives them."""
     return [
         (
             str(name),

@@ -17,7 +17,7 @@ from deepfusion.prediction.result import EMOTIONS, STATUSES, Prediction
 from deepfusion.prediction.windows import span
 from deepfusion.report import timeline
 from deepfusion.report.prediction_template import PAGE, SCRIPT, SECTION, STYLE
-from deepfusion.stages import digest
+from deepfusion.cache_key import digest
 
 if TYPE_CHECKING:
     from deepfusion.prediction.records import Records

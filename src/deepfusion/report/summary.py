@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from deepfusion.stages import ENCODER
+from deepfusion.versions import ENCODER
 from deepfusion.store import FeatureStore
 
 LISTED = 20  # clips that the end of an extraction lists one by one; `deepfusion info` lists all

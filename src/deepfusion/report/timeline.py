@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from deepfusion.faces.track import Reason
+from deepfusion.faces.face_track import Reason
 
 if TYPE_CHECKING:
     from deepfusion.fusion.model import Attention

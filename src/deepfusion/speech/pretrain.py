@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from deepfusion import stages
+from deepfusion.cache_key import digest
 from deepfusion.atomic import write_atomically
 from deepfusion.config import PretrainAudioSettings
 from deepfusion.device import fastest_dtype
@@ -166,7 +166,7 @@ def run_key(data: Prepared, rows: np.ndarray, architecture: Architecture, settin
     chosen = data.clips.iloc[rows].to_csv(index=False) + str(data.lengths()[rows].tolist())
     how = settings.model_dump(mode="json", exclude={"manifest", "unseen"})
     content = hashlib.sha256(chosen.encode()).hexdigest()
-    return stages.digest(content, data.settings.model_dump(), architecture.to_json(), how)
+    return digest(content, data.settings.model_dump(), architecture.to_json(), how)
 
 
 def card_of(clips: pd.DataFrame, trains: np.ndarray, held_out: np.ndarray, settings: PretrainAudioSettings) -> dict:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from deepfusion.errors import UserError
-from deepfusion.stages import ENCODER
+from deepfusion.versions import ENCODER
 from deepfusion.store.faults import damaged, unreadable
 
 SHARD = "deepfusion-shard"

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from deepfusion import ledger
+from deepfusion import costs
 from deepfusion.errors import UserError
-from deepfusion.stages import ENCODER
+from deepfusion.versions import ENCODER
 from deepfusion.store import layout
 from deepfusion.store.faults import unreadable
 from deepfusion.store.opening import open_layout
@@ -87,7 +87,7 @@ class FeatureStore:
     @cached_property
     def ledger(self) -> pd.DataFrame:
         """What the features cost, a row a shard and part of the work (docs/store.md); no rows: not measured."""
-        return layout.read_table(self._file["ledger"]) if "ledger" in self._file else ledger.empty()
+        return layout.read_table(self._file["ledger"]) if "ledger" in self._file else costs.empty()
 
     def attributes(self, key: str) -> dict[str, Any]:
         """Attributes of "EF-A", "spectrogram", "AF", ...: units, axes, description, settings, licence.

@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from deepfusion import ledger
+from deepfusion import costs
 from deepfusion.store import layout
 from deepfusion.store.commit import committed
 from deepfusion.store.faults import unreadable
@@ -140,7 +140,7 @@ class ShardWriter:
         return _seconds(self._columns, np.array(self._offsets))
 
     def cost(self, **fields: float | str) -> None:
-        """Add a row to the shard's ledger: fields of `deepfusion.ledger.COLUMNS`, in any number of rows."""
+        """Add a row to the shard's ledger: fields of `deepfusion.costs.COLUMNS`, in any number of rows."""
         self._costs.append(fields)
 
     def _close_clip(self, status: str, reason: str, fields: dict[str, Any]) -> None:
@@ -201,7 +201,7 @@ class Shard:
         clips: Index clip id; status ("ok", "absent", "failed"), reason, and the stage's fields.
         offsets: (n + 1,) int64; rows offsets[i]:offsets[i + 1] are clip i.
         columns: The datasets, read when sliced.
-        ledger: What it cost (`deepfusion.ledger`), without rows if it was not measured.
+        ledger: What it cost (`deepfusion.costs`), without rows if it was not measured.
     """
 
     path: Path
@@ -258,8 +258,8 @@ def read_shard(path: str | os.PathLike) -> Shard:
         del attrs["layout"], attrs["layout_version"]
         stage, key = attrs.pop("stage"), attrs.pop("key")
         clips, offsets = layout.read_table(file["clips"]).set_index("id"), file["offsets"][:]
-        costs = layout.read_table(file["ledger"]) if "ledger" in file else ledger.empty()
-        return Shard(Path(path), stage, key, attrs, clips, offsets, columns, costs, file)
+        ledger = layout.read_table(file["ledger"]) if "ledger" in file else costs.empty()
+        return Shard(Path(path), stage, key, attrs, clips, offsets, columns, ledger, file)
     except (KeyError, OSError) as error:
         file.close()
         raise unreadable(path, error, "its structure") from error

@@ -16,7 +16,7 @@ from typing import ParamSpec, TypeVar
 
 import pandas as pd
 
-from deepfusion.stages import ENCODER
+from deepfusion.versions import ENCODER
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from deepfusion.networks import state_dict
+from deepfusion.networks.formats import state_dict
 
 Size = int | tuple[int, int]
 

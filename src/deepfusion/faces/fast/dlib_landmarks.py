@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deepfusion.compiled import compiled
+from deepfusion.numba_cache import compiled
 
 ROUNDS, TREES, DEPTH, PIXELS, POINTS = 15, 500, 4, 500, 68
 SPLITS, LEAVES = 2**DEPTH - 1, 2**DEPTH

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from deepfusion.networks import state_dict
+from deepfusion.networks.formats import state_dict
 
 STAGES = [(64, 3), (128, 4), (256, 14), (512, 3)]
 """Channels and number of blocks; the first block of each halves the picture."""

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from deepfusion.faces.detect import Detection
-from deepfusion.faces.track import Choice, Reason, Row
+from deepfusion.faces.face_track import Choice, Reason, Row
 from deepfusion.media import Frame
 
 # "", "largest", "left", "right" or a box.

@@ -12,9 +12,9 @@ import dlib
 import numpy as np
 
 from deepfusion.errors import UserError
-from deepfusion.faces import predictor
+from deepfusion.faces.fast import dlib_landmarks
 from deepfusion.faces.detect import Detection, corners, predictor_path
-from deepfusion.faces.pyramid import LEAST, SIDE, Pyramid
+from deepfusion.faces.fast.dlib_pyramid import LEAST, SIDE, Pyramid
 
 # Two boxes of one face overlap by more (intersection over union); dlib keeps the better one.
 SAME_FACE = 0.4

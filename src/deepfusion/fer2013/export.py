@@ -18,8 +18,8 @@ from deepfusion.fer2013.align import to_crop
 from deepfusion.fer2013.data import EMOTIONS, Fer2013
 from deepfusion.fer2013.finetune import probabilities, tuned
 from deepfusion.fer2013.prepare import load
-from deepfusion.networks import compact
-from deepfusion.networks.tuned import Tuned
+from deepfusion.networks import quantized
+from deepfusion.networks.fine_tuned import Tuned
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ def ship(
     trained: Path,
     out: Path,
     *,
-    storage: compact.Storage,
+    storage: quantized.Storage,
     usages: Sequence[str],
     device: torch.device,
 ) -> None:
@@ -52,12 +52,12 @@ def ship(
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{trained}: not a folder of `snakemake finetune`: {error!r}") from error
     data, alignment = load(prepared)
-    exact = compact.load(trained / "model.safetensors", network.base, network.dimension)
+    exact = quantized.load(trained / "model.safetensors", network.base, network.dimension)
     theta = augment.thetas(to_crop(alignment, network.crop), network.crop.size)
     before = predictions(exact, data, theta, network.crop.size, ["PublicTest"], device=device)["PublicTest"]
     file = out / f"{network.name}.safetensors"
-    compact.save(exact, file, base=network.base, storage=storage)
-    shipped = compact.load(file, network.base, network.dimension)
+    quantized.save(exact, file, base=network.base, storage=storage)
+    shipped = quantized.load(file, network.base, network.dimension)
     results = predictions(shipped, data, theta, network.crop.size, usages, device=device)
     card = {
         "name": network.name,

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from deepfusion.atomic import write_atomically
 from deepfusion.errors import UserError
-from deepfusion.networks import state_dict, trunks
-from deepfusion.networks.tuned import Tuned
+from deepfusion.networks import trunks
+from deepfusion.networks.formats import state_dict
+from deepfusion.networks.fine_tuned import Tuned
 
 Storage = Literal["float32", "float16", "int8"]
 FORMAT = "deepfusion-tuned-1"

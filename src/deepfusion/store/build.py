@@ -15,9 +15,9 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from deepfusion import ledger
+from deepfusion import costs
 from deepfusion.errors import UserError
-from deepfusion.stages import ENCODER
+from deepfusion.versions import ENCODER
 from deepfusion.store import layout
 from deepfusion.store.checksum import check_whole
 from deepfusion.store.commit import Disk, committed
@@ -52,7 +52,7 @@ CLIPS = {
     "audio_duration": ("s", "duration of the sound"),
 }
 
-LEDGER = {"shard": ("", "which shard of its stage, from 0, in the order of the clips"), **ledger.COLUMNS}
+LEDGER = {"shard": ("", "which shard of its stage, from 0, in the order of the clips"), **costs.COLUMNS}
 
 
 def build_store(
@@ -88,10 +88,10 @@ def build_store(
     ids = manifest["id"].tolist()
     if unknown := sorted(set(manifest["label"]) - {*labels, ""}):
         raise UserError(f"{path}: the manifest has labels that are not in the list {labels}: {unknown}")
-    costs: list[pd.DataFrame] = []
-    stages = {name: _survey(name, shards, ids, costs) for name, shards in video.items()}
-    sound = _survey("spectrogram", audio, ids, costs)
-    positions = _survey(ENCODER, encoder, ids, costs) if encoder else None
+    ledgers: list[pd.DataFrame] = []
+    stages = {name: _survey(name, shards, ids, ledgers) for name, shards in video.items()}
+    sound = _survey("spectrogram", audio, ids, ledgers)
+    positions = _survey(ENCODER, encoder, ids, ledgers) if encoder else None
     if positions is not None:
         _check_statuses(positions, sound)
     seen = _first_trouble(stages)
@@ -126,14 +126,14 @@ def build_store(
         for name, data in file["clips"].items():
             units, description = CLIPS.get(name, ("", "column of the manifest, or fact a stage recorded"))
             data.attrs.update({"axes": "clip", "units": units, "description": description})
-        if costs := [cost for cost in costs if len(cost)]:
-            _write_ledger(file.create_group("ledger", track_order=True), pd.concat(costs, ignore_index=True))
+        if ledgers := [cost for cost in ledgers if len(cost)]:
+            _write_ledger(file.create_group("ledger", track_order=True), pd.concat(ledgers, ignore_index=True))
         file.attrs["key"] = _key(file, table, labels)
         layout.seal_attributes(file)
 
 
-def _survey(name: str, shards: Sequence[str | os.PathLike], ids: list[str], costs: list[pd.DataFrame]) -> pd.DataFrame:
-    """What the shards of a stage hold: a row per clip; shard, first and last say where its rows are. `costs` grows."""
+def _survey(name: str, shards: Sequence[str | os.PathLike], ids: list[str], ledgers: list[pd.DataFrame]) -> pd.DataFrame:
+    """What the shards of a stage hold: a row per clip; shard, first and last say where its rows are. `ledgers` grows."""
     tables, like = [], None
     for i, path in enumerate(shards):
         check_whole(path)
@@ -147,7 +147,7 @@ def _survey(name: str, shards: Sequence[str | os.PathLike], ids: list[str], cost
                     f"{path}: columns or settings differ from {shards[0]}, which is of the same stage {name!r}: "
                     "remove the older of the two and make it again"
                 )
-            costs.append(shard.ledger.assign(shard=i))
+            ledgers.append(shard.ledger.assign(shard=i))
             tables.append(shard.clips.assign(shard=str(path), first=shard.offsets[:-1], last=shard.offsets[1:]))
     stage = pd.concat(tables) if tables else pd.DataFrame(columns=["status", "reason", "shard", "first", "last"])
     for i, (found, wanted) in enumerate(zip(stage.index, ids, strict=False)):
@@ -271,8 +271,8 @@ def _write(group: h5py.Group, name: str, values: np.ndarray, **attrs: str) -> No
     layout.write(group, name, values).attrs.update({**attrs, "content_sha256": hashlib.sha256(values).hexdigest()})
 
 
-def _write_ledger(group: h5py.Group, costs: pd.DataFrame) -> None:
-    layout.write_table(group, costs)
+def _write_ledger(group: h5py.Group, ledgers: pd.DataFrame) -> None:
+    layout.write_table(group, ledgers)
     for name, data in group.items():
         units, description = LEDGER.get(name, ("", "what a stage recorded of its cost"))
         data.attrs.update({"axes": "part of the work on a shard", "units": units, "description": description})

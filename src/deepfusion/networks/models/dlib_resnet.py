@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deepfusion.errors import UserError
-from deepfusion.networks.dlib_dat import DatReader
+from deepfusion.networks.formats.dlib_dat import DatReader
 
 STAGES = [(32, 3, False), (64, 4, True), (128, 3, True), (256, 3, True), (256, 1, True)]
 """Channels, number of residual blocks, and whether the first of them halves the picture."""

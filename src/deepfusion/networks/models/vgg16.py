@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from deepfusion.errors import UserError
-from deepfusion.networks import keras_h5, state_dict, torchvision_cpu
+from deepfusion.networks import torchvision_cpu
+from deepfusion.networks.formats import keras_h5, state_dict
 
 MEAN = (129.186279296875, 104.76238250732422, 93.59396362304688)
 """Mean RGB of the VGG-Face training pictures (`averageImage` of the published model), of 255."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from deepfusion.compiled import compiled
+from deepfusion.numba_cache import compiled
 
 STRIP = 128  # rows at a time, so that what lies between the two directions stays in the core's cache
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from deepfusion.networks import state_dict, torchvision_cpu
+from deepfusion.networks import torchvision_cpu
+from deepfusion.networks.formats import state_dict
 
 MEAN = (131.0912, 103.8827, 91.4953)
 """Mean RGB of the VGGFace2 training pictures, of 255."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deepfusion.errors import UserError
-from deepfusion.networks.depthwise import DepthwiseConv2d
+from deepfusion.networks.models.depthwise import DepthwiseConv2d
 
 CHANNELS = [64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024]
 """Outputs of the pointwise convolutions conv_pw_1 to conv_pw_13."""

@@ -1,21 +1,4 @@
-"""What a stage's result depends on: the version of its code, its settings and its clips, joined into a key.
-
-Snakemake sees the same things as parameters of the rules. Raise a version when the stage's figures change, be it by
-its own room or by the media that it reads.
-"""
-
-import hashlib
-import json
-
-ENCODER = "AF"  # stage of the audio encoder, and in the store the group of its positions
-VERSIONS = {"faces": 5, "networks": 2, "spectrogram": 2, "audio_encoder": 1, "fusion": 2}
-
-
-def digest(*parts: object) -> str:
-    """A short name (16 hexadecimal digits) for some plain values; equal values, equal name."""
-    text = json.dumps(parts, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
+"""Shards: fixed blocks of the manifest, the units of computing and of commit."""
 
 # So many shards have the same number of clips, the next so many twice as many, until they have LARGEST times as many as
 # the first. A corpus of 100,000 clips is then about 380 shards instead of 2,500.

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from deepfusion.faces import resample
+from deepfusion.faces.fast import dlib_resize
 
 CELL = 8  # px: step of the window
 LEAST = 64  # px: dlib makes no level with a shorter side, but always the first

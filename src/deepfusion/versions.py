@@ -1,0 +1,7 @@
+"""The version of each stage's code, a part of its cache keys.
+
+Raise a version when the stage's results change, whether by its own code or by the media code that it uses.
+"""
+
+ENCODER = "AF"  # stage of the audio encoder, and in the store the group of its positions
+VERSIONS = {"faces": 5, "networks": 2, "spectrogram": 2, "audio_encoder": 1, "fusion": 2}
