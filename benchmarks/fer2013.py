@@ -24,9 +24,9 @@ from deepfusion.faces.align import Crop
 from deepfusion.fer2013 import augment, duplicates
 from deepfusion.fer2013.align import Alignment, to_crop
 from deepfusion.fer2013.data import EMOTIONS, Fer2013
+from deepfusion.fer2013.export import figures, predictions
 from deepfusion.fer2013.finetune import training_rows, tuned
 from deepfusion.fer2013.prepare import load
-from deepfusion.fer2013.export import figures, predictions
 from deepfusion.networks import catalogue, trunks
 from deepfusion.networks.fine_tuned import Tuned
 

@@ -30,12 +30,12 @@ from provenance import ROOT, publish
 
 from deepfusion import media
 from deepfusion.config import FaceSettings
-from deepfusion.extract.faces import follower
-from deepfusion.faces.fast import tracker as following
-from deepfusion.faces.detect import predictor_path
-from deepfusion.faces.fast.local_detector import NearDetector
-from deepfusion.faces.face_track import FaceTrack, collect
 from deepfusion.costs import peak_memory_mb
+from deepfusion.extract.faces import follower
+from deepfusion.faces.detect import predictor_path
+from deepfusion.faces.face_track import FaceTrack, collect
+from deepfusion.faces.fast import tracker as following
+from deepfusion.faces.fast.local_detector import NearDetector
 
 JAVSED = ROOT.parent / "shared/data/javsed/clips"
 SUBSET = slice(5, None, 29)  # 9 clips, of different speakers and emotions

@@ -21,8 +21,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from deepfusion import media
 from deepfusion.config import PRESETS
-from deepfusion.faces.detect import Detector
 from deepfusion.faces.align import warp
+from deepfusion.faces.detect import Detector
 from deepfusion.networks import catalogue, engines, trunks
 from deepfusion.networks.inference import embed
 

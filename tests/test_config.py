@@ -3,6 +3,7 @@
 import pytest
 import yaml
 
+from deepfusion.cache_key import digest
 from deepfusion.config import (
     PRESETS,
     Config,
@@ -15,7 +16,6 @@ from deepfusion.config import (
     from_json,
 )
 from deepfusion.errors import UserError
-from deepfusion.cache_key import digest
 
 
 def read_config(path):

@@ -4,12 +4,12 @@ import shutil
 
 import pytest
 
-from deepfusion.sharding import blocks
 from deepfusion.config import check
 from deepfusion.corpora import Fold
 from deepfusion.errors import UserError
 from deepfusion.networks.encoder_file import SHIPPED_ENCODER
 from deepfusion.plan import Plan, stage_names
+from deepfusion.sharding import blocks
 
 
 @pytest.mark.parametrize(

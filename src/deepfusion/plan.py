@@ -8,12 +8,8 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from deepfusion.versions import VERSIONS
-from deepfusion.sharding import blocks
-from deepfusion.cache_key import digest
-from deepfusion.sharding import shard_name
 from deepfusion.atomic import write_atomically
-from deepfusion.cache_key import media_files
+from deepfusion.cache_key import digest, media_files
 from deepfusion.config import Config, CorpusSettings, Extraction
 from deepfusion.corpora import Corpus, load
 from deepfusion.corpora.folds import Fold
@@ -22,6 +18,8 @@ from deepfusion.corpora.needs import divide, need_classes
 from deepfusion.errors import UserError
 from deepfusion.networks.catalogue import file_sha256, find, fingerprint
 from deepfusion.networks.encoder_file import encoder_path, unsuited
+from deepfusion.sharding import blocks, shard_name
+from deepfusion.versions import ENCODER, VERSIONS
 
 RESULTS = Path("results")
 
@@ -276,7 +274,7 @@ def stage_names(config: Extraction) -> list[str]:
         UserError: The audio encoder's file is missing or is something else.
     """
     no_encoder = unsuited(config.audio_encoder.weights, config.spectrogram.model_dump())
-    return ["faces", *config.networks, "spectrogram", *([] if no_encoder else [stages.ENCODER])]
+    return ["faces", *config.networks, "spectrogram", *([] if no_encoder else [ENCODER])]
 
 
 def load_corpus(settings: CorpusSettings, folder: Path) -> Corpus:

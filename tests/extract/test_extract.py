@@ -15,10 +15,10 @@ from deepfusion.config import (
     NetworkSettings,
 )
 from deepfusion.corpora import read_manifest
+from deepfusion.costs import SHARED, totals
 from deepfusion.extract.faces import faces_shard
 from deepfusion.extract.networks import network_shards
 from deepfusion.faces.align import warp
-from deepfusion.costs import SHARED, totals
 from deepfusion.media import frames, sound
 from deepfusion.networks import catalogue
 from deepfusion.store.shard import read_shard

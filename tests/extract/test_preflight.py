@@ -7,9 +7,9 @@ from small_corpus import CPU, FRAMES, portrait, voice, write_clips
 
 from deepfusion.config import Extraction, NetworkSettings
 from deepfusion.corpora import load, read_manifest
+from deepfusion.costs import SHARED
 from deepfusion.errors import UserError
 from deepfusion.extract.preflight import preflight, scan
-from deepfusion.costs import SHARED
 from deepfusion.networks.audio_encoder import load_encoder
 from deepfusion.report.costs import expected
 

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from deepfusion.faces.detect import Detector
-from deepfusion.faces.tracker import follow
-from deepfusion.faces.fast.tracker import follow_near
-from deepfusion.faces.fast.local_detector import NearDetector
 from deepfusion.faces.face_track import Choice, Reason, collect
+from deepfusion.faces.fast.local_detector import NearDetector
+from deepfusion.faces.fast.tracker import follow_near
+from deepfusion.faces.tracker import follow
 from deepfusion.media import Frame
 
 LARGER = (10, 20, 1.0)  # on the left

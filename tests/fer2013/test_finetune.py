@@ -18,8 +18,8 @@ from deepfusion.fer2013 import augment, finetune, train
 from deepfusion.fer2013.align import to_crop
 from deepfusion.fer2013.data import EMOTIONS, VOTES, Fer2013
 from deepfusion.networks import quantized
-from deepfusion.networks.models import compact_vgg
 from deepfusion.networks.fine_tuned import Tuned
+from deepfusion.networks.models import compact_vgg
 
 CROP = finetune.tuned(NAME).crop
 
@@ -210,7 +210,7 @@ def test_killed_while_the_weights_are_written(tmp_path, data, monkeypatch):
         raise Killed
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(compact, "save", dying)
+        patch.setattr(quantized, "save", dying)
         run(data, tmp_path / "killed")
     resumed = run(data, tmp_path / "killed")
     assert equal(load_file(whole / "model.safetensors"), load_file(resumed / "model.safetensors"))

@@ -9,8 +9,8 @@ import pytest
 import torch
 from skimage.data import astronaut
 
-from deepfusion.faces.detect import Detection, Detector
 from deepfusion.faces.align import Crop, warp
+from deepfusion.faces.detect import Detection, Detector
 
 
 class Sighting(NamedTuple):

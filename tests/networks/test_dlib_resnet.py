@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 
 from deepfusion.errors import UserError
-from deepfusion.networks.models import dlib_resnet
 from deepfusion.networks.catalogue import CATALOGUE, load, weights_path
 from deepfusion.networks.formats.dlib_dat import DatReader
 from deepfusion.networks.inference import device, embed
+from deepfusion.networks.models import dlib_resnet
 
 CARD = CATALOGUE["dlib-resnet29"]
 

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deepfusion.errors import UserError
+from deepfusion.networks.catalogue import CATALOGUE, load
 from deepfusion.networks.formats import state_dict
 from deepfusion.networks.models import inception_resnet, iresnet, resnet50
-from deepfusion.networks.catalogue import CATALOGUE, load
 
 NETWORKS = ["vggface2-resnet50", "facenet-vggface2", "arcface-iresnet50"]
 

@@ -4,9 +4,9 @@ import onnxruntime
 import pytest
 
 from deepfusion.errors import UserError
-from deepfusion.networks.models import sface
 from deepfusion.networks.catalogue import CATALOGUE, load, weights_path
 from deepfusion.networks.inference import device, embed
+from deepfusion.networks.models import sface
 
 CARD = CATALOGUE["sface"]
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from deepfusion.store import FeatureStore, ShardWriter, build_store, check_whole, read_shard
-from deepfusion.store.diff import diff
 from deepfusion.store.build import _runs
+from deepfusion.store.diff import diff
 from deepfusion.store.verify import verify
 
 FEW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])

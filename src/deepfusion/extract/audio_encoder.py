@@ -9,15 +9,15 @@ import torch
 
 from deepfusion.cache_key import encoder_key
 from deepfusion.config import AudioEncoderSettings
-from deepfusion.extract.common import finish, kept, report
 from deepfusion.costs import measured
+from deepfusion.extract.common import finish, kept, report
 from deepfusion.networks.audio_encoder import SpeechEncoder, load_encoder
 from deepfusion.networks.catalogue import file_sha256
 from deepfusion.networks.encoder_file import encoder_path
 from deepfusion.progress import track
-from deepfusion.versions import ENCODER
 from deepfusion.store import ShardWriter, check_whole, read_shard
 from deepfusion.store.layout import attributes
+from deepfusion.versions import ENCODER
 
 # What the store copies from the encoder's card: key there -> attribute.
 CARD = {"name": "network", "data": "data", "licence": "licence", "citation": "citation"}

@@ -14,15 +14,15 @@ from deepfusion import media
 from deepfusion.cache_key import media_files, media_key
 from deepfusion.config import DEFAULT_LIMITS, FaceSettings, LimitSettings
 from deepfusion.corpora.columns import person
-from deepfusion.extract.prefetch import ahead
+from deepfusion.costs import measured
 from deepfusion.extract.common import AbsentError, each_clip, finish, groups, hash_of, kept, report, segment
+from deepfusion.extract.prefetch import ahead
 from deepfusion.extract.workers import Work, Workers
 from deepfusion.faces.detect import Detector
-from deepfusion.faces.tracker import follow
-from deepfusion.faces.fast.tracker import follow_near
-from deepfusion.faces.fast.local_detector import NearDetector
 from deepfusion.faces.face_track import COLUMNS, Choice, FaceTrack, Reason, Row, collect
-from deepfusion.costs import measured
+from deepfusion.faces.fast.local_detector import NearDetector
+from deepfusion.faces.fast.tracker import follow_near
+from deepfusion.faces.tracker import follow
 from deepfusion.store.shard import ShardWriter
 
 # What the columns of a face track mean, for those who read the store with h5py alone.

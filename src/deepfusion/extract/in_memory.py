@@ -17,18 +17,18 @@ from deepfusion.cache_key import media_files
 from deepfusion.config import Extraction, LimitSettings
 from deepfusion.corpora.columns import person
 from deepfusion.errors import MachineError, UserError
-from deepfusion.extract.prefetch import ahead
 from deepfusion.extract.audio_encoder import positions_of
 from deepfusion.extract.batches import Batches
 from deepfusion.extract.common import failure, groups, segment
 from deepfusion.extract.faces import follower, video_facts
 from deepfusion.extract.networks import fill, load_network, opened_network
 from deepfusion.extract.pictures import pictures_job, received
+from deepfusion.extract.prefetch import ahead
 from deepfusion.extract.rows import ClipRows
 from deepfusion.extract.spectrogram import audio_job
 from deepfusion.extract.workers import Work, Workers
-from deepfusion.faces.face_track import FaceTrack, Row, collect
 from deepfusion.faces.align import Crop, warp
+from deepfusion.faces.face_track import FaceTrack, Row, collect
 from deepfusion.networks import catalogue, engines
 from deepfusion.networks.audio_encoder import load_encoder
 from deepfusion.networks.fine_tuned import Tuned

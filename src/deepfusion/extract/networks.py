@@ -15,14 +15,14 @@ import torch
 from deepfusion import media
 from deepfusion.cache_key import network_key
 from deepfusion.config import DEFAULT_LIMITS, LimitSettings, NetworkSettings
+from deepfusion.costs import measured
 from deepfusion.errors import ClipError, MachineError, UserError
-from deepfusion.extract.prefetch import ahead
 from deepfusion.extract.batches import Batches
 from deepfusion.extract.common import failure, finish, groups, hash_of, kept, report, segment
+from deepfusion.extract.prefetch import ahead
 from deepfusion.extract.workers import Work, Workers
-from deepfusion.faces.face_track import FaceTrack
 from deepfusion.faces.align import Crop, warp
-from deepfusion.costs import measured
+from deepfusion.faces.face_track import FaceTrack
 from deepfusion.networks import catalogue, engines
 from deepfusion.progress import track
 from deepfusion.store import Shard, ShardWriter, check_whole, read_shard

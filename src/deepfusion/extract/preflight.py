@@ -11,20 +11,20 @@ import numpy as np
 import pandas as pd
 import torch
 
-from deepfusion import costs, media
+from deepfusion import media
 from deepfusion.cache_key import media_files
 from deepfusion.config import DEFAULT_LIMITS, Extraction, LimitSettings
 from deepfusion.errors import ClipError, UserError
-from deepfusion.extract.prefetch import ahead
 from deepfusion.extract.audio_encoder import encoder_shard
 from deepfusion.extract.faces import faces_shard
 from deepfusion.extract.networks import network_shards
+from deepfusion.extract.prefetch import ahead
 from deepfusion.extract.spectrogram import spectrogram_shard
 from deepfusion.extract.workers import Work, Workers
 from deepfusion.networks.engines import Engine
 from deepfusion.plan import stage_names
-from deepfusion.versions import ENCODER
 from deepfusion.store.shard import read_shard
+from deepfusion.versions import ENCODER
 
 # Clips that are looked at, evenly spread over the manifest; those of a larger corpus are taken to be like them.
 SCANNED = 1000

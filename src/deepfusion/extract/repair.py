@@ -7,8 +7,6 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from deepfusion.sharding import blocks
-from deepfusion.sharding import shard_name
 from deepfusion.config import Extraction, from_json
 from deepfusion.corpora import read_manifest
 from deepfusion.corpora.manifest import missing_files
@@ -20,8 +18,9 @@ from deepfusion.extract.spectrogram import spectrogram_shard
 from deepfusion.extract.store import join, publish
 from deepfusion.networks.engines import Engine
 from deepfusion.plan import stage_names
-from deepfusion.versions import ENCODER
+from deepfusion.sharding import blocks, shard_name
 from deepfusion.store import DamagedError, check_whole
+from deepfusion.versions import ENCODER
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from deepfusion import media
 from deepfusion import spectrogram as spectrograms
 from deepfusion.cache_key import media_files, media_key
 from deepfusion.config import DEFAULT_LIMITS, LimitSettings, SpectrogramSettings
+from deepfusion.costs import measured
 from deepfusion.extract.common import AbsentError, each_clip, finish, hash_of, kept, report, segment
 from deepfusion.extract.workers import Work, Workers
-from deepfusion.costs import measured
 from deepfusion.store.shard import ShardWriter
 
 

@@ -9,8 +9,6 @@ from pathlib import Path
 import pandas as pd
 
 from deepfusion import __version__
-from deepfusion.sharding import blocks
-from deepfusion.sharding import shard_name
 from deepfusion.atomic import write_atomically
 from deepfusion.cache_key import encoder_key, media_key, network_key
 from deepfusion.config import Extraction
@@ -20,8 +18,9 @@ from deepfusion.extract.common import link
 from deepfusion.networks import catalogue
 from deepfusion.networks.encoder_file import encoder_path, unsuited
 from deepfusion.plan import load_corpus, stage_names
-from deepfusion.versions import ENCODER
+from deepfusion.sharding import blocks, shard_name
 from deepfusion.store import DamagedError, Shard, build_store, read_shard
+from deepfusion.versions import ENCODER
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +39,8 @@ def join(manifest: Path, shards: Path, out: Path, *, config: Extraction) -> None
             now. It is removed, so that the next run makes it again.
     """
     clips = read_manifest(manifest, labels=None)
-    blocks = blocks(len(clips), config.store.clips_per_shard)
-    names = [shard_name(i) for i in range(len(blocks))]
+    rows = blocks(len(clips), config.store.clips_per_shard)
+    names = [shard_name(i) for i in range(len(rows))]
     if reason := unsuited(config.audio_encoder.weights, config.spectrogram.model_dump()):
         log.warning("%s", reason)
     paths = {stage: [shards / stage / f"{name}.h5" for name in names] for stage in stage_names(config)}
@@ -54,7 +53,7 @@ def join(manifest: Path, shards: Path, out: Path, *, config: Extraction) -> None
         "code_version": __version__,
     }
     try:
-        for i, block in enumerate(blocks):
+        for i, block in enumerate(rows):
             _check({stage: files[i] for stage, files in paths.items()}, clips.iloc[block], config)
         audio, encoder = paths.pop("spectrogram"), paths.pop(ENCODER, [])
         build_store(out, clips, video=paths, audio=audio, encoder=encoder, labels=corpus.labels, attrs=attrs)

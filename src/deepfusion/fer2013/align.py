@@ -7,8 +7,8 @@ import cv2
 import dlib
 import numpy as np
 
-from deepfusion.faces.detect import predictor_path
 from deepfusion.faces.align import Crop, transform
+from deepfusion.faces.detect import predictor_path
 from deepfusion.fer2013.data import SIDE
 
 ENLARGED = 144  # dlib's detector knows no face below 80 px

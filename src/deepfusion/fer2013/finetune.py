@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from deepfusion.cache_key import digest
 from deepfusion.atomic import write_atomically
+from deepfusion.cache_key import digest
 from deepfusion.config import FinetuneSettings, RecipeSettings
 from deepfusion.device import fastest_dtype
 from deepfusion.errors import UserError

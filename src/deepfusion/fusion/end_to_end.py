@@ -34,8 +34,8 @@ from deepfusion.fusion.search import Bench, Candidate, Refine, Row
 from deepfusion.fusion.streams import AUDIO, Modality, Spectrogram, clip_streams, is_per_clip
 from deepfusion.networks.audio_encoder import SILENCE_DB, SpeechEncoder, load_encoder
 from deepfusion.speech import augment
-from deepfusion.versions import ENCODER
 from deepfusion.store import FeatureStore
+from deepfusion.versions import ENCODER
 
 Read = Callable[[int], np.ndarray]
 """Position of a clip -> its (T, F) spectrogram, dB; T is 0 without audio."""

@@ -7,8 +7,8 @@ from deepfusion.fusion.fusion_layers import FUSION_LAYERS
 from deepfusion.fusion.network import Design
 from deepfusion.fusion.search import Row
 from deepfusion.fusion.streams import LANDMARKS, MODALITIES, Modality, check
-from deepfusion.versions import ENCODER
 from deepfusion.store import FeatureStore
+from deepfusion.versions import ENCODER
 
 ALONE = {modality: Design((modality,)) for modality in MODALITIES}
 Streams = dict[Modality, tuple[str, ...]]

@@ -23,8 +23,8 @@ from deepfusion.fusion.search import Bench, Choice, Row, accuracy, joined_curves
 from deepfusion.fusion.streams import clip_streams, is_video
 from deepfusion.networks.catalogue import file_sha256
 from deepfusion.networks.encoder_file import encoder_path
-from deepfusion.versions import ENCODER
 from deepfusion.store import FeatureStore
+from deepfusion.versions import ENCODER
 
 log = logging.getLogger(__name__)
 

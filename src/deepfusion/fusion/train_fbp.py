@@ -16,8 +16,8 @@ from deepfusion.fusion.model import FORMAT, Model, Trained, row_card
 from deepfusion.fusion.preprocessing import Reduction
 from deepfusion.fusion.search import Bench, Choice, Place, Row, members, train_row
 from deepfusion.fusion.streams import keys
-from deepfusion.versions import ENCODER, VERSIONS
 from deepfusion.store import FeatureStore
+from deepfusion.versions import ENCODER, VERSIONS
 
 log = logging.getLogger(__name__)
 

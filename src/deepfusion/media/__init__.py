@@ -7,10 +7,10 @@ Damage is not played over: what FFmpeg reports as damaged, out of order or cut s
 raised where it is met. Frames may have been handed out before; the caller drops the clip.
 """
 
-from deepfusion.media.limits import DEFAULT_LIMITS, Limits
-from deepfusion.media.video import Frame, frames
-from deepfusion.media.probing import Probe, probe, probe_audio, probe_video
 from deepfusion.media.audio import Sound, sound
+from deepfusion.media.limits import DEFAULT_LIMITS, Limits
+from deepfusion.media.probing import Probe, probe, probe_audio, probe_video
+from deepfusion.media.video import Frame, frames
 
 __all__ = [
     "DEFAULT_LIMITS",

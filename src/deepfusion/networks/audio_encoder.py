@@ -21,9 +21,9 @@ from deepfusion.atomic import write_atomically
 from deepfusion.errors import UserError
 from deepfusion.mel import band_centre, mel_filters
 from deepfusion.networks import catalogue
-from deepfusion.networks.formats import state_dict
 from deepfusion.networks.encoder_file import FORMAT, encoder_path
 from deepfusion.networks.encoder_file import SHIPPED_ENCODER as SHIPPED_ENCODER
+from deepfusion.networks.formats import state_dict
 
 SILENCE_DB = -100.0
 """Level that fills up a clip that is shorter than `SpeechEncoder.shortest`."""

@@ -21,8 +21,8 @@ from skimage import data
 from torch import nn
 
 from deepfusion.errors import UserError
-from deepfusion.networks.optimize import folded, with_convolved_prelus
 from deepfusion.networks.inference import embed
+from deepfusion.networks.optimize import folded, with_convolved_prelus
 
 log = logging.getLogger(__name__)
 

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from deepfusion.networks.fine_tuned import Tuned
 from deepfusion.networks.models.compact_vgg import CompactVGG
 from deepfusion.networks.models.dlib_resnet import DlibResNet29
 from deepfusion.networks.models.faceres import FaceRes
 from deepfusion.networks.models.inception_resnet import InceptionResNetV1
 from deepfusion.networks.models.iresnet import IResNet50
 from deepfusion.networks.models.sface import SFaceTrunk
-from deepfusion.networks.fine_tuned import Tuned
 
 ONE_NORMALISATION = (CompactVGG, SFaceTrunk, InceptionResNetV1, IResNet50)
 """Networks that normalise all channels alike: three equal channels stay equal, and one does for them."""

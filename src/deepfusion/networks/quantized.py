@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from deepfusion.atomic import write_atomically
 from deepfusion.errors import UserError
 from deepfusion.networks import trunks
-from deepfusion.networks.formats import state_dict
 from deepfusion.networks.fine_tuned import Tuned
+from deepfusion.networks.formats import state_dict
 
 Storage = Literal["float32", "float16", "int8"]
 FORMAT = "deepfusion-tuned-1"

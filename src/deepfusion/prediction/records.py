@@ -10,10 +10,9 @@ from typing import Any
 import pandas as pd
 
 from deepfusion.atomic import write_atomically
-from deepfusion.cache_key import media_files
+from deepfusion.cache_key import digest, media_files
 from deepfusion.extract.common import hash_of
 from deepfusion.versions import VERSIONS
-from deepfusion.cache_key import digest
 
 FOLDER = ".records"
 VERSION = 1  # raised when a record's content changes

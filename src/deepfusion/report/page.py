@@ -11,9 +11,9 @@ from jinja2 import Environment
 from matplotlib.figure import Figure
 
 from deepfusion.atomic import write_atomically
+from deepfusion.costs import totals
 from deepfusion.errors import UserError
 from deepfusion.evaluation.summary import NORMALISATIONS, cells_of, summary_markdown
-from deepfusion.costs import totals
 from deepfusion.report.costs import HEAD, cells, words
 from deepfusion.report.summary import store_summary
 from deepfusion.store import FeatureStore

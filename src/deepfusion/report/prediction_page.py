@@ -12,12 +12,12 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from deepfusion.atomic import write_atomically
+from deepfusion.cache_key import digest
 from deepfusion.evaluation.attention import effective_share
 from deepfusion.prediction.result import EMOTIONS, STATUSES, Prediction
 from deepfusion.prediction.windows import span
 from deepfusion.report import timeline
 from deepfusion.report.prediction_template import PAGE, SCRIPT, SECTION, STYLE
-from deepfusion.cache_key import digest
 
 if TYPE_CHECKING:
     from deepfusion.prediction.records import Records

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from deepfusion.versions import ENCODER
 from deepfusion.store import FeatureStore
+from deepfusion.versions import ENCODER
 
 LISTED = 20  # clips that the end of an extraction lists one by one; `deepfusion info` lists all
 HALF = 0.5  # coverage below which a clip is listed

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from deepfusion.cache_key import digest
 from deepfusion.atomic import write_atomically
+from deepfusion.cache_key import digest
 from deepfusion.config import PretrainAudioSettings
 from deepfusion.device import fastest_dtype
 from deepfusion.errors import UserError

@@ -3,9 +3,9 @@
 Needs numpy, h5py and pandas alone. The layout is described in docs/store.md.
 """
 
+from deepfusion.store.build import build_store
 from deepfusion.store.checksum import check_whole
 from deepfusion.store.faults import DamagedError
-from deepfusion.store.build import build_store
 from deepfusion.store.reader import Clip, FeatureStore
 from deepfusion.store.shard import Shard, ShardWriter, read_shard
 

@@ -17,11 +17,11 @@ import pandas as pd
 
 from deepfusion import costs
 from deepfusion.errors import UserError
-from deepfusion.versions import ENCODER
 from deepfusion.store import layout
 from deepfusion.store.checksum import check_whole
 from deepfusion.store.commit import Disk, committed
 from deepfusion.store.shard import read_shard
+from deepfusion.versions import ENCODER
 
 FACE = 0  # video/reason of a frame that has a face
 
@@ -132,8 +132,10 @@ def build_store(
         layout.seal_attributes(file)
 
 
-def _survey(name: str, shards: Sequence[str | os.PathLike], ids: list[str], ledgers: list[pd.DataFrame]) -> pd.DataFrame:
-    """What the shards of a stage hold: a row per clip; shard, first and last say where its rows are. `ledgers` grows."""
+def _survey(
+    name: str, shards: Sequence[str | os.PathLike], ids: list[str], ledgers: list[pd.DataFrame]
+) -> pd.DataFrame:
+    """What the shards of a stage hold: a row per clip with shard, first and last row. `ledgers` grows."""
     tables, like = [], None
     for i, path in enumerate(shards):
         check_whole(path)

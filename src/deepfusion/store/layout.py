@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from deepfusion.errors import UserError
-from deepfusion.versions import ENCODER
 from deepfusion.store.faults import damaged, unreadable
+from deepfusion.versions import ENCODER
 
 SHARD = "deepfusion-shard"
 STORE = "deepfusion-feature-store"

@@ -12,10 +12,10 @@ import pandas as pd
 
 from deepfusion import costs
 from deepfusion.errors import UserError
-from deepfusion.versions import ENCODER
 from deepfusion.store import layout
 from deepfusion.store.faults import unreadable
 from deepfusion.store.opening import open_layout
+from deepfusion.versions import ENCODER
 
 
 class FeatureStore:

@@ -61,7 +61,7 @@ class Pyramid:
         while min(height, width) * 5 // 6 >= LEAST:
             height, width = height * 5 // 6, width * 5 // 6
             self._chain.append(Size(height, width))
-        self._known: dict[int, tuple[resample.Axis, resample.Axis]] = {}
+        self._known: dict[int, tuple[dlib_resize.Axis, dlib_resize.Axis]] = {}
 
     @property
     def levels(self) -> int:
@@ -112,7 +112,7 @@ class Pyramid:
             if i > 0:
                 down, across = self._axes(i)
                 axes = down.part(here.top, here.bottom, there.top), across.part(here.left, here.right, there.left)
-                picture = resample.transposed(picture, *(axes if upright else reversed(axes)))
+                picture = dlib_resize.transposed(picture, *(axes if upright else reversed(axes)))
                 there, upright = here, not upright
             if i in wanted:
                 own = wanted[i]
@@ -155,11 +155,11 @@ class Pyramid:
             needed[i - 1] = before.around(wanted[i - 1]) if i - 1 in wanted else before
         return dict(sorted(needed.items()))
 
-    def _axes(self, i: int) -> tuple[resample.Axis, resample.Axis]:
+    def _axes(self, i: int) -> tuple[dlib_resize.Axis, dlib_resize.Axis]:
         """Where the rows and the columns of picture i of the chain lie in the one before it."""
         if i not in self._known:
             a, b = self._chain[i - 1], self._chain[i]
-            self._known[i] = resample.rows(a.height, b.height), resample.columns(a.width, b.width)
+            self._known[i] = dlib_resize.rows(a.height, b.height), dlib_resize.columns(a.width, b.width)
         return self._known[i]
 
 

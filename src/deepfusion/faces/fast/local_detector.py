@@ -12,8 +12,8 @@ import dlib
 import numpy as np
 
 from deepfusion.errors import UserError
-from deepfusion.faces.fast import dlib_landmarks
 from deepfusion.faces.detect import Detection, corners, predictor_path
+from deepfusion.faces.fast import dlib_landmarks
 from deepfusion.faces.fast.dlib_pyramid import LEAST, SIDE, Pyramid
 
 # Two boxes of one face overlap by more (intersection over union); dlib keeps the better one.
@@ -46,7 +46,7 @@ class NearDetector:
         self.threshold = threshold
         self._find = dlib.get_frontal_face_detector()
         self._find_on_level = one_level(self._find)
-        self._predictor = predictor.read(predictor_path())
+        self._predictor = dlib_landmarks.read(predictor_path())
         self._pyramid = (None, None)
 
     def smallest(self, coarser: int) -> float:
@@ -102,7 +102,7 @@ class NearDetector:
 
     def detection(self, grey: np.ndarray, face: Sighting) -> Detection:
         """The face with its landmarks in the picture where it was found."""
-        return Detection(face.box, face.score, predictor.landmarks(self._predictor, grey, face.box))
+        return Detection(face.box, face.score, dlib_landmarks.landmarks(self._predictor, grey, face.box))
 
     def _pyramid_of(self, grey: np.ndarray) -> Pyramid:
         # One size after the other: the frames of a clip are alike.

@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 
 from deepfusion.faces.detect import Detection
+from deepfusion.faces.face_track import Choice, Reason, Row
+from deepfusion.faces.fast.local_detector import SAME_FACE, NearDetector, Sighting, shared
 from deepfusion.faces.tracker import (
     NO_BOX,
     NO_LANDMARKS,
@@ -18,8 +20,6 @@ from deepfusion.faces.tracker import (
     resized,
     thumbnail,
 )
-from deepfusion.faces.fast.local_detector import SAME_FACE, NearDetector, Sighting, shared
-from deepfusion.faces.face_track import Choice, Reason, Row
 from deepfusion.media import Frame
 
 # Where a face is searched first: since the frame before, it has moved by less than a third of itself, and has grown

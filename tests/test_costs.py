@@ -11,7 +11,7 @@ import pytest
 
 from deepfusion import costs
 from deepfusion.costs import SHARED, bottleneck, measured, totals
-from deepfusion.report import costs
+from deepfusion.report.costs import table
 from deepfusion.store import ShardWriter, read_shard
 
 
@@ -144,7 +144,7 @@ def test_totals_are_those_of_all_shards():
 
 
 def test_the_table_names_the_bottleneck_and_its_figures():
-    lines = costs.table(MADE).splitlines()
+    lines = table(MADE).splitlines()
     assert lines[0].split()[:2] == ["stage", "frames/s"]
     assert lines[3].split() == ["EF-A", "50.0", "1", "15", "300", "cpu", "2", "51.6%"]
     assert lines[5].split()[:2] == ["spectrogram", "4"]  # windows are no frames
@@ -153,4 +153,4 @@ def test_the_table_names_the_bottleneck_and_its_figures():
 
 
 def test_a_store_without_figures_says_so():
-    assert "not measured" in costs.table(costs.empty())
+    assert "not measured" in table(costs.empty())

@@ -10,9 +10,9 @@ import torch
 
 from deepfusion.errors import MachineError, UserError
 from deepfusion.networks import quantized
+from deepfusion.networks.fine_tuned import Tuned
 from deepfusion.networks.formats import state_dict
 from deepfusion.networks.models import compact_vgg
-from deepfusion.networks.fine_tuned import Tuned
 
 
 @pytest.fixture

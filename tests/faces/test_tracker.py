@@ -5,8 +5,8 @@ import pytest
 import skimage.data
 
 from deepfusion.faces.detect import Detection
-from deepfusion.faces.tracker import difference, follow, overlap, prominence, thumbnail
 from deepfusion.faces.face_track import COLUMNS, Choice, Reason, collect
+from deepfusion.faces.tracker import difference, follow, overlap, prominence, thumbnail
 from deepfusion.media import Frame, frames
 
 NEAR = (10, 20, 1.0)  # the larger head, on the left

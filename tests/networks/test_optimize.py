@@ -8,10 +8,10 @@ from torch import nn
 from deepfusion.networks import trunks
 from deepfusion.networks.catalogue import CATALOGUE, SHIPPED, load
 from deepfusion.networks.engines import faces
+from deepfusion.networks.fine_tuned import Tuned
+from deepfusion.networks.inference import embed
 from deepfusion.networks.models.faceres import FaceRes
 from deepfusion.networks.optimize import PReLUConvolved, folded
-from deepfusion.networks.inference import embed
-from deepfusion.networks.fine_tuned import Tuned
 
 HERE = [name for name, card in CATALOGUE.items() if card.packaged or (SHIPPED / f"{name}.safetensors").is_file()]
 CPU = torch.device("cpu")

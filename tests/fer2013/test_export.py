@@ -13,8 +13,8 @@ from deepfusion.errors import UserError
 from deepfusion.fer2013 import augment, train
 from deepfusion.fer2013.align import to_crop
 from deepfusion.fer2013.data import VOTES
-from deepfusion.fer2013.metrics import calibration_error
 from deepfusion.fer2013.export import figures, ship
+from deepfusion.fer2013.metrics import calibration_error
 from deepfusion.networks import catalogue
 from deepfusion.networks.models import compact_vgg
 

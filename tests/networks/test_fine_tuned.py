@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from deepfusion.networks.models.compact_vgg import CompactVGG
 from deepfusion.networks.fine_tuned import Tuned
+from deepfusion.networks.models.compact_vgg import CompactVGG
 
 
 @pytest.fixture(scope="module")

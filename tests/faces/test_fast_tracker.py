@@ -9,11 +9,11 @@ import pytest
 
 from deepfusion.errors import UserError
 from deepfusion.faces.detect import Detector
-from deepfusion.faces.tracker import follow
-from deepfusion.faces.fast.tracker import follow_near
-from deepfusion.faces.fast.local_detector import NearDetector, one_level, shared
-from deepfusion.faces.fast.dlib_pyramid import Pyramid
 from deepfusion.faces.face_track import Choice, Reason, collect
+from deepfusion.faces.fast.dlib_pyramid import Pyramid
+from deepfusion.faces.fast.local_detector import NearDetector, one_level, shared
+from deepfusion.faces.fast.tracker import follow_near
+from deepfusion.faces.tracker import follow
 from deepfusion.media import Frame, frames
 
 NEAR = (10, 20, 1.0)
