@@ -19,7 +19,7 @@ from deepfusion.extract.common import AbsentError, each_clip, finish, groups, ha
 from deepfusion.extract.prefetch import ahead
 from deepfusion.extract.workers import Work, Workers
 from deepfusion.faces.detect import Detector
-from deepfusion.faces.face_track import COLUMNS, Choice, FaceTrack, Reason, Row, collect
+from deepfusion.faces.face_track import COLUMNS, Choice, FaceTrack, Reason, Row, Source, collect
 from deepfusion.faces.fast.local_detector import NearDetector
 from deepfusion.faces.fast.tracker import follow_near
 from deepfusion.faces.tracker import follow
@@ -31,10 +31,14 @@ MEANING = {
     "box": {
         "units": "px",
         "axes": "frame, (left, top, right, bottom)",
-        "description": "dlib's box in the upright frame; NaN: no face",
+        "description": "box of the face in the upright frame, as dlib's detector gives it; NaN: no face",
     },
-    "landmarks": {"units": "px", "axes": "frame, point, (x, y)", "description": "iBUG 300-W points; NaN: no face"},
-    "score": {"units": "1", "axes": "frame", "description": "dlib's detector score of the chosen face; NaN: no face"},
+    "landmarks": {"units": "px", "axes": "frame, point, (x, y)", "description": "iBUG 300-W points; NaN: not valid"},
+    "score": {
+        "units": "1",
+        "axes": "frame",
+        "description": "score of the detector that gave the box; NaN: no face",
+    },
     "reason": {
         "units": "code",
         "axes": "frame",
@@ -53,6 +57,29 @@ MEANING = {
         "description": "faces found in the frame: the person's and, by the latest search of a whole frame, the others"
         " (setting `search: exact`: of this very frame); 255 means 255 or more",
     },
+    "detector": {
+        "units": "code",
+        "axes": "frame",
+        "description": "which detector gave the box",
+        "codes": ", ".join(f"{s.value} {s.name}" for s in Source),
+    },
+    "alignment": {
+        "units": "distance between the eyes",
+        "axes": "frame",
+        "description": "mean distance of eyes, nose and mouth corners of the landmarks from YuNet's, in distances between"
+        " the eyes of a frontal face of this size; NaN: YuNet was not run",
+    },
+}
+# Likewise, of the table of all faces found in the searched frames: the group `found`, with offsets of its own.
+FOUND_MEANING = {
+    "time": {"units": "s", "axes": "face", "description": "presentation time of the frame that was searched"},
+    "box": {
+        "units": "px",
+        "axes": "face, (left, top, right, bottom)",
+        "description": "box of the face in the upright frame, as dlib's detector gives it, or near it",
+    },
+    "score": {"units": "1", "axes": "face", "description": "score of the detector that gave the box"},
+    "detector": MEANING["detector"] | {"axes": "face"},
 }
 
 
