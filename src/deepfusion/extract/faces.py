@@ -19,10 +19,11 @@ from deepfusion.extract.common import AbsentError, each_clip, finish, groups, ha
 from deepfusion.extract.prefetch import ahead
 from deepfusion.extract.workers import Work, Workers
 from deepfusion.faces.detect import Detector
-from deepfusion.faces.face_track import COLUMNS, Choice, FaceTrack, Reason, Row, Source, collect
+from deepfusion.faces.face_track import COLUMNS, FOUND_COLUMNS, Choice, FaceTrack, Reason, Row, Source, collect
 from deepfusion.faces.fast.local_detector import NearDetector
 from deepfusion.faces.fast.tracker import follow_near
 from deepfusion.faces.tracker import follow
+from deepfusion.store.layout import FOUND
 from deepfusion.store.shard import ShardWriter
 
 # What the columns of a face track mean, for those who read the store with h5py alone.
@@ -66,8 +67,8 @@ MEANING = {
     "alignment": {
         "units": "distance between the eyes",
         "axes": "frame",
-        "description": "mean distance of eyes, nose and mouth corners of the landmarks from YuNet's, in distances between"
-        " the eyes of a frontal face of this size; NaN: YuNet was not run",
+        "description": "mean distance of eyes, nose and mouth corners of the landmarks from YuNet's, in distances"
+        " between the eyes of a frontal face of this size; NaN: YuNet was not run",
     },
 }
 # Likewise, of the table of all faces found in the searched frames: the group `found`, with offsets of its own.
@@ -131,7 +132,8 @@ def faces_shard(
         if found is None:
             raise AbsentError("the file has no video")
         facts.update(found)
-        yield from map(vars, track)
+        for part in track:
+            yield part.columns() | {f"{FOUND}/{name}": values for name, values in part.found.items()}
 
     processes = Workers(partial(_begin, settings, limits), count=min(workers, len(clips)), limits=limits)
     with (
@@ -142,6 +144,8 @@ def faces_shard(
     ):
         for name, (shape, dtype) in COLUMNS.items():
             shard.column(name, shape, dtype, **MEANING[name])
+        for name, (shape, dtype) in FOUND_COLUMNS.items():
+            shard.column(f"{FOUND}/{name}", shape, dtype, **FOUND_MEANING[name])
         each_clip(shard, clips, what=f"faces {out.stem}", work=work)
     finish(out)
     report(out)

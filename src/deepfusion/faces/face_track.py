@@ -111,6 +111,10 @@ class FaceTrack:
         """(L,) bool: the frame has a face of the followed person."""
         return self.reason == Reason.FACE
 
+    def columns(self) -> dict[str, np.ndarray]:
+        """What has one row per frame, by name."""
+        return {name: getattr(self, name) for name in COLUMNS}
+
 
 COLUMNS: dict[str, tuple[tuple[int, ...], str]] = {
     "time": ((), "f8"),
