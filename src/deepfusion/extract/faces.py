@@ -23,6 +23,7 @@ from deepfusion.faces.face_track import COLUMNS, FOUND_COLUMNS, Choice, FaceTrac
 from deepfusion.faces.fast.local_detector import NearDetector
 from deepfusion.faces.fast.tracker import follow_near
 from deepfusion.faces.tracker import follow
+from deepfusion.faces.yunet import YuNet
 from deepfusion.store.layout import FOUND
 from deepfusion.store.shard import ShardWriter
 
@@ -91,16 +92,16 @@ def follower(settings: FaceSettings) -> Follower:
     """What follows a person through the frames of a clip, by the setting `search`; one serves any number of clips.
 
     Raises:
-        UserError: The predictor of the landmarks is not installed.
+        UserError: The predictor of the landmarks, or YuNet, is not installed.
     """
     following = settings.model_dump(include={"max_gap", "min_overlap", "cut_difference"})
     finding = settings.model_dump(include={"upsample", "threshold"})
-    match settings.search:
-        case "exact":
-            return partial(follow, detector=Detector(**finding), **following)
-        case "near":
-            detector = NearDetector(**finding)
-            return partial(follow_near, detector=detector, redetect=settings.redetect, **following)
+    if settings.search == "exact":
+        return partial(follow, detector=Detector(**finding), **following)
+    near = settings.model_dump(include={"redetect", "yunet_threshold", "max_misalignment"})
+    detector = NearDetector(**finding, weak_threshold=settings.weak_threshold)
+    yunet = YuNet() if settings.detector == "dlib+yunet" else None
+    return partial(follow_near, detector=detector, yunet=yunet, **near, **following)
 
 
 def faces_shard(
