@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from scipy.signal import get_window
 
 from deepfusion.errors import ClipError, UserError
 
@@ -73,7 +74,7 @@ def blocks(
         raise ClipError("the sound holds values that are not numbers")
     if len(samples) < window:
         samples = np.pad(samples, (0, window - len(samples)))
-    weights = hamming(window)
+    weights = get_window("hamming", window)  # periodic
     windows = sliding_window_view(samples, window)[::shift]
     lowest = 10 ** (floor_db / 20)
     for first in range(0, len(windows), BLOCK):
@@ -85,11 +86,6 @@ def times(T: int, *, start: float, rate: int = 16000, window_ms: float = 40, shi
     """Time of the centre of every window, (T,) float64 s, for sound that starts at `start` s."""
     window, shift = _lengths(rate, window_ms, shift_ms)
     return start + (np.arange(T) * shift + window / 2) / rate
-
-
-def hamming(n: int) -> np.ndarray:
-    """The periodic Hamming window, (n,) float64: 0.54 - 0.46 cos(2 pi i / n)."""
-    return 0.54 - 0.46 * np.cos(2 * np.pi * np.arange(n) / n)
 
 
 def _lengths(rate: int, window_ms: float, shift_ms: float) -> tuple[int, int]:

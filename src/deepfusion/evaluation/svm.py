@@ -14,6 +14,7 @@ from sklearn.svm import LinearSVC
 
 from deepfusion.corpora.inner_folds import inner_folds
 from deepfusion.errors import UserError
+from deepfusion.evaluation.late_fusion import mean, product
 
 AUDIO = "audio"  # the key of the features of the audio; every other key is a stream of the video
 # Name of each model -> which modalities it needs.
@@ -201,21 +202,6 @@ def svm_probabilities(
     return probabilities
 
 
-def late_mean(audio: np.ndarray, video: np.ndarray) -> np.ndarray:
-    """Mean of both (clips, classes) probabilities: the sum rule of Kittler et al. (1998) for even class shares."""
-    return (audio + video) / 2
-
-
-def late_product(audio: np.ndarray, video: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Both multiplied, divided by the shares and scaled to sum 1: the product rule of Kittler et al. (1998).
-
-    Both probabilities hold the (classes,) shares, which count once. So a modality that says no more than the shares,
-    as a missing one does, leaves the other's probabilities as they are.
-    """
-    product = np.divide(audio * video, shares, out=np.zeros_like(audio), where=shares > 0)
-    return product / product.sum(axis=1, keepdims=True)
-
-
 def predict_fold(
     name: str,
     features: Mapping[str, np.ndarray],
@@ -250,17 +236,17 @@ def predict_fold(
         raise UserError(f"leakage: speakers both trained and tested on: {', '.join(both)}")
     slots = [key for key in features if key != AUDIO]
 
-    def said(keys: list[str]) -> np.ndarray:
+    def predicted(keys: list[str]) -> np.ndarray:
         x = np.concatenate([features[key] for key in keys], axis=1)
         weight = column_weights({key: features[key].shape[1] for key in keys})
         return svm_probabilities(x[train], labels[train], speakers[train], x[test], weight=weight, classes=classes)
 
     if name == "svm_audio":
-        return said([AUDIO])
+        return predicted([AUDIO])
     if name == "svm_video":
-        return said(slots)
+        return predicted(slots)
     if name == "svm_concat":
-        return said([AUDIO, *slots])
+        return predicted([AUDIO, *slots])
     if name == "svm_late_mean":
-        return late_mean(said([AUDIO]), said(slots))
-    return late_product(said([AUDIO]), said(slots), class_shares(labels[train], classes))
+        return mean(predicted([AUDIO]), predicted(slots))
+    return product(predicted([AUDIO]), predicted(slots), class_shares(labels[train], classes))
