@@ -119,7 +119,7 @@ PRESETS: dict[Preset, dict[Slot, str]] = {
 class SpectrogramSettings(Settings):
     """The paper group's spectrogram."""
 
-    rate: int = Field(16000, ge=1000, description="Hz; sound is resampled to it")
+    rate: int = Field(16000, ge=1000, description="Hz; audio is resampled to it")
     window_ms: float = Field(40, gt=0, description="Hamming window")
     shift_ms: float = Field(10, gt=0)
     dft: int = Field(800, ge=1, description="points; 20 Hz a bin at 16 kHz")

@@ -145,8 +145,8 @@ def class_shares(y: np.ndarray, classes: int) -> np.ndarray:
 def column_weights(columns: Mapping[str, int]) -> np.ndarray:
     """Weight of each standardised column, for features of so many columns by name.
 
-    Sound weighs as much as all slots of faces together, and these alike, however many columns each has: else the few
-    columns of sound drown in the thousands of faces. Rows have a length of about 1, so that one grid of C suits all.
+    Audio weighs as much as all slots of faces together, and these alike, however many columns each has: else the few
+    columns of audio drown in the thousands of faces. Rows have a length of about 1, so that one grid of C suits all.
     """
     slots = max(1, len(columns) - (AUDIO in columns))
     share = {name: 1.0 if name == AUDIO else 1 / slots for name in columns}

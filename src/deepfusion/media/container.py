@@ -15,7 +15,7 @@ from av.stream import Disposition
 from deepfusion.errors import ClipError
 from deepfusion.media.limits import DEFAULT_LIMITS, Limits
 
-SEEK_MARGIN = 1.0  # s decoded before a segment: covers reordered frames and a sound decoder's warming up
+SEEK_MARGIN = 1.0  # s decoded before a segment: covers reordered frames and an audio decoder's warming up
 CUT_SHORT = 0.5  # s between the declared and the found end of a file from which it counts as cut
 
 # Containers and elementary streams that are read. What is not here could open other local files (image2, concat, hls,
@@ -30,7 +30,7 @@ DECLARE_LENGTH = {"flv", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2"}
 
 
 class Decoded(NamedTuple):
-    """One decoded frame of pictures or sound: its exact time in s (None if it has none), and its stream."""
+    """One decoded frame of pictures or audio: its exact time in s (None if it has none), and its stream."""
 
     time: Fraction | None
     frame: av.VideoFrame | av.AudioFrame

@@ -20,7 +20,7 @@ class Probe:
 
     Attributes:
         has_video: There is a picture stream; a cover picture is none.
-        has_audio: There is a sound stream.
+        has_audio: There is an audio stream.
         width: Pixels of a frame as `frames` gives it: upright, pixels square.
         height: Likewise.
         rotation: Degrees clockwise, 0, 90, 180 or 270, that `frames` turns the stored picture.
@@ -76,7 +76,7 @@ def _probe(path: Path, wanted: list[str], limits: Limits) -> Probe:
     with opened(path, limits) as container:
         kinds = [kind for kind in ("video", "audio") if stream_of(container, kind) is not None]
     if not kinds:
-        raise ClipError(f"{path.name}: neither picture nor sound in the file")
+        raise ClipError(f"{path.name}: neither picture nor audio in the file")
     found = {}
     if "video" in kinds and "video" in wanted:
         found |= _video(path, limits)
