@@ -14,6 +14,7 @@ import torch
 from deepfusion import media
 from deepfusion.cache_key import media_files
 from deepfusion.config import DEFAULT_LIMITS, Extraction, LimitSettings
+from deepfusion.costs import totals
 from deepfusion.errors import ClipError, UserError
 from deepfusion.extract.audio_encoder import encoder_shard
 from deepfusion.extract.faces import faces_shard
@@ -62,10 +63,10 @@ def preflight(
     full = good[good["video_s"].ne(0)] if good["video_s"].ne(0).any() else good
     tried = clips.loc[full.index[_spread(len(full), TRIED)]]
     with tempfile.TemporaryDirectory() as folder:
-        costs, frame_bytes, second_bytes = _try(
+        ledger, frame_bytes, second_bytes = _try(
             _beginnings(tried, full["begins"]), Path(folder), config=config, device=device, engine=engine
         )
-    parts = costs.totals(costs)
+    parts = totals(ledger)
     parts = parts[parts["media_s"] > 0]
     media_s = pd.Series(whole["video_s"], parts.index).where(~parts.index.isin(AUDIO), whole["audio_s"])
     worker = parts["wall_s"] / parts["media_s"] * media_s
@@ -78,7 +79,7 @@ def preflight(
         "bad": dict(zip(clips.loc[bad, "id"], looked.loc[bad, "reason"], strict=True)),
         **whole.to_dict(),
         "store_bytes": whole["frames"] * frame_bytes + whole["audio_s"] * second_bytes,
-        "ledger": costs,
+        "ledger": ledger,
         "worker_s": worker.to_dict(),
         "cores": cores,
         # The cores and another device work side by side: the slower of the two decides.
