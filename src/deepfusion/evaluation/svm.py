@@ -91,16 +91,16 @@ def decision_values(
     """
     scaler = _scaler(x)
     x, other = (np.nan_to_num(scaler.transform(some), nan=0.0) * weight for some in (x, other))
-    # The weights lie in the span of the rows: turned into it, the problem is the same with no more columns than rows.
+    # The weights lie in the span of the rows: rotated into it, the problem is the same with no more columns than rows.
     basis = np.linalg.qr(x.T).Q
     x, other = x @ basis, other @ basis
     values = []
     for C in grid:
         # dual=False: Newton's method, which draws nothing at random.
         svm = LinearSVC(C=C, dual=False, max_iter=LONGEST_FIT).fit(x, y)
-        said = svm.decision_function(other)
+        decisions = svm.decision_function(other)
         values.append(np.full((len(other), classes), -1.0))
-        values[-1][:, svm.classes_] = said if said.ndim == 2 else np.stack([-said, said], axis=1)
+        values[-1][:, svm.classes_] = decisions if decisions.ndim == 2 else np.stack([-decisions, decisions], axis=1)
     return np.stack(values)
 
 
@@ -197,8 +197,8 @@ def svm_probabilities(
         )
     best = (held_out.argmax(axis=2) == y).mean(axis=1).argmax()
     slope, intercepts = calibrate(held_out[best], y)
-    (said,) = decision_values(x, y, other[asked], weight=weight, classes=classes, grid=[GRID[best]])
-    probabilities[asked] = softmax(slope * said + intercepts, axis=1)
+    (decisions,) = decision_values(x, y, other[asked], weight=weight, classes=classes, grid=[GRID[best]])
+    probabilities[asked] = softmax(slope * decisions + intercepts, axis=1)
     return probabilities
 
 
