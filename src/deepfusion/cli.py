@@ -414,7 +414,7 @@ def finetune(
     device: Device = "auto",
     threads: Threads = 1,
 ) -> None:
-    """Fine-tune a face network on FER2013; a run that was killed goes on after its last whole epoch."""
+    """Fine-tune a face network on FER2013; an interrupted run resumes after its last complete epoch."""
     import torch
 
     from deepfusion.config import FinetuneSettings, from_json

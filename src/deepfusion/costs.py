@@ -58,7 +58,7 @@ class Clock:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Count what is done within as `name`, beside what was counted before."""
+        """Count what is done within as `name`, in addition to what was counted before."""
         begun = _now(self._cpu)
         try:
             yield

@@ -14,7 +14,7 @@ from scipy.signal import get_window
 
 from deepfusion.errors import ClipError, UserError
 
-BLOCK = 1024  # windows transformed at a time; bounds the memory beside the result to some 25 MB
+BLOCK = 1024  # windows transformed at a time; bounds the memory, apart from the result, to about 25 MB
 
 
 def spectrogram(

@@ -2,7 +2,7 @@
 
 The rows are copied, not linked by virtual datasets. Those read as fast (measured), but they return fill values without
 a word when a shard is missing or when the process runs out of file handles (more shards than `ulimit -n`), and a shard
-computed anew would change a store whose attributes still name the old settings. A copy is what it says, for good.
+recomputed would change a store whose attributes still name the old settings. A copy stays what it is.
 """
 
 import hashlib

@@ -37,7 +37,7 @@ class Problem:
     Attributes:
         dataset: Its name, "video/EF-A" for example; "" if it is the file as a whole.
         reason: What is wrong.
-        clips: Ids of the clips that are hit; none if it cannot be told.
+        clips: Ids of the clips that are hit; none if it cannot be determined.
     """
 
     dataset: str
