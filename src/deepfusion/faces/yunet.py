@@ -111,8 +111,9 @@ def as_dlibs(corner: np.ndarray, size: np.ndarray) -> np.ndarray:
 
     Fitted on faces that both see (benchmarks/yunet.py).
     """
-    centre, half = corner + CENTRE * size, WIDTH * np.sqrt(size.prod()) / 2
-    return np.round([*(centre - half), *(centre + half - 1)]).astype(np.float32)
+    side = max(round(WIDTH * float(np.sqrt(size.prod()))), 1)
+    low = np.round(corner + CENTRE * size - side / 2)
+    return np.concatenate([low, low + side - 1]).astype(np.float32)
 
 
 def misalignment(landmarks: np.ndarray, points: np.ndarray, box: np.ndarray) -> float:
