@@ -103,7 +103,7 @@ def test_a_profile_has_a_box_and_no_landmarks(follow_both):
     track = follow_both([profile] * 4)
     assert (track.reason == Reason.MISALIGNED).all() and not track.valid.any()
     assert np.isfinite(track.box).all() and np.isnan(track.landmarks).all() and (track.alignment > 0.4).all()
-    assert (track.detector == Source.YUNET).all() and (track.score > 0.4).all()
+    assert (track.detector == Source.YUNET).all() and (track.score > 0.4).all() and (track.choice == Choice.NONE).all()
 
 
 def test_all_faces_of_the_searched_frames(follow_both, follow_dlib, scene):

@@ -79,6 +79,7 @@ class _Follower:
         self._redetect, self._pause, self._person = redetect, pause, person
         self._last: Detection | None = None  # None: a person is to be chosen, and `_new` says why
         self._new = Choice.FIRST
+        self._choice = Choice.CONTINUED  # of the next row that is valid
         self._seen = self._looked = -np.inf  # times of the last face and of the last search of a whole frame
         self._missed = -np.inf  # time of the last search for others because of a miss
         self._sure = -np.inf  # time of the last face that was not weak, or that YuNet saw as well
@@ -135,10 +136,9 @@ class _Follower:
             face = self._finder.around(image, next_one, in_view=in_view)
             faces.insert(0, face)
             next_one, in_view = face or next_one, face is not None
-        choice = self._new
+        self._choice = self._new
         for (time, _), face in zip([*earlier, frame], faces, strict=True):
-            yield self._row(time, face, choice)
-            choice = choice if face is None else Choice.CONTINUED
+            yield self._row(time, face)
 
     def _nobody(self, frames: list[Frame]) -> Iterator[Row]:
         return (self._row(time, None) for time, _ in frames)
@@ -173,13 +173,16 @@ class _Follower:
         self._others = sum(face is None or shared(other.box, face.box) <= SAME_FACE for other in found)
         self._found[time] = tuple(Found(time, other.box, other.score, other.source) for other in found)
 
-    def _row(self, time: float, face: Detection | None, choice: Choice = Choice.CONTINUED) -> Row:
+    def _row(self, time: float, face: Detection | None) -> Row:
         faces = min(self._others + (face is not None), 255)
         found = self._found.pop(time, ())
         if face is None:
             reason = Reason.OTHER_PERSON if self._others else Reason.NO_FACE
             return Row(time, NO_BOX, NO_LANDMARKS, np.nan, reason, Choice.NONE, faces, found=found)
-        aligned = face.source == Source.DLIB or not face.alignment > self._max_misalignment
-        reason = Reason.FACE if aligned else Reason.MISALIGNED
-        points = face.landmarks if aligned else NO_LANDMARKS
-        return Row(time, face.box, points, face.score, reason, choice, faces, face.source, face.alignment, found)
+        _, score, points, source, alignment = face
+        if source != Source.DLIB and alignment > self._max_misalignment:
+            reason, choice, points = Reason.MISALIGNED, Choice.NONE, NO_LANDMARKS
+        else:
+            reason, choice = Reason.FACE, self._choice
+            self._choice = Choice.CONTINUED  # the first valid frame says how the person was chosen
+        return Row(time, face.box, points, score, reason, choice, faces, source, alignment, found)
