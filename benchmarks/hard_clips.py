@@ -3,7 +3,7 @@
 Three kinds, all on scikit-image's pictures without people, 640 x 480 px at 12.5 frames a second:
     rendered: `rendered_head`, turned, bowed, rolled, behind a hand, in dim light, blurred, grainy, 80 to 250 px wide,
         before a moving camera, entering and leaving.
-    fer2013: faces of FER2013 (read where the data lies, never copied), pasted, moved, rotated, narrowed, covered, dimmed.
+    fer2013: faces of FER2013 (read where the data lies, never copied), moved, rotated, narrowed, covered, dimmed.
     nobody: textures and an animal: whatever is found there is no face.
 
 A clip is a pure function of its name. `python benchmarks/hard_clips.py FOLDER` writes them all, for looking at.
@@ -27,7 +27,8 @@ from deepfusion.fer2013.read import read
 FER2013 = ROOT.parent / "shared/data/fer2013/fer2013_ferplus_lossless.npz"
 SIZE = (640, 480)
 RATE = 12.5
-COUNT = 50  # frames of a clip
+COUNT = 40  # frames of a clip
+PAN = np.array([160.0, 120.0])  # of the background, in the middle
 SPEAKERS = (1, 2, 3, 4)
 BACKGROUNDS = ("brick", "gravel", "coffee", "rocket", "grass", "stereo_motorcycle")
 NOBODY = ("brick", "grass", "gravel", "coffee", "rocket", "chelsea", "stereo_motorcycle", "hubble_deep_field", "page")
@@ -40,8 +41,8 @@ class HardClip:
     Attributes:
         name: Kind, difficulty and number.
         frames: (L, H, W, 3) uint8 RGB.
-        box: (L, 4) float64, left, top, right, bottom of the landmarks, px, hidden ones included; of a face of FER2013 its
-            square less a tenth on every side. NaN: nobody.
+        box: (L, 4) float64, left, top, right, bottom of the landmarks, px, hidden ones included; of a face of FER2013
+            its square less a tenth on every side. NaN: nobody.
         pose: (L, 3) yaw, pitch, roll in degrees, see `rendered_head.rotation`; NaN where there is no rendered head.
         visible: (L,) share of the face that is inside the frame and not covered.
     """
@@ -74,6 +75,9 @@ RENDERED: dict[str, dict] = {
     "250 px": {"width": 250, "yaw": 30, "pitch": -15},
     "moving camera": {"camera": 220, "yaw": 30},
     "enters and leaves": {"leave": True},
+    "turned and bowed": {"yaw": 50, "pitch": -25},
+    "yaw 60 throughout": {"yaw": 60, "hold": True},
+    "dark, grainy": {"gain": 0.12, "noise": 6},
     "turned, hand, dim": {"yaw": 40, "hand": "cheek", "gain": 0.4, "noise": 4},
 }
 PASTED: dict[str, dict] = {
@@ -139,7 +143,7 @@ def _places(rng: np.random.Generator, width: float, camera: float, leave: bool) 
     if leave:
         out = (1 - _course(False))[:, None] ** 2
         places = places + out * [rng.choice([-1, 1]) * (SIZE[0] / 2 + width), 0]
-    return places, pan + [160, 120]
+    return places, pan + PAN
 
 
 def _rendered(name: str, hard: dict, number: int, rng: np.random.Generator) -> HardClip:
@@ -194,7 +198,7 @@ def _pasted(name: str, hard: dict, face: np.ndarray, rng: np.random.Generator) -
 
 def _nobody(name: str, background: str, rng: np.random.Generator) -> HardClip:
     back = _background(background)
-    pan = _sway(rng, 150, 100) + [160, 120]
+    pan = _sway(rng, 150, 100) + PAN
     hard = {"gain": rng.uniform(0.4, 1), "noise": rng.uniform(2, 8)}
     frames = np.array([_camera(_moved(back, offset), hard, rng) for offset in pan])
     return HardClip(name, frames, np.full((COUNT, 4), np.nan), np.full((COUNT, 3), np.nan), np.zeros(COUNT))
@@ -235,9 +239,9 @@ def _cover(image: np.ndarray, points: np.ndarray, where: str, covering: np.ndarr
     low, high = points.min(0), points.max(0)
     middle = (low + high) / 2
     if where == "mouth":
-        palm, finger = middle + [0.45 * width, 0.42 * width], np.array([-0.62, -0.18]) * width
+        palm, finger = middle + np.array([0.45, 0.42]) * width, np.array([-0.62, -0.18]) * width
     else:
-        palm, finger = middle + [0.42 * width, 0.5 * width], np.array([-0.12, -0.6]) * width
+        palm, finger = middle + np.array([0.42, 0.5]) * width, np.array([-0.12, -0.6]) * width
     across = np.array([-finger[1], finger[0]]) / np.hypot(*finger)
     opacity, shade = np.zeros(image.shape[:2], np.float32), np.ones(image.shape[:2], np.float32)
 
@@ -247,7 +251,7 @@ def _cover(image: np.ndarray, points: np.ndarray, where: str, covering: np.ndarr
     thick = 0.15 * width
     axes = (int(16 * 0.3 * width), int(16 * 0.34 * width))
     cv2.ellipse(opacity, px(palm), axes, 0, 0, 360, 1.0, -1, cv2.LINE_AA, 4)
-    cv2.line(opacity, px(palm), px(palm + [0.1 * width, 1.5 * width]), 1.0, round(0.36 * width), cv2.LINE_AA, 4)
+    cv2.line(opacity, px(palm), px(palm + np.array([0.1, 1.5]) * width), 1.0, round(0.36 * width), cv2.LINE_AA, 4)
     for i in range(4):
         start = palm + across * (i - 1.5) * thick * 0.98
         end = start + finger * (1 - 0.1 * abs(i - 1.3))

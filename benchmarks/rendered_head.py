@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from scipy.interpolate import RBFInterpolator
 
-from deepfusion.corpora.demo.face import LANDMARKS, ORIGIN, SCALE, SIDE, Look, look
+from deepfusion.corpora.demo.face import ORIGIN, SCALE, SIDE, Look, look
 from deepfusion.numba_cache import compiled
 
 CENTRE = np.array([226.0, 115.0])  # of the rings
@@ -162,8 +162,10 @@ def _body(face: Look) -> np.ndarray:
 
 
 def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
-    """(3, 3) in the axes above, for degrees: yaw > 0 turns the face to the picture's right, pitch > 0 up, roll > 0
-    clockwise as seen; the head rolls first, then nods, then turns.
+    """The rotation of a head, (3, 3) in the axes above, for angles in degrees.
+
+    yaw > 0 turns the face to the picture's right, pitch > 0 up, roll > 0 clockwise as seen; it rolls first, then nods,
+    then turns.
     """
     (cy, cp, cr), (sy, sp, sr) = np.cos(np.deg2rad([yaw, pitch, roll])), np.sin(np.deg2rad([yaw, pitch, roll]))
     turn = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
@@ -230,7 +232,7 @@ def draw(
 
 
 def _blend(image: np.ndarray, colour: np.ndarray, opacity: np.ndarray) -> None:
-    image += (colour - image) * opacity[..., None]
+    image[:] = cv2.blendLinear(colour.astype(np.float32), np.ascontiguousarray(image), opacity, 1 - opacity)
 
 
 @compiled
