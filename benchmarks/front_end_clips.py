@@ -48,7 +48,8 @@ def write_video(path: Path, pictures: Iterable[np.ndarray], rate: float = RATE) 
         stream = container.add_stream("libx264", rate=rate, options={"preset": "veryfast", "crf": "21"})
         stream.pix_fmt = "yuv420p"
         for i, picture in enumerate(pictures):
-            stream.height, stream.width = picture.shape[:2]
+            if i == 0:
+                stream.height, stream.width = picture.shape[:2]
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             frame.pts, frame.time_base = i, 1 / rate
             container.mux(stream.encode(frame))

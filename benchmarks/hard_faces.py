@@ -2,11 +2,11 @@
 
 Part of front_end.py, which publishes the figures; `python benchmarks/hard_faces.py` prints them.
 
-dlib, dlib+yunet: the person followed by the front end, `search: exact` (dlib alone, every frame whole) and the defaults.
-yunet: all faces that YuNet finds in each frame, at the score that the front end takes and at OpenCV's default.
-A face is found where its box, with or without the forehead, and a detected one have 0.3 of their union in common: dlib's
-boxes begin at the brows, YuNet's at the hair. Whatever else is found is a false face. Frames count as visible where half
-of the face is inside the picture and uncovered.
+dlib, dlib+yunet: the person followed by the front end, `search: exact` (dlib alone, every frame whole) and the
+defaults. yunet: all faces that YuNet finds in each frame, at the score that the front end takes and at OpenCV's default.
+A face is found where its box, with or without the forehead, and a detected one have 0.3 of their union in common:
+dlib's boxes begin at the brows, YuNet's at the hair. Whatever else is found is a false face. Frames count as visible
+where half of the face is inside the picture and uncovered.
 """
 
 import json
