@@ -2,7 +2,7 @@
 
 The rows are copied, not linked by virtual datasets. Those read as fast (measured), but they return fill values without
 a word when a shard is missing or when the process runs out of file handles (more shards than `ulimit -n`), and a shard
-computed anew would change a store whose attributes still name the old settings. A copy is what it says, for good.
+recomputed would change a store whose attributes still name the old settings. A copy stays what it is.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ CLIPS = {
     "sha256": ("", "SHA-256 of the media file"),
     "video_status": ("", "ok, absent (no picture in the file) or failed; no rows in video/ unless ok"),
     "video_reason": ("", "why video_status is not ok"),
-    "audio_status": ("", "ok, absent (no sound in the file) or failed; no rows in audio/ unless ok"),
+    "audio_status": ("", "ok, absent (no audio in the file) or failed; no rows in audio/ unless ok"),
     "audio_reason": ("", "why audio_status is not ok"),
     "audio_note": ("", "what is unusual about the audio, as channels that cancel each other out"),
     "audio_sha256": ("", "SHA-256 of the file with the audio, where it is another one"),
@@ -48,8 +48,8 @@ CLIPS = {
     "faces": ("frame", "rows of the clip in video/ that are valid"),
     "video_start": ("s", "presentation time at which the picture starts"),
     "video_duration": ("s", "duration of the picture"),
-    "audio_start": ("s", "presentation time at which the sound starts, on the same clock"),
-    "audio_duration": ("s", "duration of the sound"),
+    "audio_start": ("s", "presentation time at which the audio starts, on the same clock"),
+    "audio_duration": ("s", "duration of the audio"),
 }
 
 LEDGER = {"shard": ("", "which shard of its stage, from 0, in the order of the clips"), **costs.COLUMNS}
@@ -90,17 +90,18 @@ def build_store(
         raise UserError(f"{path}: the manifest has labels that are not in the list {labels}: {unknown}")
     ledgers: list[pd.DataFrame] = []
     stages = {name: _survey(name, shards, ids, ledgers) for name, shards in video.items()}
-    sound = _survey("spectrogram", audio, ids, ledgers)
+    found = _found(video["faces"], ids)
+    spectra = _survey("spectrogram", audio, ids, ledgers)
     positions = _survey(ENCODER, encoder, ids, ledgers) if encoder else None
     if positions is not None:
-        _check_statuses(positions, sound)
+        _check_statuses(positions, spectra)
     seen = _first_trouble(stages)
     for name, stage in stages.items():
         _check_lengths(name, stage, next(iter(stages.values())), seen["video_status"].eq("ok"))
     facts = pd.DataFrame(
-        {**seen, "audio_status": sound["status"].to_numpy(), "audio_reason": sound["reason"].to_numpy()}, index=ids
+        {**seen, "audio_status": spectra["status"].to_numpy(), "audio_reason": spectra["reason"].to_numpy()}, index=ids
     )
-    fields = _fields({**stages, "spectrogram": sound}, taken={*facts, "frames", "faces"})
+    fields = _fields({**stages, "spectrogram": spectra}, taken={*facts, "frames", "faces"})
 
     with committed(path, check=layout.check_store) as (file, disk):
         file.attrs.update(attrs)
@@ -110,12 +111,14 @@ def build_store(
         keep = seen["video_status"].eq("ok").to_numpy()
         for stage in stages.values():
             _copy(group, stage, keep, disk)
+        if found is not None:
+            _copy(group.create_group(layout.FOUND, track_order=True), found, keep, disk, table=layout.FOUND)
         offsets = group["offsets"][:]
         valid = group["reason"][:] == FACE
         _write(group, "valid", valid, axes="frame", units="", description="True where the frame has a face")
-        heard = sound["status"].eq("ok").to_numpy()
+        heard = spectra["status"].eq("ok").to_numpy()
         group = file.create_group("audio", track_order=True)
-        _copy(group, sound, heard, disk)
+        _copy(group, spectra, heard, disk)
         if positions is not None:
             _copy_positions(group.create_group(ENCODER, track_order=True), positions, heard, disk)
 
@@ -132,17 +135,34 @@ def build_store(
         layout.seal_attributes(file)
 
 
+def _found(shards: Sequence[str | os.PathLike], ids: list[str]) -> pd.DataFrame | None:
+    """`_survey` of the table of all faces; None where the shards of face tracks have none."""
+    for path in shards:
+        with read_shard(path) as shard:
+            if layout.FOUND in shard.tables:
+                return _survey("faces", shards, ids, [], layout.FOUND)
+    return None
+
+
 def _survey(
-    name: str, shards: Sequence[str | os.PathLike], ids: list[str], ledgers: list[pd.DataFrame]
+    name: str,
+    shards: Sequence[str | os.PathLike],
+    ids: list[str],
+    ledgers: list[pd.DataFrame],
+    table: str = "",
 ) -> pd.DataFrame:
-    """What the shards of a stage hold: a row per clip with shard, first and last row. `ledgers` grows."""
+    """What the shards of a stage, or a table of theirs, hold: a row per clip with shard, first and last row.
+
+    `ledgers` grows.
+    """
     tables, like = [], None
     for i, path in enumerate(shards):
-        check_whole(path)
-        with read_shard(path) as shard:
+        if not table:
+            check_whole(path)
+        with read_shard(path, table) as shard:
             if shard.stage != name:
                 raise UserError(f"{path} is a shard of stage {shard.stage!r}, given as one of {name!r}")
-            made = shard.attrs, {column: _nature(data) for column, data in shard.columns.items()}
+            made = shard.attrs, shard.tables, {column: _nature(data) for column, data in shard.columns.items()}
             like = like or made
             if made != like:
                 raise UserError(
@@ -191,12 +211,12 @@ def _check_lengths(name: str, stage: pd.DataFrame, first: pd.DataFrame, ok: pd.S
         )
 
 
-def _check_statuses(positions: pd.DataFrame, sound: pd.DataFrame) -> None:
+def _check_statuses(positions: pd.DataFrame, spectra: pd.DataFrame) -> None:
     """Check that the audio encoder has exactly the clips that have a spectrogram."""
-    for clip in positions.index[positions["status"].ne(sound["status"])]:
+    for clip in positions.index[positions["status"].ne(spectra["status"])]:
         raise UserError(
             f"{positions.at[clip, 'shard']}: clip {clip!r} is {positions.at[clip, 'status']!r} in stage "
-            f"{ENCODER!r} and {sound.at[clip, 'status']!r} in {sound.at[clip, 'shard']}: remove the former and "
+            f"{ENCODER!r} and {spectra.at[clip, 'status']!r} in {spectra.at[clip, 'shard']}: remove the former and "
             "make it again"
         )
 
@@ -222,8 +242,11 @@ def _fields(stages: dict[str, pd.DataFrame], *, taken: set[str]) -> pd.DataFrame
     return fields
 
 
-def _copy(group: h5py.Group, stage: pd.DataFrame, keep: np.ndarray, disk: Disk) -> None:
-    """Copy the columns of a stage, rows of the clips in `keep` alone; the first stage of a group writes its offsets."""
+def _copy(group: h5py.Group, stage: pd.DataFrame, keep: np.ndarray, disk: Disk, table: str = "") -> None:
+    """Copy the columns of a stage, or of a table of its shards, rows of the clips in `keep` alone.
+
+    The first stage of a group writes its offsets.
+    """
     lengths = (stage["last"] - stage["first"]).to_numpy(dtype=np.int64) * keep
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     if "offsets" not in group:
@@ -234,7 +257,7 @@ def _copy(group: h5py.Group, stage: pd.DataFrame, keep: np.ndarray, disk: Disk) 
     rows = stage.assign(to=offsets[:-1], keep=keep)
     for path, clips in rows.groupby("shard", sort=False):
         runs = _runs(clips[clips["keep"]])
-        with read_shard(path) as shard:
+        with read_shard(path, table) as shard:
             for name, source in shard.columns.items():
                 if name not in targets:
                     targets[name] = layout.create(group, name, (offsets[-1], *source.shape[1:]), source.dtype)

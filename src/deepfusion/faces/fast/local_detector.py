@@ -13,6 +13,7 @@ import numpy as np
 
 from deepfusion.errors import UserError
 from deepfusion.faces.detect import Detection, corners, predictor_path
+from deepfusion.faces.face_track import Source
 from deepfusion.faces.fast import dlib_landmarks
 from deepfusion.faces.fast.dlib_pyramid import LEAST, SIDE, Pyramid
 
@@ -21,10 +22,11 @@ SAME_FACE = 0.4
 
 
 class Sighting(NamedTuple):
-    """A face whose landmarks are not known yet: box (4,) float32 left, top, right, bottom in px; score."""
+    """A face whose landmarks are not known yet: box (4,) float32 left, top, right, bottom in px; score; detector."""
 
     box: np.ndarray
     score: float
+    source: Source = Source.DLIB
 
 
 class NearDetector:
@@ -36,14 +38,16 @@ class NearDetector:
     Args:
         upsample: As `Detector`.
         threshold: As `Detector`.
+        weak_threshold: Least score of the faces that `near` gives, where it is lower; None: `threshold`.
 
     Raises:
         UserError: As `Detector`, or dlib keeps its detector in a form unknown here.
     """
 
-    def __init__(self, upsample: int = 0, threshold: float = 0.0) -> None:
+    def __init__(self, upsample: int = 0, threshold: float = 0.0, weak_threshold: float | None = None) -> None:
         self.upsample = upsample
         self.threshold = threshold
+        self._least = threshold if weak_threshold is None else min(threshold, weak_threshold)
         self._find = dlib.get_frontal_face_detector()
         self._find_on_level = one_level(self._find)
         self._predictor = dlib_landmarks.read(predictor_path())
@@ -72,7 +76,7 @@ class NearDetector:
 
     def refined(self, grey: np.ndarray, face: Sighting) -> Sighting | None:
         """The face of a coarser search as `near` finds it; None if it does not."""
-        found = self.near(grey, face.box, reach=4, levels=2)
+        found = [other for other in self.near(grey, face.box, reach=4, levels=2) if other.score >= self.threshold]
         best = max(found, key=lambda other: shared(face.box, other.box), default=None)
         return best if best is not None and shared(face.box, best.box) > SAME_FACE else None
 
@@ -90,10 +94,11 @@ class NearDetector:
         parts = pyramid.parts(grey, np.asarray(box, np.float64), range(middle - levels, middle + levels + 1), reach)
         found = []
         for level, (pixels, first) in parts.items():
-            boxes, scores, _ = self._find_on_level.run(pixels, 0, self.threshold)
+            boxes, scores, _ = self._find_on_level.run(pixels, 0, self._least)
             for found_box, score in zip(boxes, scores, strict=True):
                 place = pyramid.to_frame(corners(found_box) + np.tile(first, 2), level)
-                found.append(Sighting(place.astype(np.float32), score))
+                source = Source.DLIB if score >= self.threshold else Source.DLIB_WEAK
+                found.append(Sighting(place.astype(np.float32), score, source))
         kept: list[Sighting] = []
         for face in _sorted(found):
             if all(shared(face.box, other.box) <= SAME_FACE for other in kept):
@@ -102,7 +107,7 @@ class NearDetector:
 
     def detection(self, grey: np.ndarray, face: Sighting) -> Detection:
         """The face with its landmarks in the picture where it was found."""
-        return Detection(face.box, face.score, dlib_landmarks.landmarks(self._predictor, grey, face.box))
+        return Detection(face.box, face.score, dlib_landmarks.landmarks(self._predictor, grey, face.box), face.source)
 
     def _pyramid_of(self, grey: np.ndarray) -> Pyramid:
         # One size after the other: the frames of a clip are alike.
