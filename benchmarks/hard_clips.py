@@ -229,7 +229,7 @@ def _covering(hard: dict, rng: np.random.Generator) -> np.ndarray:
     """(L,) in which frames a hand is before the face: all but the first and last few, or hardly any."""
     covering = np.zeros(COUNT, bool)
     if "hand" in hard:
-        first = int(rng.integers(0, COUNT // 5))
+        first = int(rng.integers(0, COUNT // 5 + 1))
         covering[first : COUNT - first // 2] = True
     return covering
 
