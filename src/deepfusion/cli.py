@@ -409,9 +409,10 @@ def faces_report(
     import cv2
 
     from deepfusion.report.faces_page import write_page
+    from deepfusion.report.page import FACES
 
     cv2.setNumThreads(1)
-    out = out or store.parent / "faces.html"
+    out = out or store.parent / FACES
     shown = write_page(store, out, clips=clips or (), media=media, images=images, blur=blur)
     log.info("%s: %d clips", out, shown)
 
