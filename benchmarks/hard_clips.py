@@ -6,7 +6,7 @@ Three kinds, all on scikit-image's pictures without people, 640 x 480 px at 12.5
     fer2013: faces of FER2013 (read where the data lies, never copied), moved, rotated, narrowed, covered, dimmed.
     nobody: textures and an animal: whatever is found there is no face.
 
-A clip is a pure function of its name. `python benchmarks/hard_clips.py FOLDER` writes them all, for looking at.
+A clip is a pure function of its name. `python benchmarks/hard_clips.py FOLDER` writes those for work on the front end.
 """
 
 import sys
@@ -29,6 +29,7 @@ SIZE = (640, 480)
 RATE = 12.5
 COUNT = 40  # frames of a clip
 PAN = np.array([160.0, 120.0])  # of the background, in the middle
+TRIED, JUDGED = 0, 1  # numbers of clips
 SPEAKERS = (1, 2, 3, 4)
 BACKGROUNDS = ("brick", "gravel", "coffee", "rocket", "grass", "stereo_motorcycle")
 NOBODY = ("brick", "grass", "gravel", "coffee", "rocket", "chelsea", "stereo_motorcycle", "hubble_deep_field", "page")
@@ -90,11 +91,15 @@ PASTED: dict[str, dict] = {
 }
 
 
-def names(*, fer2013: bool, each: int = 2) -> list[str]:
-    """All clips' names: `each` of every difficulty, and one of every background without anybody."""
-    kinds = [("rendered", RENDERED)] + [("fer2013", PASTED)] * fer2013
-    found = [f"{kind}: {what}: {i}" for kind, of in kinds for what in of for i in range(each)]
-    return found + [f"nobody: {background}: 0" for background in NOBODY]
+def names(*, fer2013: bool, number: int = JUDGED) -> list[str]:
+    """Names of one clip of every difficulty and of every background without anybody.
+
+    Args:
+        fer2013: Whether FER2013 is there.
+        number: `TRIED` for work on the front end, `JUDGED` for figures: other speakers, backgrounds, places and moves.
+    """
+    kinds = {"rendered": RENDERED} | ({"fer2013": PASTED} if fer2013 else {}) | {"nobody": dict.fromkeys(NOBODY)}
+    return [f"{kind}: {what}: {number}" for kind, of in kinds.items() for what in of]
 
 
 def clips(wanted: list[str]) -> Iterator[HardClip]:
@@ -278,7 +283,7 @@ def _share(points: np.ndarray, covered: np.ndarray | None) -> float:
 def main() -> None:
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
-    for clip in clips(names(fer2013=FER2013.is_file())):
+    for clip in clips(names(fer2013=FER2013.is_file(), number=TRIED)):
         file = clip.name.replace(": ", "-").replace(" ", "_").replace(",", "")
         write_video(folder / f"{file}.mp4", clip.frames, RATE)
         np.savez(folder / f"{file}.npz", box=clip.box, pose=clip.pose, visible=clip.visible)

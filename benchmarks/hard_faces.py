@@ -2,7 +2,8 @@
 
 Part of front_end.py, which publishes the figures; `python benchmarks/hard_faces.py` prints those of the hard clips.
 
-dlib: the person followed by dlib alone, every frame whole (`search: exact`). dlib near: the front end without YuNet.
+dlib: the person followed by dlib alone, every frame whole (`search: exact`). dlib near: the same
+faces from few searches (`detector: dlib`, `weak_threshold: 0`).
 dlib+yunet: the front end. yunet, yunet reduced: all faces that YuNet finds in each frame, in the frame's own size and
 in the one that the front end reduces whole frames to, at several scores.
 
@@ -38,7 +39,11 @@ BLACK = 24  # of 255: no pixel of a frame without picture is brighter
 SIDES = {"yunet": 1 << 20, "yunet reduced": FRAME_SIDE}
 OVERLAP, VISIBLE = 0.3, 0.5
 FOREHEAD = 0.31  # of the landmarks' height: where YuNet's boxes of the rendered heads begin
-WAYS = {"dlib": FaceSettings(search="exact"), "dlib near": FaceSettings(detector="dlib"), "dlib+yunet": FaceSettings()}
+WAYS = {
+    "dlib": FaceSettings(search="exact"),
+    "dlib near": FaceSettings(detector="dlib", weak_threshold=0.0),
+    "dlib+yunet": FaceSettings(),
+}
 
 
 class Face(NamedTuple):
@@ -195,9 +200,9 @@ def _mean(parts: list[np.ndarray]) -> float:
     return round(float(np.concatenate(parts).mean()), 4)
 
 
-def hard_faces(each: int = 2) -> dict:
-    """The figures of all hard clips, `each` of every difficulty."""
-    wanted = hard_clips.names(fer2013=hard_clips.FER2013.is_file(), each=each)
+def hard_faces() -> dict:
+    """The figures of all hard clips."""
+    wanted = hard_clips.names(fer2013=hard_clips.FER2013.is_file())
     return summed(*searched(hard_clips.clips(wanted)))
 
 

@@ -291,7 +291,7 @@ def front_end(figures: dict) -> str:
 # Way in front_end.json -> in words.
 WAYS = {
     "dlib": "dlib, every frame whole (`search: exact`)",
-    "dlib near": "front end without YuNet (`detector: dlib`)",
+    "dlib near": "dlib near the last face (`detector: dlib`, `weak_threshold: 0`)",
     "dlib+yunet": "front end",
     "yunet": "YuNet alone, every frame",
     "yunet reduced": "YuNet alone, every frame, reduced to 256 px",

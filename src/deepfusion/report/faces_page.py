@@ -28,7 +28,7 @@ DECODED = 1280  # longest side of a frame that faces are cut out of, px
 BLURRED = 7  # px to which a blurred picture is reduced
 MOST = 500  # clips on a page
 # Names of detectors in words, and their colours: Okabe and Ito's, which colour-blind people can tell apart.
-DETECTORS = {"DLIB": "dlib", "DLIB_WEAK": "dlib, weak face", "YUNET": "YuNet"}
+DETECTORS = {"DLIB": "dlib", "DLIB_WEAK": "dlib (weak)", "YUNET": "YuNet"}
 COLOURS = ("#0072b2", "#56b4e9", "#009e73", "#cc79a7")
 
 
@@ -77,6 +77,7 @@ def write_page(
         stream = environment.from_string(PAGE).stream(
             store=store,
             shown=len(ids),
+            chosen=bool(clips),
             clips=len(table),
             frames=frames,
             faces=faces,

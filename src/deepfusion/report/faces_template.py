@@ -62,7 +62,7 @@ PAGE = """<!doctype html>
 <li>{{ store }}: {{ clips }} clip{{ "s" if clips != 1 }}, {{ "{:,}".format(frames) }} frames,
 {{ "%.1f" | format(share) }} % of them with the followed person's face</li>
 {% if shown < clips %}
-<li>This page shows {{ shown }} of the {{ clips }} clips{{ ", the lowest coverage first" if shown > 1 }}.</li>
+<li>This page shows {{ shown }} of the {{ clips }} clips{{ ", those of the lowest coverage" if not chosen }}.</li>
 {% endif %}
 {% if images %}
 <li>Pictures evenly over each clip: the followed face, or the whole frame, hatched round, where the person is
@@ -84,8 +84,8 @@ lost{{ "; blurred" if blur }}. Below: when there is a face, on the clock of the 
 </span> lost</li>
 </ul>
 <div class="filter"><label for="below">Coverage below</label>
-<input type="number" id="below" min="0" max="101" step="1" placeholder="101"> %
-<input type="search" id="search" aria-label="Filter" placeholder="clip, speaker, class or reason">
+<input type="number" id="below" min="0" max="101" step="1" placeholder="all"> %
+<input type="search" id="search" aria-label="Filter" placeholder="clip, speaker or reason">
 <span id="count" role="status">{{ shown }} of {{ shown }} clips</span></div>
 {% for section in sections %}
 {{ section }}
