@@ -75,7 +75,7 @@ class FaceSettings(Settings):
     weak_threshold: float = Field(-0.6, description="least score of dlib's for a weak face next to the last (near)")
     yunet_threshold: float = Field(0.4, gt=0, lt=1, description="least score of YuNet's for a face next to the last")
     max_misalignment: float = Field(
-        0.5, gt=0, description="of dlib's and YuNet's eyes, nose and mouth, in frontal distances of the eyes"
+        0.4, gt=0, description="of dlib's and YuNet's eyes, nose and mouth, in frontal distances of the eyes"
     )
     search: Literal["near", "exact"] = Field(
         "near", description="exact: the whole of every frame. near: round the last face, else the whole frame"

@@ -98,10 +98,9 @@ def follower(settings: FaceSettings) -> Follower:
     finding = settings.model_dump(include={"upsample", "threshold"})
     if settings.search == "exact":
         return partial(follow, detector=Detector(**finding), **following)
-    near = settings.model_dump(include={"redetect", "yunet_threshold", "max_misalignment"})
-    detector = NearDetector(**finding, weak_threshold=settings.weak_threshold)
+    near = settings.model_dump(include={"redetect", "weak_threshold", "yunet_threshold", "max_misalignment"})
     yunet = YuNet() if settings.detector == "dlib+yunet" else None
-    return partial(follow_near, detector=detector, yunet=yunet, **near, **following)
+    return partial(follow_near, detector=NearDetector(**finding), yunet=yunet, **near, **following)
 
 
 def faces_shard(

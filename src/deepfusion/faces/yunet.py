@@ -24,10 +24,10 @@ LEAST_SCORE = 0.3
 SAME_FACE = 0.3  # intersection over union above which YuNet keeps the better of two boxes
 
 # From YuNet's box to dlib's, which is square: its centre in widths and heights of YuNet's box, and its side in the
-# geometric mean of those. Medians of 982 frames of 120 clips (benchmarks/yunet.py).
-CENTRE = np.array([0.5, 0.565])
-WIDTH = 0.955
-EYES = 0.374  # distance between the eyes of a frontal face, in widths of dlib's box; likewise
+# geometric mean of those. Medians over faces that both see (benchmarks/yunet.py).
+CENTRE = np.array([0.513, 0.561])
+WIDTH = 0.957
+EYES = 0.383  # distance between the eyes of a frontal face, in widths of dlib's box; likewise
 
 
 class Seen(NamedTuple):

@@ -21,6 +21,7 @@ WIDE = {"reach": 7, "levels": 3}
 
 CHOOSING = 0.7  # least score of YuNet's for a person to be chosen by it, at two scales
 AGREEING = 0.3  # least score of YuNet's for a weak face of dlib's
+AGREED = -1.0  # least score of dlib's for a box that YuNet agrees with: its landmarks fit better than those in YuNet's
 GOOD = 0.25  # misalignment of a frontal face at most
 TOUCHING = 0.2  # intersection over union of YuNet's box with the last one's that may be the same person's
 
@@ -32,6 +33,7 @@ class Finder:
         detector: dlib's.
         yunet: None: dlib's detector alone.
         min_overlap: As `tracker.follow`.
+        weak_threshold: Least score of dlib's for a face next to the last one that YuNet does not see.
         yunet_threshold: Least score of YuNet's for a face next to the last one.
     """
 
@@ -41,10 +43,12 @@ class Finder:
         yunet: YuNet | None = None,
         *,
         min_overlap: float = 0.3,
+        weak_threshold: float = 0.0,
         yunet_threshold: float = 0.4,
     ) -> None:
         self._detector, self._yunet = detector, yunet
-        self._min_overlap, self._yunet_threshold = min_overlap, yunet_threshold
+        self._min_overlap, self._weak_threshold, self._yunet_threshold = min_overlap, weak_threshold, yunet_threshold
+        self._least = min(detector.threshold, weak_threshold if yunet is None else AGREED)
 
     def around(self, image: np.ndarray, last: Detection, *, in_view: bool) -> Detection | None:
         """The face that continues the last one, from a search round it.
@@ -76,6 +80,7 @@ class Finder:
                     if overlap(face.landmarks, last.landmarks) >= self._min_overlap:
                         return face
         face, weak = self._by_dlib(image, last.box, last, WIDE)
+        weak = [other for other in weak if other.score >= self._weak_threshold]
         return face or self._continuing(image, weak, last)
 
     def person(self, image: np.ndarray, person: Person) -> tuple[Detection | None, list[Sighting]]:
@@ -110,11 +115,11 @@ class Finder:
         self, image: np.ndarray, box: np.ndarray, last: Detection, where: dict[str, int]
     ) -> tuple[Detection | None, list[Sighting]]:
         """The face round a box that continues the last one, and those that are too weak to do so."""
-        found = self._detector.near(image, box, **where)
+        found = self._detector.near(image, box, **where, threshold=self._least)
         face = self._continuing(image, self._strong(found), last)
         if face is not None and np.abs(face.box - box).max() > FAR * (box[2] - box[0]):
             # Near the rim of the part searched dlib would have seen more, and perhaps preferred another box.
-            again = self._strong(self._detector.near(image, face.box, **CLOSE))
+            again = self._detector.near(image, face.box, **CLOSE)
             face = self._continuing(image, again, last) or face
         return face, [other for other in found if other.score < self._detector.threshold]
 
@@ -151,7 +156,7 @@ class Finder:
         """A face of the whole frame's search as the search round it finds it; None if it does not."""
         near = [seen for seen in self._yunet.near(image, face.box) if seen.score >= CHOOSING]
         seen = _nearest(near, face.box, SAME_FACE)
-        found = self._detector.near(image, (seen or face).box, reach=4, levels=2)
+        found = self._detector.near(image, (seen or face).box, reach=4, levels=2, threshold=self._least)
         strong = _nearest(self._strong(found), (seen or face).box, SAME_FACE)
         if strong is not None:
             strong = self._detector.detection(image, strong)

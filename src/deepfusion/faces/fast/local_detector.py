@@ -38,16 +38,14 @@ class NearDetector:
     Args:
         upsample: As `Detector`.
         threshold: As `Detector`.
-        weak_threshold: Least score of the faces that `near` gives, where it is lower; None: `threshold`.
 
     Raises:
         UserError: As `Detector`, or dlib keeps its detector in a form unknown here.
     """
 
-    def __init__(self, upsample: int = 0, threshold: float = 0.0, weak_threshold: float | None = None) -> None:
+    def __init__(self, upsample: int = 0, threshold: float = 0.0) -> None:
         self.upsample = upsample
         self.threshold = threshold
-        self._least = threshold if weak_threshold is None else min(threshold, weak_threshold)
         self._find = dlib.get_frontal_face_detector()
         self._find_on_level = one_level(self._find)
         self._predictor = dlib_landmarks.read(predictor_path())
@@ -76,11 +74,13 @@ class NearDetector:
 
     def refined(self, grey: np.ndarray, face: Sighting) -> Sighting | None:
         """The face of a coarser search as `near` finds it; None if it does not."""
-        found = [other for other in self.near(grey, face.box, reach=4, levels=2) if other.score >= self.threshold]
+        found = self.near(grey, face.box, reach=4, levels=2)
         best = max(found, key=lambda other: shared(face.box, other.box), default=None)
         return best if best is not None and shared(face.box, best.box) > SAME_FACE else None
 
-    def near(self, grey: np.ndarray, box: np.ndarray, *, reach: int, levels: int) -> list[Sighting]:
+    def near(
+        self, grey: np.ndarray, box: np.ndarray, *, reach: int, levels: int, threshold: float | None = None
+    ) -> list[Sighting]:
         """The faces round a box of an (H, W) uint8 picture, else as `everywhere`.
 
         Args:
@@ -88,13 +88,14 @@ class NearDetector:
             box: (4,) in px, a box of this detector.
             reach: How far beyond the box is searched, in steps of the window: a ninth of the box each.
             levels: How many sizes larger and smaller than the box are searched, a factor of 1.2 each.
+            threshold: Least score, where it is not the detector's own.
         """
         pyramid = self._pyramid_of(grey)
         middle = pyramid.level_of(box)
         parts = pyramid.parts(grey, np.asarray(box, np.float64), range(middle - levels, middle + levels + 1), reach)
         found = []
         for level, (pixels, first) in parts.items():
-            boxes, scores, _ = self._find_on_level.run(pixels, 0, self._least)
+            boxes, scores, _ = self._find_on_level.run(pixels, 0, self.threshold if threshold is None else threshold)
             for found_box, score in zip(boxes, scores, strict=True):
                 place = pyramid.to_frame(corners(found_box) + np.tile(first, 2), level)
                 source = Source.DLIB if score >= self.threshold else Source.DLIB_WEAK

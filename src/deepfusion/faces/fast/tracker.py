@@ -19,8 +19,9 @@ def follow_near(
     detector: NearDetector,
     *,
     yunet: YuNet | None = None,
+    weak_threshold: float = 0.0,
     yunet_threshold: float = 0.4,
-    max_misalignment: float = 0.5,
+    max_misalignment: float = 0.4,
     max_gap: float = 1.0,
     min_overlap: float = 0.3,
     cut_difference: float = 0.3,
@@ -45,6 +46,7 @@ def follow_near(
         frames: In presentation order.
         detector: Finds faces in grey pictures.
         yunet: A second one, where the first sees none; None: none.
+        weak_threshold: As `Finder`; a face that is weak and that YuNet does not see is followed for `max_gap` at most.
         yunet_threshold: As `Finder`.
         max_misalignment: Largest `yunet.misalignment` of a face that is not a strong one of dlib's: with more, the
             frame has the face's box and the reason MISALIGNED.
@@ -57,7 +59,9 @@ def follow_near(
             frame are searched besides, so that only who comes and goes within this time is missed.
         person: As `follow`.
     """
-    finder = Finder(detector, yunet, min_overlap=min_overlap, yunet_threshold=yunet_threshold)
+    finder = Finder(
+        detector, yunet, min_overlap=min_overlap, weak_threshold=weak_threshold, yunet_threshold=yunet_threshold
+    )
     follower = _Follower(finder, max_misalignment, max_gap, cut_difference, redetect, pause, person)
     for frame in frames:
         # The grey of the RGB picture, as `follow` has it, not the file's luma: a grey level more or less, which is all
