@@ -2,10 +2,10 @@
 
 Part of front_end.py, which publishes the figures; `python benchmarks/hard_faces.py` prints those of the hard clips.
 
-dlib: the person followed by dlib alone, every frame whole (`search: exact`). dlib near: the same
-faces from few searches (`detector: dlib`, `weak_threshold: 0`).
-dlib+yunet: the front end. yunet, yunet reduced: all faces that YuNet finds in each frame, in the frame's own size and
-in the one that the front end reduces whole frames to, at several scores.
+dlib: the person followed by dlib alone, every frame whole (`search: exact`). dlib near: the same faces from few
+searches (`detector: dlib`, `weak_threshold: 0`). dlib+yunet: the front end. yunet, yunet reduced: all faces that YuNet
+finds in each frame, in the frame's own size and in that of the front end's
+searches of whole frames, at several scores.
 
 A face is found where its box, with or without the forehead, and a detected one have 0.3 of their union in common:
 dlib's boxes begin at the brows, YuNet's at the hair. Whatever else is found is a false face. Frames count as visible
