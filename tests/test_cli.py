@@ -30,6 +30,7 @@ MANIFEST = "path,label,speaker\na.mp4,happy,anna\n"
         (["info", "absent.h5"], "absent.h5: there is no such file"),
         (["info", "m.csv"], "m.csv is damaged or not an HDF5 file"),
         (["train-fbp", "--store", "absent.h5", "--folds", "[]", "--out", "x"], "absent.h5"),
+        (["faces-report", "absent.h5"], "absent.h5: there is no such file"),
         (["report", ".", "--store", "absent.h5", "--out", "x"], "no results to report"),
         (["demo", "--speaker", "s99", "--out", "x"], "no speaker 's99'"),
         (["finetune", "--data", "m.csv", "--network", "sfase-fer2013", "--out", "x"], "did you mean 'sface-fer2013'"),

@@ -392,6 +392,31 @@ def report(
     log.info("%s", out)
 
 
+@app.command("faces-report")
+def faces_report(
+    store: Annotated[Path, typer.Argument(help="A feature store.")],
+    out: Annotated[Path | None, typer.Option(help="HTML file; else faces.html next to the store.")] = None,
+    clips: Annotated[
+        list[str] | None, typer.Option("--clips", help="Id of a clip, once for each; else the lowest coverage first.")
+    ] = None,
+    media: Annotated[
+        Path | None, typer.Option(help="Folder that the store's paths start at; else manifest.csv next to the store.")
+    ] = None,
+    blur: Annotated[bool, typer.Option("--blur", help="Make the faces unrecognisable.")] = False,
+    images: Annotated[bool, typer.Option(help="Show faces.")] = True,
+) -> None:
+    """Write a contact sheet of the followed faces: when the person was lost, and why."""
+    import cv2
+
+    from deepfusion.report.faces_page import write_page
+    from deepfusion.report.page import FACES
+
+    cv2.setNumThreads(1)
+    out = out or store.parent / FACES
+    shown = write_page(store, out, clips=clips or (), media=media, images=images, blur=blur)
+    log.info("%s: %d clips", out, shown)
+
+
 @app.command("prepare-fer2013")
 def prepare_fer2013(
     data: Annotated[Path, typer.Option(help="fer2013.csv, icml_face_data.csv, a folder of classes, or an npz file.")],

@@ -41,6 +41,7 @@ def page(tmp_path):
     (folder / "metrics.json").write_text(json.dumps(METRICS))
     (folder / "choices.json").write_text(json.dumps(CHOICES))
     out.parent.mkdir()
+    (out.parent / "faces.html").touch()
     write_page(read_results([folder]), write_store(tmp_path, make_clips()), out)
     return out.read_text()
 
@@ -58,6 +59,7 @@ def test_figures_claims_and_choices_stand_in_the_page(page):
         "87.3 % of a clip",
         "0.001: 2",
         "2 seeds",
+        '<a href="faces.html">',
     ):
         assert text in page
     assert page.count("<svg") == 2

@@ -18,6 +18,8 @@ from deepfusion.report.costs import HEAD, cells, words
 from deepfusion.report.summary import store_summary
 from deepfusion.store import FeatureStore
 
+FACES = "faces.html"  # next to the page: what `deepfusion faces-report` writes
+
 PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -32,7 +34,8 @@ PAGE = """<!doctype html>
 </style>
 <h1>Deep Fusion: {{ title }}</h1>
 <pre>{{ summary }}</pre>
-{% if costs %}<h2>What the features cost</h2>
+{% if faces %}<p><a href="{{ faces }}">Contact sheet of the followed faces</a></p>
+{% endif %}{% if costs %}<h2>What the features cost</h2>
 <table>
 <tr>{% for name in head %}<th>{{ name }}{% endfor %}</tr>
 {% for row in costs %}<tr>{% for cell in row %}<td>{{ cell }}{% endfor %}</tr>
@@ -188,6 +191,7 @@ def write_page(results: Sequence[Result], store: Path, out: Path) -> None:
         .render(
             title=out.parent.name,
             summary=summary,
+            faces=FACES if (out.parent / FACES).is_file() else "",
             head=HEAD,
             costs=[] if costs is None else cells(costs),
             cost_words="" if costs is None else words(costs),
