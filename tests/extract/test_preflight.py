@@ -67,7 +67,7 @@ def test_clips_without_pictures_are_tried_by_their_sound(tmp_path):
     found = preflight(clips_of(tmp_path, "a,a.wav,a,x,,"), config=CONFIG, device=CPU, cores=1)
     assert list(found["worker_s"]) == ["spectrogram", "AF"]
     assert found["frames"] == 0
-    assert "2 s of sound" in expected(found)
+    assert "2 s of audio" in expected(found)
 
 
 def test_a_corpus_that_cannot_be_read_is_one_line(tmp_path):

@@ -97,7 +97,7 @@ addEventListener("load", () => setTimeout(() => {
     search.dispatchEvent(new Event("input"));
     said.found = [...document.querySelectorAll("tbody tr:not([hidden]) td:first-child")]
       .map((cell) => cell.textContent);
-    said.count = document.getElementById("count").textContent;
+    said.count = document.querySelector("[role=status]").textContent;
     search.value = "";
     search.dispatchEvent(new Event("input"));
     document.querySelector("th button").click();

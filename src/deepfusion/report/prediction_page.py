@@ -16,7 +16,7 @@ from deepfusion.cache_key import digest
 from deepfusion.evaluation.attention import effective_share
 from deepfusion.prediction.result import EMOTIONS, STATUSES, Prediction
 from deepfusion.prediction.windows import span
-from deepfusion.report import timeline
+from deepfusion.report import base_template, timeline
 from deepfusion.report.prediction_template import PAGE, SCRIPT, SECTION, STYLE
 
 if TYPE_CHECKING:
@@ -221,8 +221,9 @@ def write_html(
         sections=(Markup(text) for text in sections),  # rendered with escaping
         detailed=DETAILED,
         labels=labels,
-        style=Markup(STYLE),
-        script=Markup(SCRIPT),
+        style=Markup(base_template.STYLE + STYLE),
+        script=Markup(base_template.TABLES + SCRIPT),
+        hatch=Markup(base_template.HATCH),
         statuses=STATUSES,
     )
 
