@@ -39,7 +39,8 @@ def test_text_has_4_5_to_1(colours):
 @SCHEMES
 def test_text_on_every_shade_of_a_heat_map_has_4_5_to_1(colours):
     for share in range(101):
-        shade = [(a * share + b * (100 - share)) / 100 for a, b in zip(rgb(colours["heat"]), rgb(colours["paper"]))]
+        ends = zip(rgb(colours["heat"]), rgb(colours["paper"]), strict=True)
+        shade = [(a * share + b * (100 - share)) / 100 for a, b in ends]
         assert contrast(rgb(colours["ink"]), shade) >= 4.5, share
 
 

@@ -83,7 +83,7 @@ def _drawn(store: FeatureStore, id_: str, attention: dict[str, Attention]) -> di
         lanes.append(
             {
                 "kind": "spectrogram",
-                "title": f"Audio: spectrogram, 0 to {highest / 1000:g} kHz",
+                "title": f"Audio: spectrogram, 0 to {highest:g} Hz",
                 "text": _peak(attention["audio"]),
                 "image": timeline.spectrogram_image(data, begin, end),
                 "over": timeline.audio_band(attention["audio"], highest, begin, end),
@@ -94,7 +94,7 @@ def _drawn(store: FeatureStore, id_: str, attention: dict[str, Attention]) -> di
         lanes.append(
             {
                 "kind": "band",
-                "title": f"Video: {len(data['time'])} frames",
+                "title": f"Video: {len(data['time'])} frames, by index and time",
                 "text": _peak(attention["video"], data["time"]),
                 "image": timeline.frame_band(data["time"], attention["video"], begin, end),
                 "gaps": timeline.gaps(data, begin, end),

@@ -59,14 +59,14 @@ table {{ border-collapse: collapse; font-variant-numeric: tabular-nums }}
 td, th {{ padding: .25rem .6rem; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top }}
 th button {{ font: inherit; font-weight: 600; border: 0; background: none; color: inherit; padding: 0; cursor: pointer;
   text-align: inherit }}
-th button::after {{ content: " \\2195"; color: var(--dim); font-weight: 400 }}
-th[aria-sort=ascending] button::after {{ content: " \\25b2"; color: inherit }}
-th[aria-sort=descending] button::after {{ content: " \\25bc"; color: inherit }}
+th button::after {{ content: "\\a0\\2195"; color: var(--dim); font-weight: 400 }}
+th[aria-sort=ascending] button::after {{ content: "\\a0\\25b2"; color: inherit }}
+th[aria-sort=descending] button::after {{ content: "\\a0\\25bc"; color: inherit }}
 .number {{ text-align: right; white-space: nowrap }}
 .none {{ color: var(--warn) }} .dim {{ color: var(--dim) }}
 .lane {{ position: relative; background: var(--panel); overflow: hidden }}
-.lane svg, .lane img {{ display: block; width: 100%; height: 100% }} .curves {{ height: 150px }} .band {{ height: 26px }}
-.spectrogram {{ height: 130px }} .spectrogram .over {{ position: absolute; inset: 0 }}
+.lane svg, .lane img {{ display: block; width: 100%; height: 100% }} .curves {{ height: 150px }}
+.band {{ height: 26px }} .spectrogram {{ height: 130px }} .spectrogram .over {{ position: absolute; inset: 0 }}
 .lane img {{ image-rendering: auto }} .band img {{ image-rendering: pixelated }}
 .edge {{ position: absolute; left: 3px; font-size: .72rem; color: var(--dim); pointer-events: none }}
 .spectrogram .edge {{ color: #eee; text-shadow: 0 0 3px #000 }}

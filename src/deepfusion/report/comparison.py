@@ -103,7 +103,8 @@ def is_supported(comparison: Mapping[str, Any]) -> bool:
 def axis(intervals_: Sequence[Sequence[float]], *marks: float) -> tuple[float, float]:
     """Ends of an axis, multiples of 0.1, that hold all intervals and marks."""
     values = [*marks, *(value for interval in intervals_ for value in interval)]
-    return float(np.floor(min(values) * 10) / 10), float(np.ceil(max(values) * 10) / 10)
+    low, high = np.floor(min(values) * 10) / 10, np.ceil(max(values) * 10) / 10
+    return float(low), float(max(high, low + 0.1))
 
 
 def confusion_rows(figures: Mapping[str, Any], labels: Sequence[str]) -> list[tuple[str, list[float], int]]:

@@ -24,7 +24,7 @@ from deepfusion.report.attention_examples import examples
 from deepfusion.report.charts import line_chart
 from deepfusion.report.costs import HEAD, cells, words
 from deepfusion.report.page_template import PAGE, SCRIPT, STYLE
-from deepfusion.report.summary import coverage, store_summary
+from deepfusion.report.summary import coverage
 from deepfusion.store import FeatureStore
 from deepfusion.versions import ENCODER, VERSIONS
 
@@ -146,7 +146,6 @@ def _corpus(store: FeatureStore) -> dict[str, Any]:
             for of, share, name in zip(cells(costs), costs["share"], costs.index, strict=True)
         ],
         "cost_words": "" if costs is None else words(costs),
-        "summary": store_summary(store),
     }
 
 

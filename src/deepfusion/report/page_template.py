@@ -12,26 +12,30 @@ dl.tiles div { background: var(--panel); border-radius: 6px; padding: .5rem .8re
 dt { font-size: .82rem; color: var(--dim) } dd { margin: 0; overflow-wrap: anywhere }
 .tiles dd { font-size: 1.25rem; font-weight: 600 }
 .tiles small { display: block; font-size: .82rem; font-weight: 400; color: var(--dim) }
+thead th.number { white-space: normal }
 thead th { border-bottom: 2px solid var(--edge); vertical-align: bottom } tbody th { font-weight: 400 }
-td.what { color: var(--dim); font-size: .88rem; min-width: 11rem }
+tbody th small { display: block; color: var(--dim); font-size: .82rem; font-weight: 400; max-width: 15rem }
+.compact td, .compact th { padding: .2rem .4rem } .compact { width: 100% }
 tr.important th, tr.important td { background: var(--panel); font-weight: 600 }
 .note { border-left: 4px solid var(--warn); padding: .2rem .8rem; background: var(--panel); max-width: 48rem }
-details { margin: .5rem 0 } summary { cursor: pointer } details > *:not(summary) { margin-left: 1rem }
+details { margin: .5rem 0 } td details { margin: 0 } summary { cursor: pointer }
+details > *:not(summary) { margin-left: 1rem }
 details.matrix { display: inline-block; vertical-align: top; margin-right: 1.4rem; max-width: 100% }
-.findings summary { display: inline } .findings ul { font-size: .88rem; overflow-wrap: anywhere }
-.plot { position: relative; min-width: 12rem; height: 1.7rem; padding: 0 }
+.findings ul { font-size: .88rem; overflow-wrap: anywhere }
+.plot { position: relative; min-width: 11rem; height: 1.7rem; padding: 0 }
 .plot i { position: absolute; top: calc(50% - 1px); border-top: 2px solid var(--bar) }
 .plot b { position: absolute; top: calc(50% - 5px); width: 10px; height: 10px; margin-left: -5px; border-radius: 50%;
   border: 2px solid var(--bar); background: var(--paper) } .plot b.full { background: var(--bar) }
 .plot u { position: absolute; top: 0; bottom: 0; border-left: 1px dashed var(--edge) }
-th.scale { position: relative; min-width: 12rem; padding: 0 0 1.2rem; font-size: .8rem; font-weight: 400 }
+th.scale { position: relative; min-width: 11rem; padding: 0 0 1.2rem; font-size: .8rem; font-weight: 400 }
 th.scale span { position: absolute; bottom: 0; transform: translateX(-50%) }
 th.scale span.first { transform: none } th.scale span.last { transform: translateX(-100%) }
 .meter { min-width: 7rem } .meter i { display: block; height: .8rem; margin-top: .3rem; background: var(--bar) }
 table.heat td { text-align: right; background: color-mix(in srgb, var(--heat) var(--v), var(--paper)) }
 table.heat td.plain { background: none } table.heat td.same { font-weight: 700 }
 table.heat { font-size: .9rem }
-.charts { display: flex; flex-wrap: wrap; gap: .5rem 1.2rem } .charts figure { margin: 0; flex: 0 1 21rem; min-width: 0 }
+.charts { display: flex; flex-wrap: wrap; gap: .5rem 1.2rem }
+.charts figure { margin: 0; flex: 0 1 21rem; min-width: 0 }
 figcaption { font-size: .88rem } svg.chart { width: 100%; height: auto; font: 12px system-ui, sans-serif }
 .chart text { fill: var(--ink) } .chart .end { text-anchor: end } .chart .mid { text-anchor: middle }
 .chart path { fill: none; stroke-width: 2 } .chart .grid { stroke: var(--line); stroke-width: 1 }
@@ -40,7 +44,7 @@ figcaption { font-size: .88rem } svg.chart { width: 100%; height: auto; font: 12
 .example { margin: 1.2rem 0; break-inside: avoid } .example h4 { margin: .2rem 0; overflow-wrap: anywhere }
 .band svg { position: absolute; inset: 0 }
 pre { background: var(--panel); padding: .7rem; overflow-x: auto; font-size: .85rem }
-code { overflow-wrap: anywhere; font-size: .85rem }
+code { overflow-wrap: anywhere; font-size: .85rem } td code { display: block; min-width: 17rem }
 @media (max-width: 30rem) { body { padding: 0 .7rem } td, th { padding: .2rem .4rem } }
 @media print { h2, h3 { break-after: avoid } tr, figure, details.matrix { break-inside: avoid } body { font-size: 10pt }
   .scroll { overflow: visible } table { font-size: 8.5pt } .plot, .meter i, table.heat td, .plot b.full
@@ -102,7 +106,7 @@ PAGE = """
 <style>{{ style }}</style>
 </head>
 <body>
-<a class="skip" href="#main">Skip to the content</a>
+{{ hatch }}<a class="skip" href="#main">Skip to the content</a>
 <header>
 <h1>Deep Fusion: {{ title }}</h1>
 <p class="dim">Audio-video emotion recognition by attention-guided factorized bilinear pooling (FBP).
@@ -153,13 +157,14 @@ PAGE = """
 <tr><th scope="row">{{ label.name }}</th><td class="number">{{ label.clips }}</td>
 <td class="number">{{ percent(label.share) }}</td>
 <td class="meter" aria-hidden="true"><i style="width: {{ percent(label.share / top_share) }}%"></i></td>
-<td class="number">{{ label.speakers or "unknown" }}</td><td class="number">{{ "%.1f" | format(label.minutes) }}</td></tr>
+<td class="number">{{ label.speakers or "unknown" }}</td>
+<td class="number">{{ "%.1f" | format(label.minutes) }}</td></tr>
 {% endfor %}
 </tbody></table>
 {% endcall %}
 <p>The largest class has {{ "%.2g" | format(balance.ratio) }} times as many clips as the smallest. Uniform guessing is
-right in {{ percent(1 / balance.labels | length) }} % of the clips of a balanced set; always predicting the largest class
-would be right in {{ percent(top_share) }} % of these clips.</p>
+right in {{ percent(1 / balance.labels | length) }} % of the clips of a balanced set; always predicting the largest
+class would be right in {{ percent(top_share) }} % of these clips.</p>
 {% endif %}
 {% if balance.per_speaker %}
 <h3>Speakers</h3>
@@ -188,8 +193,8 @@ median {{ "%g" | format(balance.per_speaker[1]) }}.</p>
 <h2>Coverage</h2>
 <p>Coverage is the share of a clip's frames with the face of the person that is followed.</p>
 {% if bins %}
-<table><thead><tr><th scope="col">coverage</th><th scope="col" class="number">clips</th><th scope="col"></th></tr></thead>
-<tbody>
+<table><thead><tr><th scope="col">coverage</th><th scope="col" class="number">clips</th>
+<th scope="col"></th></tr></thead><tbody>
 {% for bin in bins %}
 <tr><th scope="row">{{ bin.text }}</th><td class="number">{{ bin.clips }}</td>
 <td class="meter" aria-hidden="true"><i style="width: {{ percent(bin.share) }}%"></i></td></tr>
@@ -243,8 +248,10 @@ coverage{% endif %}</summary>
 {% set id = loop.index %}
 <section id="models-{{ id }}">
 <h2>Models{% if studies | length > 1 %}: {{ study.short }}{% endif %}</h2>
-<p>{{ study.heading }}. {{ study.folds }} folds, {{ study.seeds }} seeds, {{ study.labels | length }} classes,
-{{ study.speakers }}. No clip of a test fold takes part in training or in the choice of hyperparameters of that fold.</p>
+<p>{{ study.heading }}.
+{{ study.folds }} folds, {{ study.seeds }} seed{{ "s" if study.seeds != 1 }}, {{ study.labels | length }} classes,
+{{ study.speakers }}. No clip of a test fold takes part in training or in the choice of hyperparameters of that
+fold.</p>
 {% for sentence in study.notes %}
 <p class="note">{{ sentence }}</p>
 {% endfor %}
@@ -253,30 +260,33 @@ coverage{% endif %}</summary>
 {{ filter("models-table-" ~ id, "model, such as fbp or svm", study.rows | length, "models") }}
 {% endif %}
 {% call scroll("Models") %}
-<table id="models-table-{{ id }}"><thead><tr>{{ sortable("model") }}{{ sortable("accuracy, %", True) }}
+<table class="compact" id="models-table-{{ id }}"><thead><tr>{{ sortable("model") }}{{ sortable("accuracy, %", True) }}
 <th scope="col" class="number">95 % interval</th>{{ scale(study.ends, study.chance, "chance") }}
-{%- for name in ["UAR, %", "macro-F1, %", "ECE, %", "accuracy with a face, %", "seeds"] %}
-{{ sortable(name, True) }}{% endfor %}<th scope="col">what it is</th></tr></thead><tbody>
+{%- for name in ["UAR, %", "macro-F1, %", "ECE, %", "accuracy with face, %", "seeds"] %}
+{{ sortable(name, True) }}{% endfor %}</tr></thead><tbody>
 {% for row in study.rows %}
-<tr{% if row.name == study.explained %} class="important"{% endif %}><th scope="row">{{ row.name }}</th>
+<tr{% if row.name == study.explained %} class="important"{% endif %}>
+<th scope="row">{{ row.name }}<small>{{ row.what }}</small></th>
 <td class="number" data-value="{{ row.accuracy }}">{{ percent(row.accuracy) }} ± {{ percent(row.std) }}</td>
 <td class="number">{{ percent(row.interval[0]) }} to {{ percent(row.interval[1]) }}</td>
 {{ plot(row.interval[0], row.interval[1], row.accuracy, study.ends, study.chance, True) }}
 {%- for cell in row.cells %}<td class="number" data-value="{{ row["values"][loop.index0] }}">{{ cell }}</td>{% endfor %}
-<td class="number">{{ row.seeds }}</td><td class="what">{{ row.what }}</td></tr>
+<td class="number">{{ row.seeds }}</td></tr>
 {% endfor %}
 </tbody></table>
 {% endcall %}
 <p>Mean ± standard deviation over the test speakers; UAR: unweighted average recall; ECE: expected calibration error.
-Interval: two-stage bootstrap over speakers and their clips, 95 % percentile interval of the mean accuracy. Intervals of two
-models may overlap although their paired difference is clear: compare models by the differences below.</p>
+Interval: two-stage bootstrap over speakers and their clips, 95 % percentile interval of the mean accuracy. Intervals of
+two models may overlap although their paired difference is clear: compare models by the differences below.</p>
 {% if study.comparisons %}
 <h3>Paired differences</h3>
 {% call scroll("Paired differences") %}
-<table id="differences-{{ id }}"><thead><tr>{{ sortable("comparison") }}{{ sortable("difference, points", True) }}
+<table class="compact" id="differences-{{ id }}"><thead><tr>{{ sortable("comparison") }}
+{{ sortable("difference, points", True) }}
 <th scope="col" class="number">95 % interval</th>{{ scale(study.difference_ends, 0, "0") }}
 {{ sortable("p, speakers", True) }}{{ sortable("p, clips", True) }}
-<th scope="col">speakers better / equal / worse</th>{{ sortable("d_z", True) }}{{ sortable("supported") }}</tr></thead><tbody>
+<th scope="col" class="number">speakers +/=/−</th>{{ sortable("d_z", True) }}{{ sortable("supported") }}
+</tr></thead><tbody>
 {% for c in study.comparisons %}
 <tr><th scope="row">{{ c.model }} − {{ c.than }}</th>
 <td class="number" data-value="{{ c.difference }}">{{ "%+.1f" | format(100 * c.difference) }}</td>
@@ -284,16 +294,18 @@ models may overlap although their paired difference is clear: compare models by 
 {{ plot(c.interval[0], c.interval[1], c.difference, study.difference_ends, 0, c.supported) }}
 <td class="number" data-value="{{ c.sign_flip_p_holm }}">{{ "%.3g" | format(c.sign_flip_p_holm) }}</td>
 <td class="number" data-value="{{ c.mcnemar_p_holm }}">{{ "%.2g" | format(c.mcnemar_p_holm) }}</td>
-<td class="number">{{ c.speakers_up }} / {{ c.speakers_equal }} / {{ c.speakers_down }}</td>
+<td class="number">{{ c.speakers_up }}/{{ c.speakers_equal }}/{{ c.speakers_down }}</td>
 <td class="number" data-value="{{ c.d_z or 0 }}">{{ "%.2f" | format(c.d_z) if c.d_z is not none else "" }}</td>
 <td>{{ "yes" if c.supported else "no" }}</td></tr>
 {% endfor %}
 </tbody></table>
 {% endcall %}
-<p>Accuracy of the first model minus accuracy of the second, mean over the speakers, same clips, folds and seeds. A filled
-circle marks a difference that is supported over speakers: the interval excludes 0 and p is below {{ level }}. p over
+<p>Accuracy of the first model minus accuracy of the second, mean over the speakers, same clips, folds and seeds. A
+filled circle marks a difference that is supported over speakers: the interval excludes 0 and p is below {{ level }}.
+p over
 speakers: sign-flip test; p over clips: McNemar's exact test; both corrected for the {{ study.comparisons | length }}
-comparisons, which were fixed in advance (Holm). d_z: Cohen's d of the speakers' differences.</p>
+comparisons, which were fixed in advance (Holm). +/=/−: speakers for whom the first model is better, equal, worse. d_z:
+Cohen's d of the speakers' differences.</p>
 <details class="print"><summary>In words</summary><ul>{% for sentence in study.words %}<li>{{ sentence }}</li>
 {% endfor %}</ul></details>
 {% else %}
@@ -314,13 +326,13 @@ comparisons, which were fixed in advance (Holm). d_z: Cohen's d of the speakers'
 {% endif %}
 <h3>Confusion matrices</h3>
 <p>Rows: label; columns: prediction; per cent of the row. n: predictions, all clips and seeds.</p>
-{% for name in study.confusions %}
+{% for name in study.shown + study.confusions | reject("in", study.shown) | list %}
 <details class="matrix{{ ' print' if name in study.shown }}"{% if name in study.shown %} open{% endif %}>
 <summary>{{ name }}</summary>{{ matrix(study, name) }}</details>
 {% endfor %}
 <h3>Hyperparameter search</h3>
-<p>Selected by nested cross-validation: per outer fold, the candidate with the lowest cross-entropy on inner folds of the
-training speakers. Points: mean over the outer folds; bars: their standard deviation.</p>
+<p>Selected by nested cross-validation: per outer fold, the candidate with the lowest cross-entropy on inner folds of
+the training speakers. Points: mean over the outer folds; bars: their standard deviation.</p>
 <div class="charts">{% for name in study.searches if name in study.shown %}<figure>{{ study.searches[name] }}
 <figcaption>{{ name }}</figcaption></figure>{% endfor %}</div>
 {% if study.searches | length > study.shown | length %}
@@ -330,8 +342,8 @@ training speakers. Points: mean over the outer folds; bars: their standard devia
 {% endif %}
 <details class="print"><summary>Selected values: in how many folds each</summary>
 {% call scroll("Selected values") %}
-<table><thead><tr><th scope="col">model</th><th scope="col">learning rate</th><th scope="col">principal axes</th></tr></thead>
-<tbody>
+<table><thead><tr><th scope="col">model</th><th scope="col">learning rate</th>
+<th scope="col">principal axes</th></tr></thead><tbody>
 {% for name, rates, axes in study.chosen %}
 <tr><th scope="row">{{ name }}</th><td>{{ rates }}</td><td>{{ axes }}</td></tr>
 {% endfor %}
@@ -372,11 +384,11 @@ above the uniform weight; orange on the frames: attention relative to the highes
 </div>
 {% if lane.frames %}
 <div class="axis" aria-hidden="true">{% for tick in lane.frames %}<span style="left: {{ tick.x }}%">
-{{- "frame " if loop.first }}{{ tick.text }}</span>{% endfor %}</div>
+{{- tick.text }}</span>{% endfor %}</div>
 {% endif %}
 {% endfor %}
-<div class="axis" aria-hidden="true">{% for tick in example.ticks %}<span style="left: {{ tick.x }}%">{{ tick.text }}</span>
-{%- endfor %}</div>
+<div class="axis" aria-hidden="true">{% for tick in example.ticks %}
+<span style="left: {{ tick.x }}%">{{ tick.text }}</span>{% endfor %}</div>
 </div>
 {% endfor %}
 {% endif %}
@@ -404,8 +416,6 @@ above the uniform weight; orange on the frames: attention relative to the highes
 {% for name, text in configurations %}
 <details><summary>{{ name }}</summary><pre tabindex="0">{{ text }}</pre></details>
 {% endfor %}
-<h3>Summary of the store</h3>
-<pre tabindex="0">{{ summary }}</pre>
 </section>
 
 <section id="citations">

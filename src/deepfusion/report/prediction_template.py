@@ -97,8 +97,8 @@ PAGE = """<!doctype html>
 </ul>
 {{ hatch }}{% if rows | length > 1 %}
 <div class="filter"><label for="filter">Filter</label>
-<input type="search" id="filter" aria-controls="clips" placeholder="clip, class or reason"><span role="status" data-noun="clips">
-{{ rows | length }} of {{ rows | length }} clips</span></div>
+<input type="search" id="filter" aria-controls="clips" placeholder="clip, class or reason"><span role="status"
+ data-noun="clips">{{ rows | length }} of {{ rows | length }} clips</span></div>
 <div class="scroll" tabindex="0" role="region" aria-label="Clips"><table id="clips">
 <thead><tr>
 {% for name in ["clip", "prediction"] %}

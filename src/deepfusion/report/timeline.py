@@ -114,7 +114,7 @@ def binned(times: np.ndarray, values: np.ndarray, most: int) -> tuple[np.ndarray
 
 def frame_band(time: np.ndarray, attention: "Attention", begin: float, end: float) -> str:
     """Attention of the frames as an image of one row over the time axis; its strongest frame is opaque."""
-    columns = np.zeros(min(PIXELS, max(1, 4 * len(time))))
+    columns = np.zeros(PIXELS)
     edges = _edges(time)
     where = np.searchsorted(time, np.asarray(attention.time) - 1e-6)
     weights = np.asarray(attention.weight) / max(float(np.max(attention.weight)), 1e-12)
