@@ -221,8 +221,8 @@ def write_html(
         sections=(Markup(text) for text in sections),  # rendered with escaping
         detailed=DETAILED,
         labels=labels,
-        style=Markup(base_template.STYLE + STYLE),
-        script=Markup(base_template.TABLES + SCRIPT),
+        style=Markup(STYLE),
+        script=Markup(SCRIPT),
         hatch=Markup(base_template.HATCH),
         statuses=STATUSES,
     )

@@ -1,6 +1,10 @@
 """Templates, style and script of the page of predictions (`prediction_page`)."""
 
-STYLE = """
+from deepfusion.report import base_template
+
+STYLE = (
+    base_template.STYLE
+    + """
 h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; display: inline; overflow-wrap: anywhere }
 h3 { font-size: .9rem; margin: .9rem 0 .2rem; font-weight: 600 }
 .about { color: var(--dim); margin: 0; padding-left: 1.1rem }
@@ -30,8 +34,11 @@ video, audio { width: 100%; max-height: 22rem; background: #000; border-radius: 
 @media print { .head, .hint, summary::marker { display: none }
   details.clip { break-inside: avoid; content-visibility: visible } .track i, .track { print-color-adjust: exact } }
 """
+)
 
-SCRIPT = """
+SCRIPT = (
+    base_template.TABLES
+    + """
 for (const clip of all("details.clip")) {
   const media = clip.querySelector("video, audio"), line = clip.querySelector(".time");
   if (!line) continue;
@@ -77,6 +84,7 @@ for (const link of all("td a[href^='#']")) link.addEventListener("click", () => 
 unfold();
 addEventListener("beforeprint", () => all("details.clip").forEach((clip) => { clip.open = true; }));
 """
+)
 
 PAGE = """<!doctype html>
 <html lang="en">
