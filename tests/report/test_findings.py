@@ -38,7 +38,7 @@ def of(found, name):
 def test_each_finding_names_its_clips_and_why(store):
     found = findings(store.clips, frame_intervals(store))
     assert of(found, "Video unreadable") == {"s0-5": "damaged video at 1.180 s"}
-    assert of(found, "No audio") == {"s0-4": "the file has no sound"}
+    assert of(found, "No audio") == {"s0-4": "the file has no audio"}
     frames = store.clips.at["s0-1", "frames"]
     assert of(found, "No face in any frame") == {"s0-1": f"0 of {frames} frames"}
     assert "s0-2" in of(found, "Face in fewer than 50% of the frames")

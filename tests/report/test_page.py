@@ -35,7 +35,7 @@ def test_figures_claims_and_choices_stand_in_the_page(text, metrics):
         "no model EF-B: &lt;why&gt;",
         "factorized bilinear pooling",
         "1 clip</summary>",
-        "the file has no sound",
+        "the file has no audio",
         "cross-entropy, nats over learning rate",
         "0123abc",
         "learning_rates:",
