@@ -1,78 +1,13 @@
-"""Results of a small corpus as `fusion-study` writes them, without training: predictions are drawn."""
+"""A small corpus with results and its page, for all tests of the report."""
 
-import json
-
-import numpy as np
-import pandas as pd
 import pytest
-from small_store import LABELS, make_clips, without, write_store
-
-from deepfusion.evaluation.metrics import predictions_table
-from deepfusion.evaluation.summary import summary
-from deepfusion.fusion.attention_file import write_attention_file
-from deepfusion.report.page import read_results, write_page
-from deepfusion.store import FeatureStore
-
-SEEDS = (0, 1)
-RIGHT = {"audio": 0.5, "video": 0.6, "concat": 0.6, "fbp": 0.99, "svm_a <b>": 0.5, "EF-A": 0.4, "late_mean": 0.6}
-POINTS = [
-    {"value": 0, "loss": [1.0, 1.2], "accuracy": [0.5, 0.7]},
-    {"value": "learned", "loss": [0.9, 1.1], "accuracy": [0.6, 0.6]},
-]
-CURVE = [
-    {"axes": axes, "learning_rate": rate, "loss": [0.5 + rate, 0.6 + axes / 100], "accuracy": [0.5, 0.6]}
-    for axes in (64, 128)
-    for rate in (0.001, 0.01)
-]
-CHOICES = {
-    "seeds": SEEDS,
-    "store_key": "0123abc",
-    "settings": {"k": 8, "learning_rates": [0.001, 0.01]},
-    "sweeps": {"lambda": POINTS, "k": POINTS},
-    "curves": {"audio": CURVE, "fbp": CURVE},
-    "chosen": {"fbp": [{"axes": 64, "learning_rate": 0.001}, {"axes": 128, "learning_rate": 0.001}]},
-}
-
-
-def drawn(clips):
-    """Predictions of all models on all clips: right as often as `RIGHT` says."""
-    rng, tables = np.random.default_rng(0), []
-    true = np.array([LABELS.index(label) for label in clips["label"]])
-    for model, share in RIGHT.items():
-        for seed in SEEDS:
-            p = rng.uniform(0.55, 0.95, len(clips))
-            p = np.where(rng.random(len(clips)) < share, p, 1 - p)
-            both = np.stack([np.where(true == i, p, 1 - p) for i in range(2)], axis=1)
-            tables.append(predictions_table(clips, both, LABELS, fold="", seed=seed, model=model))
-    table = pd.concat(tables)
-    return table.assign(fold="fold-" + table["speaker"])
+from small_results import write_corpus
+from small_store import make_clips, without
 
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory):
-    """Folder with a store of eight speakers, `fbp` with results, and the page `report.html`."""
-    folder = tmp_path_factory.mktemp("pages") / "corpus"
-    folder.mkdir()
+    """Folder of eight speakers; one clip has no audio."""
     clips = make_clips(speakers=8)
     clips[3] = without(clips[3], "audio")
-    write_store(folder, clips)
-    results = folder / "fbp"
-    results.mkdir()
-    with FeatureStore(folder / "features.h5") as store:
-        table = drawn(store.clips)
-        rng = np.random.default_rng(1)
-        kinds = {"audio": [], "video": []}
-        for clip in store:
-            time = clip["time"][clip["valid"]]
-            kinds["video"].append((rng.dirichlet(np.ones(len(time))), time))
-            seconds = np.repeat(clip["audio_time"][::20], 2)  # positions of two bands
-            kinds["audio"].append((rng.dirichlet(np.ones(max(1, len(seconds))))[: len(seconds)], seconds))
-        hertz = [np.tile([1000.0, 3000.0], len(seconds) // 2) for _, seconds in kinds["audio"]]
-        write_attention_file(results / "attention.h5", list(store.clips.index), kinds, frequency=hertz, model="fbp")
-    table.to_csv(results / "predictions.csv", index=False)
-    shares = {"model": "fbp", "video": {"effective_share": 0.873, "least": 0.5}}
-    metrics = {"normalisation": "training", **summary(table), "notes": ["no model EF-B: <why>"], "attention": shares}
-    (results / "metrics.json").write_text(json.dumps(metrics))
-    (results / "choices.json").write_text(json.dumps(CHOICES))
-    write_page(read_results([results]), folder / "features.h5", folder / "report.html")
-    return folder
+    return write_corpus(tmp_path_factory.mktemp("pages") / "corpus", clips)

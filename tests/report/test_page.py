@@ -4,9 +4,12 @@ import html
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
 from browser import in_browser, needs_browser
+from small_results import write_corpus
+from small_store import make_clips
 
 from deepfusion.errors import UserError
 from deepfusion.report.base_template import DARK, LIGHT
@@ -102,6 +105,19 @@ def test_two_normalisations_are_kept_apart(corpus, metrics, tmp_path):
     assert "transductive" in text and "Models: normalised per speaker" in text and "no difference was tested" in text
 
 
+def test_a_corpus_without_speakers_or_any_video(tmp_path):
+    clips = [replace(clip, speaker="", failed="no packets") for clip in make_clips()]
+    text = (write_corpus(tmp_path / "corpus", clips) / "report.html").read_text()
+    for words in (
+        "test speakers unknown",
+        "<dd>unknown<small>",
+        "no video",
+        "Speaker-independent folds are impossible",
+    ):
+        assert words in text, words
+    assert "Accuracy by speaker" not in text and "Clips per speaker" not in text
+
+
 def test_a_folder_without_results_is_named(tmp_path):
     with pytest.raises(UserError, match="no results to report"):
         read_results([tmp_path])
@@ -150,10 +166,7 @@ def test_sorting_filter_keyboard_and_colours_in_a_browser(corpus, metrics, width
     assert found["down"] == sorted(found["down"], reverse=True) == found["up"][::-1] and len(found["up"]) == 7
     assert found["state"] == "ascending"
     assert found["names"] == sorted(metrics["models"], reverse=True, key=str.lower)
-    assert (
-        found["speakers"]
-        and set(found["speakers"]) == {"s3"}
-        and found["count"] == f"{len(found['found'])} of 48 clips"
-    )
+    assert found["speakers"] and set(found["speakers"]) == {"s3"}
+    assert found["count"] == f"{len(found['speakers'])} of 48 clips"
     assert found["others"] == 0 and found["images"] and all(found["images"])
     assert found["focus"] and all(found["plots"]) and found["printed"]

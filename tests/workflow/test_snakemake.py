@@ -436,7 +436,7 @@ def test_training_tests_every_clip_and_leaves_a_model(finished):
 
 
 def test_the_page_is_in_the_report_of_snakemake(finished):
-    run(finished, "--report", "workflow.zip")
+    run(finished, "report", "--report", "workflow.zip")
     with zipfile.ZipFile(finished / "workflow.zip") as archive:
         pages = [name for name in archive.namelist() if name.endswith("report.html") and "/data/" in name]
         assert [archive.read(name) for name in pages] == [(finished / "results/small/report.html").read_bytes()]
