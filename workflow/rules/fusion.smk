@@ -2,6 +2,9 @@
 FBP = f"{OUT}/fusion/fbp"
 
 
+report: "../report/workflow.rst"
+
+
 rule fbp:
     input:
         store=STORE,
@@ -70,10 +73,18 @@ rule study:
 
 rule report_fbp:
     input:
-        metrics=rules.fbp.output.metrics,
+        **{
+            name: rules.fbp.output[name]
+            for name in ("metrics", "predictions", "choices", "attention")
+        },
         store=STORE,
     output:
-        f"{OUT}/report.html",
+        report(
+            f"{OUT}/report.html",
+            caption="../report/fbp.rst",
+            category="Results",
+            labels={"page": "FBP"},
+        ),
     log:
         f"{OUT}/logs/report.log",
     benchmark:
@@ -92,12 +103,20 @@ rule report_fbp:
 
 use rule report_fbp as report_study with:
     input:
-        metrics=expand(
-            rules.study.output.metrics, normalisation=CONFIG.study.normalisation
-        ),
+        **{
+            name: expand(
+                rules.study.output[name], normalisation=CONFIG.study.normalisation
+            )
+            for name in ("metrics", "predictions", "choices", "attention")
+        },
         store=STORE,
     output:
-        f"{OUT}/study.html",
+        report(
+            f"{OUT}/study.html",
+            caption="../report/study.rst",
+            category="Results",
+            labels={"page": "fusion study"},
+        ),
     log:
         f"{OUT}/logs/report_study.log",
     benchmark:

@@ -17,7 +17,7 @@ from deepfusion.evaluation.attention import effective_share
 from deepfusion.extract.pictures import face_of
 from deepfusion.prediction.result import EMOTIONS, STATUSES, Prediction
 from deepfusion.prediction.windows import span
-from deepfusion.report import timeline
+from deepfusion.report import base_template, timeline
 from deepfusion.report.prediction_template import PAGE, SCRIPT, SECTION, STYLE
 
 if TYPE_CHECKING:
@@ -214,6 +214,7 @@ def write_html(
         labels=labels,
         style=Markup(STYLE),
         script=Markup(SCRIPT),
+        hatch=Markup(base_template.HATCH),
         statuses=STATUSES,
     )
 
