@@ -107,6 +107,16 @@ def manifest(
 
 
 @app.command()
+def corpora(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME...]", help="Corpora; else all.")] = None,
+) -> None:
+    """List the public corpora that can be read: files, classes, options, terms, owner, citation."""
+    from deepfusion.corpora.listing import described
+
+    print(described(names or []))
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder of the corpus.")],
     speaker: Annotated[str, typer.Option(help="Generate this speaker's clips.")],
@@ -260,6 +270,8 @@ def preflight(
     clips, extraction = read_manifest(manifest, labels=None), from_json(Extraction, config)
     where = inference.device(device)
     found = stage.preflight(clips, config=extraction, device=where, cores=cores, engine=engine)
+    if (left_out := manifest.with_name("left_out.txt")).is_file():
+        print(left_out.read_text(encoding="utf-8").strip())
     print(costs.expected(found))
 
 
@@ -339,7 +351,12 @@ def train_fbp(
         settings=from_json(FusionSettings, settings),
         device=inference.device(device),
     )
-    log.info("%s\n\nmodel: %s (`deepfusion predict --model %s CLIP`)", summary_markdown(metrics), out / "model", out)
+    log.info(
+        "%s\n\nmodel: %s (`deepfusion predict --model %s CLIP`)",
+        summary_markdown(metrics, metrics["notes"]),
+        out / "model",
+        out,
+    )
 
 
 @app.command("fusion-study")
@@ -372,7 +389,7 @@ def fusion_study(
         study=from_json(StudySettings, study),
         device=inference.device(device),
     )
-    log.info("%s", summary_markdown(metrics))
+    log.info("%s", summary_markdown(metrics, metrics["notes"]))
 
 
 @app.command()
