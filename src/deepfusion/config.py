@@ -223,7 +223,7 @@ class StoreSettings(Settings):
 
 
 Lambda = Annotated[float, Field(ge=0, le=1)] | Literal["learned"]
-AudioStream = Literal["speech", "speech-clip", "AF", "AF-clip"]
+AudioStream = Literal["speech", "speech-clip", "AF", "AF-clip"] | Annotated[str, Field(pattern="^AX-.+$")]
 VideoStream = Annotated[str, Field(pattern="^(EF-.+|landmarks|landmarks-clip)$")]
 
 
