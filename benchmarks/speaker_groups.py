@@ -45,7 +45,7 @@ def agreement(made: list[str], speakers: list[str]) -> dict:
 
     Returns:
         groups; of_one_speaker: share of the clips whose group has a single speaker; mixed: groups with several;
-        split: speakers in several groups; adjusted_rand; and leaked: the share of pairs of clips of one speaker that are
+        split: speakers in several groups; adjusted_rand; leaked: the share of pairs of clips of one speaker that are
         in two groups, so that a division by groups could part them.
     """
     made, speakers = np.array(made), np.array(speakers)

@@ -1,7 +1,8 @@
 """lhotse: cuts.jsonl.gz with a cut per clip, arrays as numpy files under arrays/.
 
 The spectrogram is the cut's `features`; all else is a temporal array in its custom fields, "EF-A" as EF_A. lhotse
-counts rows by a fixed shift: the true times are the fields time, audio_time, ... Clips without any row are left out.
+counts rows by a fixed shift, here the cut's duration divided by the rows: the true times are the fields time,
+audio_time, ... Clips without any row are left out.
 """
 
 import gzip
@@ -35,20 +36,18 @@ def export(store: FeatureStore, out: Path, keys: Sequence[str] | None) -> None:
 
 def _cut(store: FeatureStore, clip: Clip, out: Path, keys: Sequence[str]) -> dict | None:
     times = {key: clip[time_of(store, key)] for key in keys}
-    times = {key: time for key, time in times.items() if len(time)}
-    if not times:
+    spans = {key: intervals(time, centred=rows_of(store, key) != "video") for key, time in times.items() if len(time)}
+    if not spans:
         return None
-    spans = {key: intervals(time, centred=rows_of(store, key) != "video") for key, time in times.items()}
     duration = max(span[-1, 1] for span in spans.values())
     row, custom, held = store.clips.loc[clip.id], {}, None
-    for key in times:
-        shift = float(np.median(np.diff(spans[key], axis=1)))
-        array = _save(out, clip, key)
+    for key, span in spans.items():
+        # lhotse takes rows by counting: with this shift a whole cut has all of them.
+        array, shift = _save(out, clip, key), duration / len(span)
         if key == "spectrogram":
-            held = _features(store, array, shift, float(spans[key][0, 0]), clip.id)
+            held = _features(store, array, shift, duration, clip.id)
         else:
-            whole = {"array": array, "temporal_dim": 0, "frame_shift": shift, "start": float(spans[key][0, 0])}
-            custom[key.replace("-", "_")] = whole
+            custom[key.replace("-", "_")] = {"array": array, "temporal_dim": 0, "frame_shift": shift, "start": 0.0}
     about = {"emotion": row["label"], "split": row["split"]}
     supervision = {"id": clip.id, "recording_id": clip.id, "start": 0.0, "duration": duration, "channel": 0}
     speaker = {"speaker": row["speaker"]} if row["speaker"] else {}
@@ -72,10 +71,17 @@ def _save(out: Path, clip: Clip, key: str) -> dict:
     return {**where, "shape": list(values.shape)}
 
 
-def _features(store: FeatureStore, array: dict, shift: float, start: float, clip: str) -> dict:
+def _features(store: FeatureStore, array: dict, shift: float, duration: float, clip: str) -> dict:
     rows, bins = array["shape"]
     about = {"type": "deepfusion-spectrogram", "num_frames": rows, "num_features": bins, "frame_shift": shift}
     rate = int(store.attributes("spectrogram").get("rate", 16000))
-    when = {"sampling_rate": rate, "start": max(0.0, start), "duration": round(rows * shift, 6)}
     where = {key: value for key, value in array.items() if key != "shape"}
-    return {**about, **when, **where, "recording_id": clip, "channels": 0}
+    return {
+        **about,
+        "sampling_rate": rate,
+        "start": 0.0,
+        "duration": duration,
+        **where,
+        "recording_id": clip,
+        "channels": 0,
+    }
