@@ -71,7 +71,7 @@ def test_a_manifest_gets_its_speakers_from_a_store(tmp_path):
         or made.sort_values("id")["speaker"].tolist() == ["group0002", "group0001"] * 3
     )
     (source,) = made[SOURCE].unique()
-    assert source == "groups of alike faces (dlib-resnet29, distance 0.6), which may part or join people"
+    assert source == "groups of alike faces (dlib-resnet29, distance 0.4), which may part or join people"
     assert made["path"].tolist() == manifest["path"].tolist()[::-1]
     with pytest.raises(UserError, match="has no clip 'new' of the manifest, and 1 are missing"):
         with_speakers(pd.concat([manifest, manifest.iloc[:1].assign(id="new")]), store)
