@@ -379,9 +379,10 @@ def speaker_groups(figures: dict) -> str:
             f"| {at}{default} | {of['groups']} | {100 * of['of_one_speaker']:.0f} % | {of['split']} | "
             f"{100 * of['leaked']:.1f} % | {of['adjusted_rand']:.2f} |"
         )
+    clips, speakers, frames = (figures[name] for name in ("clips", "speakers", "frames_per_clip"))
     about = (
-        f"{figures['corpus']}: {figures['clips']} clips of {figures['speakers']} speakers, {figures['frames_per_clip']} "
-        f"frames each, {figures['network']}; {figures['without_a_face']} clips without a face"
+        f"{figures['corpus']}: {clips} clips of {speakers} speakers, {frames} frames each, {figures['network']}; "
+        f"{figures['without_a_face']} clips without a face"
     )
     return "\n".join([*lines, "", about])
 
