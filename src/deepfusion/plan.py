@@ -84,7 +84,7 @@ class Plan:
         return self.folder / "left_out.txt"
 
     def settings(self, stage: str) -> Path:
-        """What a stage depends on besides clips: its settings and the version of its code."""
+        """What a stage depends on apart from clips: its settings and the version of its code."""
         return self.folder / "plan" / f"{stage}.json"
 
     @property
@@ -259,7 +259,7 @@ class Plan:
 
     @property
     def everyone(self) -> Fold:
-        """The fold in which nobody is tested; the corpus' own held-out clips choose, if it is split."""
+        """The fold without test clips; the corpus' own validation clips choose, if it has a split."""
         need_classes(labelled(self.corpus.clips), purpose=TRAINING, origin=self.corpus.origin)
         if self.config.protocol.folds != "split":
             nobody = self.config.protocol.folds == "published" and self.corpus.clips["speaker"].eq("").all()

@@ -17,9 +17,9 @@ from deepfusion.store import FeatureStore
 
 log = logging.getLogger(__name__)
 
-# Network -> largest mean Euclidean distance within a group. On Java-SED the groups are the speakers at 0.35; above, people
-# are joined, which leaks nothing (docs/corpora.md). Its author's 0.6, for two single faces, makes one group of all. Of
-# other networks the user gives it.
+# Network -> largest mean Euclidean distance within a group. On Java-SED the groups are the speakers at 0.35; above it
+# people are joined, which leaks nothing (docs/corpora.md). Its author's 0.6, for two single faces, makes one group of
+# all. Of other networks the user gives it.
 DISTANCES = {"dlib-resnet29": 0.4}
 MOST = 20_000  # clips; the distances of all pairs take 8 bytes each
 
