@@ -134,27 +134,27 @@ def divide(
 
 
 def cautions(clips: pd.DataFrame, made: Sequence[Fold]) -> list[str]:
-    """What every table of figures must say of the speakers behind them, a sentence each.
+    """What every table of figures must say of the speakers that they rest on, a sentence each.
 
     Args:
         clips: Columns speaker, those by which the folds divide, and `SOURCE` where there is one.
         made: The folds that are tested.
     """
-    said, unknown = [], clips["speaker"].eq("").all()
+    notes, unknown = [], clips["speaker"].eq("").all()
     if any(fold.shared_speakers for fold in made):
         shared, tested = shared_clips(clips, made)
         if unknown:
-            said.append("no speaker is known, and training and test may show the same people (declared)")
+            notes.append("no speaker is known, and training and test may show the same people (declared)")
         elif shared:
-            said.append(
+            notes.append(
                 f"training has the speakers of {100 * shared / tested:.1f} % of the test clips ({shared} of {tested}), "
                 "as declared by protocol.shared_speakers: these figures do not hold for new speakers"
             )
     elif unknown:
-        said.append("no speaker is known: only the corpus' own split keeps people of training and test apart")
+        notes.append("no speaker is known: only the corpus' own split keeps people of training and test apart")
     if SOURCE in clips and (sources := sorted(set(clips[SOURCE]) - {""})):
-        said.append(f"speakers are not given by the corpus but {'; '.join(sources)}")
-    return said
+        notes.append(f"speakers are not given by the corpus but {'; '.join(sources)}")
+    return notes
 
 
 def doubts(clips: pd.DataFrame, made: Sequence[Fold]) -> list[str]:

@@ -99,7 +99,7 @@ def card(
     needed = rows.streams_of([of.row for of in trained])
     speakers = sorted(set(corpus.speakers) - {""})
     best = metrics["models"][trained[-1].row.name]
-    said = "".join(f"; {note}" for note in cautions(corpus.table, folds))
+    notes = "".join(f"; {note}" for note in cautions(corpus.table, folds))
     of_people = f" of {len(speakers)} speakers" if speakers else ""
     return {
         "format": FORMAT,
@@ -110,7 +110,7 @@ def card(
         "licence": attrs.get("licence", ""),
         "citation": attrs.get("citation", ""),
         "caution": f"trained on {len(corpus.table)} clips{of_people}: expect less for other recordings and languages; "
-        f"acted emotion is not felt emotion{said}",
+        f"acted emotion is not felt emotion{notes}",
         "labels": corpus.labels,
         "normalisation": settings.normalisation,
         "metrics": {

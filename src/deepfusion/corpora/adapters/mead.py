@@ -28,9 +28,9 @@ def clips(root: Path, *, view: str) -> pd.DataFrame:
     rows = []
     for path, name in matching(root, _name(f"video/{view}", emotions, "mp4")):
         actor, emotion, level, number = name.groups()
-        sound = audio.get(name.groups(), "")
-        row = {"id": f"{actor}_{emotion}_{level}_{number}", "path": path, "audio": sound, "label": emotion.lower()}
-        more = {"intensity": level, "left_out": "" if sound else "its audio file is missing"}
+        wanted = audio.get(name.groups(), "")
+        row = {"id": f"{actor}_{emotion}_{level}_{number}", "path": path, "audio": wanted, "label": emotion.lower()}
+        more = {"intensity": level, "left_out": "" if wanted else "its audio file is missing"}
         rows.append({**row, "speaker": f"mead_{actor}", **more})
     return pd.DataFrame(rows)
 

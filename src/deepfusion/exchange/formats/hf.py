@@ -1,6 +1,7 @@
 """A folder that Hugging Face `datasets` loads by its path: data/<split>-....parquet with a row per clip, README.md."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from deepfusion.atomic import replacing, write_atomically
 from deepfusion.exchange.tables import features, time_of
 from deepfusion.store import FeatureStore
 
-SPLITS = {"train": "train", "val": "validation", "test": "test"}
+SPLITS = {"val": "validation"}  # other names stay
 BYTES = 64_000_000  # of a row group, about
 CARD = """---
 pretty_name: {name}
@@ -39,10 +40,10 @@ Rows of a frame without a face are NaN, and `valid` is false there. Times are th
 
 
 def export(store: FeatureStore, out: Path, keys: Sequence[str] | None) -> None:
-    """Write the clips of each split; those of another split, or none, are train."""
+    """Write the clips of each split; those without one are train."""
     wanted = list(keys or features(store, None))
     wanted = list(dict.fromkeys([*(time_of(store, key) for key in wanted), *wanted, "valid"]))
-    split = store.clips["split"].map(SPLITS).fillna("train")
+    split = store.clips["split"].map(lambda name: SPLITS.get(name, re.sub(r"\W", "_", name) or "train"))
     files = {}
     for name in dict.fromkeys(split):
         files[name] = f"data/{name}-00000-of-00001.parquet"
