@@ -436,6 +436,27 @@ def store(figures: dict) -> str:
 
 
 # Name in the mark -> file and table.
+def speaker_groups(figures: dict) -> str:
+    """Groups of alike faces against the speakers of a corpus."""
+    lines = [
+        "| distance | groups | clips whose group has one speaker | speakers in several groups "
+        "| pairs of a speaker's clips parted | adjusted Rand index |",
+        "|---|---|---|---|---|---|",
+    ]
+    for at, of in figures["distances"].items():
+        default = " (default)" if float(at) == figures["default"] else ""
+        lines.append(
+            f"| {at}{default} | {of['groups']} | {100 * of['of_one_speaker']:.0f} % | {of['split']} | "
+            f"{100 * of['leaked']:.1f} % | {of['adjusted_rand']:.2f} |"
+        )
+    clips, speakers, frames = (figures[name] for name in ("clips", "speakers", "frames_per_clip"))
+    about = (
+        f"{figures['corpus']}: {clips} clips of {speakers} speakers, {frames} frames each, {figures['network']}; "
+        f"{figures['without_a_face']} clips without a face"
+    )
+    return "\n".join([*lines, "", about])
+
+
 TABLES = {
     "javsed": ("javsed.json", study),
     "javsed-by-speaker": ("javsed.json", study_by_speaker),
@@ -460,6 +481,7 @@ TABLES = {
     "media-memory": ("media_memory.json", media_memory),
     "fer2013": ("fer2013.json", fer2013),
     "fer2013-confusion": ("fer2013.json", confusion),
+    "speaker-groups": ("speaker_groups.json", speaker_groups),
     "face_networks": ("face_networks.json", face_networks),
 }
 

@@ -33,7 +33,9 @@ EngineName = Annotated[
 ]
 Threads = Annotated[int, typer.Option(help="CPU threads.", min=1)]
 StorePath = Annotated[Path, typer.Option("--store", help="A feature store.")]
-Folds = Annotated[str, typer.Option(help="JSON: a list of {name, test, choose, by}.")]
+Folds = Annotated[
+    str, typer.Option(help="JSON: a list of {name, test, choose, by}; or loso, kfold, split, published, of the store.")
+]
 
 
 def main() -> None:
@@ -82,6 +84,20 @@ def _clips(manifest: Path):
     return read_manifest(manifest, labels=None)
 
 
+def _folds(text: str, store: Path):
+    """Folds from the command line: JSON, or a protocol and the store's table."""
+    from deepfusion.config import from_json
+    from deepfusion.corpora.folds import Fold
+    from deepfusion.corpora.needs import divide
+    from deepfusion.store import FeatureStore
+
+    if text not in ("loso", "kfold", "split", "published"):
+        return from_json(list[Fold], text)
+    with FeatureStore(store) as opened:
+        clips = opened.clips.reset_index()
+    return divide(clips, protocol=text, k=4, purpose="training", origin=f"the store {store}")
+
+
 def _summary(store: Path, *, listed: int | None) -> str:
     from deepfusion.report import costs
     from deepfusion.report.summary import store_summary
@@ -104,6 +120,16 @@ def manifest(
     loaded = load_corpus(from_json(CorpusSettings, corpus), out.parent)
     write_manifest(out, loaded.clips)
     log.info("%s: %d clips", out, len(loaded.clips))
+
+
+@app.command()
+def corpora(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME...]", help="Corpora; else all.")] = None,
+) -> None:
+    """List the public corpora that can be read: files, classes, options, terms, owner, citation."""
+    from deepfusion.corpora.listing import described
+
+    print(described(names or []))
 
 
 @app.command()
@@ -260,6 +286,8 @@ def preflight(
     clips, extraction = read_manifest(manifest, labels=None), from_json(Extraction, config)
     where = inference.device(device)
     found = stage.preflight(clips, config=extraction, device=where, cores=cores, engine=engine)
+    if (left_out := manifest.with_name("left_out.txt")).is_file():
+        print(left_out.read_text(encoding="utf-8").strip())
     print(costs.expected(found))
 
 
@@ -307,6 +335,52 @@ def diff(
         raise typer.Exit(1)
 
 
+@app.command()
+def export(
+    store: Annotated[Path, typer.Argument(help="A feature store.")],
+    to: Annotated[str, typer.Option(help="csv, openface, pyfeat, parquet, npz, mmsa, csd, lhotse or hf.")],
+    out: Annotated[Path, typer.Option(help="Folder of the files.")],
+    keys: Annotated[
+        str | None, typer.Option(help="What to write, with commas: EF-A,landmarks,spectrogram; else what fits.")
+    ] = None,
+) -> None:
+    """Write a feature store in the format of another tool."""
+    from deepfusion.exchange import export as write
+
+    write(store, to, out, keys=keys.split(",") if keys else None)
+
+
+@app.command("import")
+def import_features(
+    store: Annotated[Path, typer.Argument(help="A feature store.")],
+    file: Annotated[Path, typer.Argument(help="A .csd file, or a folder of <id>.npy or <id>.npz.")],
+    name: Annotated[str, typer.Option(help="EF-NAME for features of the video, AX-NAME for those of the audio.")],
+    out: Annotated[Path, typer.Option(help="The new store; the given one stays as it is.")],
+    shift: Annotated[float | None, typer.Option(help="s from row to row, where the file has no times.")] = None,
+    licence: Annotated[str, typer.Option(help="Terms of the features, kept in the store.")] = "",
+    citation: Annotated[str, typer.Option(help="What to cite, kept in the store.")] = "",
+) -> None:
+    """Add features of another tool to a copy of a feature store; train-fbp uses them like its own."""
+    from deepfusion.exchange.importing import add_stream
+
+    add_stream(store, file, out, name=name, shift=shift, about={"licence": licence, "citation": citation})
+
+
+@app.command("cluster-speakers")
+def cluster_speakers(
+    store: Annotated[Path, typer.Argument(help="A feature store with a network that was not fine-tuned.")],
+    manifest: Annotated[Path, typer.Option(help="The resolved manifest of the same clips.")],
+    out: Annotated[Path, typer.Option(help="Manifest to write: the same, with a speaker for each clip.")],
+    slot: Annotated[str | None, typer.Option(help="Whose features: EF-A, ...; else the first that fits.")] = None,
+    distance: Annotated[float | None, typer.Option(help="Largest mean distance in a group; else the default.")] = None,
+) -> None:
+    """Group clips by face where no speaker is known: each group becomes a speaker, and every table then says so."""
+    from deepfusion.corpora.manifest import read_manifest, write_manifest
+    from deepfusion.extract.speakers import with_speakers
+
+    write_manifest(out, with_speakers(read_manifest(manifest, labels=None), store, slot=slot, distance=distance))
+
+
 @app.command("train-fbp")
 def train_fbp(
     store: StorePath,
@@ -334,12 +408,17 @@ def train_fbp(
     metrics = command.train_fbp(
         store,
         out,
-        from_json(list[Fold], folds),
+        _folds(folds, store),
         everyone=from_json(Fold, everyone),
         settings=from_json(FusionSettings, settings),
         device=inference.device(device),
     )
-    log.info("%s\n\nmodel: %s (`deepfusion predict --model %s CLIP`)", summary_markdown(metrics), out / "model", out)
+    log.info(
+        "%s\n\nmodel: %s (`deepfusion predict --model %s CLIP`)",
+        summary_markdown(metrics, metrics["notes"]),
+        out / "model",
+        out,
+    )
 
 
 @app.command("fusion-study")
@@ -356,7 +435,6 @@ def fusion_study(
     import torch
 
     from deepfusion.config import FusionSettings, StudySettings, from_json
-    from deepfusion.corpora.folds import Fold
     from deepfusion.evaluation.summary import summary_markdown
     from deepfusion.fusion.study import run_study
     from deepfusion.malloc import keep_freed_memory
@@ -367,12 +445,12 @@ def fusion_study(
     metrics = run_study(
         store,
         out,
-        from_json(list[Fold], folds),
+        _folds(folds, store),
         settings=from_json(FusionSettings, settings),
         study=from_json(StudySettings, study),
         device=inference.device(device),
     )
-    log.info("%s", summary_markdown(metrics))
+    log.info("%s", summary_markdown(metrics, metrics["notes"]))
 
 
 @app.command()
@@ -409,10 +487,10 @@ def faces_report(
     import cv2
 
     from deepfusion.report.faces_page import write_page
-    from deepfusion.report.page import FACES
+    from deepfusion.report.faces_page import PAGE_NAME
 
     cv2.setNumThreads(1)
-    out = out or store.parent / FACES
+    out = out or store.parent / PAGE_NAME
     shown = write_page(store, out, clips=clips or (), media=media, images=images, blur=blur)
     log.info("%s: %d clips", out, shown)
 

@@ -40,6 +40,9 @@ class CorpusSettings(Settings):
     labels: Literal["folders"] | tuple[str, ...] | None = Field(
         None, description="class names in order, else those of the corpus; folders: the subfolders of source folder"
     )
+    options: dict[str, str] = Field(
+        {}, description="of an adapter, see `deepfusion corpora NAME`: which folds, classes"
+    )
     demo: DemoSettings = DemoSettings()
 
     @model_validator(mode="after")
@@ -228,7 +231,7 @@ class StoreSettings(Settings):
 
 
 Lambda = Annotated[float, Field(ge=0, le=1)] | Literal["learned"]
-AudioStream = Literal["speech", "speech-clip", "AF", "AF-clip"]
+AudioStream = Literal["speech", "speech-clip", "AF", "AF-clip"] | Annotated[str, Field(pattern="^AX-.+$")]
 VideoStream = Annotated[str, Field(pattern="^(EF-.+|landmarks|landmarks-clip)$")]
 
 
@@ -345,6 +348,15 @@ class ProtocolSettings(Settings):
         description="k folds by speaker, leave one speaker out, the corpus' own train, val and test, or its own folds",
     )
     k: int = Field(4, ge=2, description="number of folds of kfold")
+    shared_speakers: Literal["refused", "declared"] = Field(
+        "refused", description="declared: the corpus' own split or folds may have a speaker in training and test"
+    )
+
+    @model_validator(mode="after")
+    def _own_partition(self):
+        if self.shared_speakers == "declared" and self.folds not in ("split", "published"):
+            raise ValueError(f"shared_speakers: declared is for folds: split or published; {self.folds} shares none")
+        return self
 
 
 class Extraction(Settings):

@@ -51,6 +51,7 @@ def join(manifest: Path, shards: Path, out: Path, *, config: Extraction) -> None
         "licence": corpus.licence,
         "config": config.model_dump_json(by_alias=True),
         "code_version": __version__,
+        **({"left_out": corpus.left_out_text} if corpus.left_out else {}),
     }
     try:
         for i, block in enumerate(rows):

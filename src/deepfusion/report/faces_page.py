@@ -23,6 +23,7 @@ from deepfusion.report.summary import coverage
 from deepfusion.store import Clip, FeatureStore
 
 PER_CLIP = 12  # pictures of a strip
+PAGE_NAME = "faces.html"  # next to the report page, which links to it
 THUMBNAIL = 96  # px
 DECODED = 1280  # longest side of a frame that faces are cut out of, px
 BLURRED = 7  # px to which a blurred picture is reduced

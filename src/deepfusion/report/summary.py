@@ -42,6 +42,7 @@ def store_summary(store: FeatureStore, *, listed: int | None = LISTED) -> str:
     lines.append(f"clips without a face: {none.sum()}; with a face in fewer than half of their frames: {few.sum()}")
     lines += _lacking(clips, share, listed)
     lines += _notes(clips, listed)
+    lines += str(store.attrs.get("left_out", "")).splitlines()
     logs = store.path.parent / "logs"
     where = f"; logs: {logs}" if logs.is_dir() else ""
     return "\n".join([*lines, f"store: {store.path} (`deepfusion info {store.path}` lists all){where}"])

@@ -131,7 +131,7 @@ def build_store(
             data.attrs.update({"axes": "clip", "units": units, "description": description})
         if ledgers := [cost for cost in ledgers if len(cost)]:
             _write_ledger(file.create_group("ledger", track_order=True), pd.concat(ledgers, ignore_index=True))
-        file.attrs["key"] = _key(file, table, labels)
+        file.attrs["key"] = store_key(file, table, labels)
         layout.seal_attributes(file)
 
 
@@ -323,7 +323,7 @@ def _table(manifest: pd.DataFrame, facts: pd.DataFrame, fields: pd.DataFrame) ->
     return table.assign(**{name: table[name].fillna("") for name in text})
 
 
-def _key(file: h5py.File, table: pd.DataFrame, labels: list[str]) -> str:
+def store_key(file: h5py.File, table: pd.DataFrame, labels: list[str]) -> str:
     """SHA-256 over all that the store holds: it changes with any feature, label or speaker."""
     digest = hashlib.sha256(repr(labels).encode() + table.to_csv().encode())
     for data in (*layout.objects(file["video"]), *layout.objects(file["audio"])):
