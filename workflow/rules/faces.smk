@@ -13,9 +13,10 @@ rule faces:
     conda:
         "../../envs/deepfusion.yaml"
     # Few shards: several clips of one at a time, so that about four rounds of jobs fill the cores to the end.
-    threads: min(workflow.cores or 1, -(-4 * (workflow.cores or 1) // max(len(SHARDS), 1)))
+    threads: threads_of(len(SHARDS) / 4, math.ceil)
     resources:
-        mem_mb=lambda wildcards, threads: 1000 * threads,
+        mem_mb=lambda wildcards, threads, attempt: 1000 * threads * attempt,
+        runtime=minutes_of_shard,
     params:
         settings=CONFIG.faces.model_dump_json(),
         limits=CONFIG.limits.model_dump_json(),

@@ -18,9 +18,11 @@ rule fbp:
         f"{OUT}/benchmarks/fbp/all.tsv"
     conda:
         "../../envs/deepfusion.yaml"
-    threads: workflow.cores or 1
+    threads: threads_of(1)
     resources:
-        mem_mb=4000,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=minutes(720),
+        gpu=gpu,
         device=CONFIG.device,
     params:
         folder=subpath(output.metrics, parent=True),
@@ -50,9 +52,11 @@ rule study:
         normalisation="training|speaker",
     conda:
         "../../envs/deepfusion.yaml"
-    threads: max(1, (workflow.cores or 1) // len(CONFIG.study.normalisation))
+    threads: threads_of(len(CONFIG.study.normalisation))
     resources:
-        mem_mb=4000,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=minutes(720),
+        gpu=gpu,
         device=CONFIG.device,
     params:
         folder=subpath(output.metrics, parent=True),
@@ -82,6 +86,7 @@ rule report_fbp:
         "../../envs/deepfusion.yaml"
     resources:
         mem_mb=1000,
+        runtime=minutes(30),
     params:
         folders=lambda wildcards, input: [str(Path(input.metrics).parent)],
         # What a failed training has on record must not make an old page look current.

@@ -18,7 +18,9 @@ rule networks:
         "../../envs/deepfusion.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, threads, attempt: (1700 + 300 * threads) * attempt,
+        runtime=minutes_of_shard,
+        gpu=gpu,
         device=CONFIG.device,
         # A resource, like the device: another engine gives the same features, so it makes none stale.
         engine=CONFIG.engine,

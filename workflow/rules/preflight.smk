@@ -9,9 +9,11 @@ rule preflight:
         f"{OUT}/logs/preflight.log",
     conda:
         "../../envs/deepfusion.yaml"
-    threads: workflow.cores
+    threads: threads_of(1)
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, threads: 1000 + 200 * threads,
+        runtime=minutes(60),
+        gpu=gpu,
         device=CONFIG.device,
         engine=CONFIG.engine,
     params:

@@ -13,7 +13,8 @@ rule spectrogram:
     conda:
         "../../envs/deepfusion.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        runtime=minutes(30),
     params:
         settings=CONFIG.spectrogram.model_dump_json(),
         dtype=CONFIG.store.dtype,

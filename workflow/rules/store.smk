@@ -21,7 +21,8 @@ rule join:
     conda:
         "../../envs/deepfusion.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        runtime=minutes(120),
     params:
         shards=subpath(output[0], parent=True),
         config=PLAN.extraction_json,
@@ -43,6 +44,8 @@ if not PLAN.is_frozen:
             f"{OUT}/logs/store.log",
         conda:
             "../../envs/deepfusion.yaml"
+        # A second name for a file: no work for a node of a cluster.
+        localrule: True
         resources:
             mem_mb=500,
         params:
