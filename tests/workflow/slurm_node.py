@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# The executor plugin removes SLURM_* from the environment, SLURM_CONF too: the file has to lie where Slurm looks for it.
+# The executor plugin removes SLURM_CONF from the environment: the file has to lie where Slurm looks for it.
 CONF = Path("/etc/slurm/slurm.conf")
 MARK = "# one node, for the tests of Deep Fusion"
 # More than the machine has, so that a thread count of the job and one of the machine differ.

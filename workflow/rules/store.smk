@@ -42,10 +42,10 @@ if not PLAN.is_frozen:
             STORE,
         log:
             f"{OUT}/logs/store.log",
-        conda:
-            "../../envs/deepfusion.yaml"
         # A second name for a file: no work for a node of a cluster.
         localrule: True
+        conda:
+            "../../envs/deepfusion.yaml"
         resources:
             mem_mb=500,
         params:
