@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import SharedFSUsage
 
 from deepfusion.config import check
 from deepfusion.errors import MachineError, UserError

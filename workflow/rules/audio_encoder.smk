@@ -4,7 +4,7 @@ AUDIO = ["spectrogram"] if PLAN.no_encoder else ["spectrogram", "AF"]
 
 rule audio_encoder:
     input:
-        depends=str(PLAN.settings("audio_encoder")),
+        depends=here(PLAN.settings("audio_encoder")),
         spectrograms=rules.spectrogram.output,
     output:
         f"{OUT}/shards/AF/{{shard}}.h5",

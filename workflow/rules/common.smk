@@ -1,5 +1,18 @@
 # Functions of the rules: what is asked for when a job needs it, so that what is missing hinders no other target.
 
+SHARED = SharedFSUsage.INPUT_OUTPUT in workflow.storage_settings.shared_fs_usage
+
+
+def here(files):
+    """Clips, and files that planning writes: nodes read them where they are, whatever storage results go to.
+
+    Without a shared file system they come from the storage, too: it is then one that shows the same files.
+    """
+    if not SHARED:
+        return files if isinstance(files, list) else str(files)
+    return local(files if isinstance(files, list) else str(files))
+
+
 # CPU threads of a job on a cluster whose profile sets none: the cores of the node that plans say nothing about others.
 CLUSTER_THREADS = 8
 # Minutes of the cluster that a clip may take in one stage, with one thread: some six times what 10 s of video take.

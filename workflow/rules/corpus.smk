@@ -5,7 +5,7 @@ if CONFIG.corpus.source == "demo":
 
     rule demo_speaker:
         output:
-            PLAN.generated,
+            here(PLAN.generated),
         log:
             f"{OUT}/logs/demo/{{speaker}}.log",
         benchmark:

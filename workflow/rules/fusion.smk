@@ -1,5 +1,6 @@
 # Training on the store: train_fbp, the fusion study, and their pages. All networks of all folds and seeds train together.
 FBP = f"{OUT}/fusion/fbp"
+STUDY = f"{OUT}/fusion/study/{{normalisation}}"
 
 
 rule fbp:
@@ -40,10 +41,10 @@ rule study:
     input:
         store=STORE,
     output:
-        metrics=f"{OUT}/fusion/study/{{normalisation}}/metrics.json",
-        predictions=f"{OUT}/fusion/study/{{normalisation}}/predictions.csv",
-        choices=f"{OUT}/fusion/study/{{normalisation}}/choices.json",
-        attention=f"{OUT}/fusion/study/{{normalisation}}/attention.h5",
+        metrics=f"{STUDY}/metrics.json",
+        predictions=f"{STUDY}/predictions.csv",
+        choices=f"{STUDY}/choices.json",
+        attention=f"{STUDY}/attention.h5",
     log:
         f"{OUT}/logs/study/{{normalisation}}.log",
     benchmark:
@@ -98,7 +99,7 @@ rule report_fbp:
 use rule report_fbp as report_study with:
     input:
         metrics=expand(
-            rules.study.output.metrics, normalisation=CONFIG.study.normalisation
+            f"{STUDY}/metrics.json", normalisation=CONFIG.study.normalisation
         ),
         store=STORE,
     output:
