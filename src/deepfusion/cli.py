@@ -312,7 +312,7 @@ def info(
     store: Annotated[Path, typer.Argument(help="A feature store.")],
     as_json: AsJson = False,
 ) -> None:
-    """Say what is in a feature store, which clips have no face, no sound or failed, and why, and what it cost."""
+    """Say what is in a feature store, which clips have no face, no audio or failed, and why, and what it cost."""
     print(_facts(store) if as_json else _summary(store, listed=None))
 
 
@@ -463,7 +463,7 @@ def finetune(
     device: Device = "auto",
     threads: Threads = 1,
 ) -> None:
-    """Fine-tune a face network on FER2013; a run that was killed goes on after its last whole epoch."""
+    """Fine-tune a face network on FER2013; an interrupted run resumes after its last complete epoch."""
     import torch
 
     from deepfusion.config import FinetuneSettings, from_json

@@ -13,7 +13,7 @@ from pathlib import Path
 CONF = Path("/etc/slurm/slurm.conf")
 MARK = "# one node, for the tests of Deep Fusion"
 # More than the machine has, so that a thread count of the job and one of the machine differ.
-CPUS, MEMORY_MB = 8, 64_000
+CPUS, MEMORY_MB = 16, 64_000
 
 TEXT = """{mark}
 ClusterName=test

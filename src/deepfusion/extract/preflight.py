@@ -71,12 +71,12 @@ def preflight(
         short = _beginnings(tried.iloc[:1], begins, SHORT_S)
         _try(short, folder / "first", config=alone, **setting)  # compiles what this machine has never run
         start, *_ = _try(short, folder / "start", config=alone, **setting)
-        costs, frame_bytes, second_bytes = _try(
+        ledger, frame_bytes, second_bytes = _try(
             _beginnings(tried, begins, TRIED_S), folder / "rates", config=config, **setting
         )
     shards = len(blocks(len(clips), config.store.clips_per_shard))
-    worker = _expected(start, costs, whole, shards)
-    parts = totals(costs).loc[worker.index]
+    worker = _expected(start, ledger, whole, shards)
+    parts = totals(ledger).loc[worker.index]
     on_cpu = parts["device"].eq("cpu")
     bad = looked.index[looked["reason"] != ""]
     return {
@@ -85,7 +85,7 @@ def preflight(
         "bad": dict(zip(clips.loc[bad, "id"], looked.loc[bad, "reason"], strict=True)),
         **whole.to_dict(),
         "store_bytes": whole["frames"] * frame_bytes + whole["audio_s"] * second_bytes,
-        "ledger": costs,
+        "ledger": ledger,
         "worker_s": worker.to_dict(),
         "cores": cores,
         # The cores and another device work side by side: the slower of the two decides.
@@ -151,13 +151,13 @@ def _look(job: tuple[str, str]) -> Iterator[media.Probe]:
 def _looked(clip: Any, stream: Iterator[media.Probe]) -> dict[str, Any]:
     """A row of `scan`."""
     try:
-        picture, sound = stream
+        video_probe, audio_probe = stream
     except ClipError as error:
         return {"video_s": math.nan, "audio_s": math.nan, "frames": math.nan, "begins": math.nan, "reason": str(error)}
-    video = _inside(clip, picture.video_start, picture.video_duration) if picture.has_video else 0.0
-    audio = _inside(clip, sound.audio_start, sound.audio_duration) if sound.has_audio else 0.0
-    frames = video * picture.frame_rate if picture.has_video else 0.0
-    begins = np.fmin(picture.video_start, sound.audio_start)
+    video = _inside(clip, video_probe.video_start, video_probe.video_duration) if video_probe.has_video else 0.0
+    audio = _inside(clip, audio_probe.audio_start, audio_probe.audio_duration) if audio_probe.has_audio else 0.0
+    frames = video * video_probe.frame_rate if video_probe.has_video else 0.0
+    begins = np.fmin(video_probe.video_start, audio_probe.audio_start)
     return {"video_s": video, "audio_s": audio, "frames": frames, "begins": begins, "reason": ""}
 
 
@@ -180,16 +180,16 @@ def _beginnings(clips: pd.DataFrame, begins: pd.Series, seconds: float) -> pd.Da
 def _try(
     clips: pd.DataFrame, folder: Path, *, config: Extraction, device: torch.device, engine: Engine
 ) -> tuple[pd.DataFrame, float, float]:
-    """Extract a few clips: the ledger, and the bytes that a frame and a second of sound take in the store."""
+    """Extract a few clips: the ledger, and the bytes that a frame and a second of audio take in the store."""
     dtype, paths = config.store.dtype, {stage: folder / f"{stage}.h5" for stage in stage_names(config)}
-    tracks, sounds, outs = paths["faces"], paths["spectrogram"], {slot: paths[slot] for slot in config.networks}
+    tracks, spectrograms, outs = paths["faces"], paths["spectrogram"], {slot: paths[slot] for slot in config.networks}
     faces_shard(clips, tracks, settings=config.faces, limits=config.limits)
     network_shards(
         clips, tracks, outs, networks=config.networks, dtype=dtype, device=device, engine=engine, limits=config.limits
     )
-    spectrogram_shard(clips, sounds, settings=config.spectrogram, dtype=dtype, limits=config.limits)
+    spectrogram_shard(clips, spectrograms, settings=config.spectrogram, dtype=dtype, limits=config.limits)
     if ENCODER in paths:
-        encoder_shard(sounds, paths[ENCODER], settings=config.audio_encoder)
+        encoder_shard(spectrograms, paths[ENCODER], settings=config.audio_encoder)
     costs, frame_bytes, audio_bytes, audio_s = [], 0.0, 0, 0.0
     for stage, path in paths.items():
         with read_shard(path) as shard:
