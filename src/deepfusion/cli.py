@@ -346,11 +346,13 @@ def diff(
 ) -> None:
     """Say what differs between two feature stores, and by how much; status 1 if anything does."""
     import json
+    from functools import partial
 
+    from deepfusion.progress import track
     from deepfusion.store.diff import diff as compare
     from deepfusion.store.diff import lines
 
-    found = compare(a, b)
+    found = compare(a, b, over=partial(track, what="diff", unit="clips"))
     print(json.dumps(found) if as_json else "\n".join(lines(found)))
     if not found["equal"]:
         raise typer.Exit(1)

@@ -24,6 +24,7 @@ from deepfusion.extract.spectrogram import spectrogram_shard
 from deepfusion.extract.workers import Work, Workers
 from deepfusion.networks.engines import Engine
 from deepfusion.plan import stage_names
+from deepfusion.progress import track
 from deepfusion.sharding import blocks
 from deepfusion.store.shard import read_shard
 from deepfusion.versions import ENCODER
@@ -133,7 +134,8 @@ def scan(clips: pd.DataFrame, *, cores: int, limits: LimitSettings = DEFAULT_LIM
         Workers(_looking, count=cores, limits=limits) as processes,
         closing(ahead(map(processes.stream, files), workers=cores, depth=0)) as streams,
     ):
-        found = [_looked(clip, stream) for clip, stream in zip(clips.itertuples(), streams, strict=True)]
+        rows = track(list(clips.itertuples()), "scan", unit="clips")
+        found = [_looked(clip, stream) for clip, stream in zip(rows, streams, strict=True)]
     return pd.DataFrame(found, index=clips.index)
 
 
