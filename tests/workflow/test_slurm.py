@@ -1,7 +1,7 @@
 """Extraction through Slurm: a job that is killed is submitted again, and the store is that of a local run."""
 
 import os
-import re
+import shutil
 import subprocess
 import sys
 import time
@@ -24,6 +24,8 @@ SLURM = [
     *("--slurm-no-account", "--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "2"),
     *("--seconds-between-status-checks", "2", "--slurm-keep-successful-logs"),
 ]
+# What the nodes share; the local copies of what is in the storage they do not.
+SHARED = ("input-output", "persistence", "software-deployment", "sources", "source-cache")
 CONFIG = {
     "corpus": {"name": "tiny", "source": "manifest", "path": "manifest.csv"},
     "networks": {"EF-A": {"network": "dlib-resnet29"}},
@@ -45,9 +47,15 @@ def command(folder, *arguments):
     return [*SNAKEMAKE, "--directory", str(folder), *arguments]
 
 
-def prepared(folder):
+@pytest.fixture(scope="module")
+def local(tmp_path_factory):
+    """A corpus whose features were extracted without Slurm."""
+    folder = tmp_path_factory.mktemp("local") / "project"
     write_clips(folder)
     (folder / "config.yaml").write_text(yaml.safe_dump(CONFIG))
+    shutil.copytree(folder, folder.with_name("clean"))  # a muxer never writes the same file twice
+    arguments = command(folder, "--cores", "2", "extract_features")
+    subprocess.run(arguments, env=ENVIRONMENT, check=True, capture_output=True)
     return folder
 
 
@@ -57,26 +65,29 @@ def running_jobs():
     return dict(line.split(" ", 1) for line in shown.stdout.splitlines())
 
 
-def test_a_job_killed_on_the_node_is_made_again_and_the_store_is_the_same(tmp_path):
-    local, cluster = prepared(tmp_path / "local"), prepared(tmp_path / "cluster")
-    subprocess.run(command(local, "--cores", "2", "extract_features"), env=ENVIRONMENT, check=True, capture_output=True)
-    with slurm_node.one_node(tmp_path / "slurm"), (tmp_path / "run.log").open("w") as output:
-        run = subprocess.Popen(
-            command(cluster, *SLURM, "extract_features"), env=ENVIRONMENT, cwd=cluster, stdout=output, stderr=output
-        )
+@pytest.mark.parametrize("scratch", [False, True], ids=["shared", "scratch"])
+def test_a_job_killed_on_the_node_is_made_again_and_the_store_is_the_same(local, tmp_path, scratch):
+    cluster = tmp_path / "project"
+    shutil.copytree(local.with_name("clean"), cluster)
+    storage = ["--default-storage-provider", "fs", "--local-storage-prefix", str(tmp_path / "scratch")]
+    storage += ["--shared-fs-usage", *SHARED, "--"]
+    log = tmp_path / "run.log"
+    with slurm_node.one_node(tmp_path / "slurm"), log.open("w") as output:
+        arguments = command(cluster, *SLURM, *(storage if scratch else []), "extract_features")
+        run = subprocess.Popen(arguments, env=ENVIRONMENT, cwd=cluster, stdout=output, stderr=output)
         killed = None
         while run.poll() is None and killed is None:
             time.sleep(0.3)
             killed = next((job for job, name in running_jobs().items() if "rule_faces" in name), None)
-        assert killed, (tmp_path / "run.log").read_text()
+        assert killed, log.read_text()
         time.sleep(3)  # into its work
         subprocess.run(["scancel", "--signal=KILL", "--full", killed], check=True)
-        assert run.wait(timeout=900) == 0, (tmp_path / "run.log").read_text()
-    assert "Trying to restart job" in (tmp_path / "run.log").read_text()
+        assert run.wait(timeout=900) == 0, log.read_text()
+    assert "Trying to restart job" in log.read_text()
     found = diff(local / "results/tiny/features.h5", cluster / "results/tiny/features.h5")
     assert found["equal"], found
     assert not list(cluster.rglob("*.part"))
-    # What the profile says is what the job used: neither the cores of this machine nor a formula.
-    logs = [path.read_text() for path in (cluster / ".snakemake/slurm_logs").rglob("*.log")]
-    threads = {tuple(re.findall(r"threads: (\d+)", text)) for text in logs if "rule faces:" in text}
-    assert threads, logs
+    # A job has the profile's threads, whatever this machine has; the second attempt asks for twice as much.
+    texts = [path.read_text() for path in (cluster / ".snakemake/slurm_logs/rule_faces").rglob("*.log")]
+    (again,) = [text for text in texts if "--attempt 2" in text]
+    assert "threads: 8\n" in again and "mem_mb=16000" in again and "runtime=72" in again
