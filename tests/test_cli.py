@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
+from deepfusion import cli
 from deepfusion.networks.catalogue import CATALOGUE
 from deepfusion.progress import track
 
@@ -160,15 +162,41 @@ def test_weights_that_are_there_are_verified_and_named(tmp_path):
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_progress_without_a_terminal_is_lines(capsys):
+def commands():
+    """Name -> every command of the program, as the parser has it."""
+    group = typer.main.get_command(cli.app)
+    return {name: group.commands[name] for name in group.list_commands(None)}
+
+
+def test_every_command_and_option_is_documented():
+    for name, command in commands().items():
+        assert command.help and command.rich_help_panel in cli.GROUPS, name
+        for parameter in command.params:
+            assert parameter.help, f"{name}: {parameter.name}"
+    for parameter in typer.main.get_command(cli.app).params:
+        assert parameter.help, parameter.name
+
+
+def test_the_help_states_every_exit_status(tmp_path):
+    text = " ".join(run("--help", cwd=tmp_path).stdout.split())
+    for status in ("0 done", "1 damage", "2 wrong usage", "3 some clips", "130 interrupted"):
+        assert status in text
+
+
+def test_completion_for_a_shell(tmp_path):
+    assert "_DEEPFUSION_COMPLETE=complete_bash" in run("--show-completion", "bash", cwd=tmp_path).stdout
+
+
+def test_progress_without_a_terminal_is_lines(caplog):
+    caplog.set_level("INFO", logger="deepfusion")
     assert list(track([1, 2, 3], "faces 00003", unit="clips")) == [1, 2, 3]
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1  # quick work: only its end is told
-    assert lines[0].startswith("faces 00003: 3/3 clips, ")
-    assert lines[0].endswith(" clips/s, 0 s left")
+    (line,) = caplog.messages  # quick work: only its end is told
+    assert line.startswith("faces 00003: 3/3 clips, ")
+    assert line.endswith(" clips/s, 0 s left")
 
 
-def test_progress_on_a_terminal_is_a_bar(monkeypatch, capsys):
+def test_progress_on_a_terminal_is_a_bar_and_lines_go_to_the_log_file(monkeypatch, capsys, caplog):
+    caplog.set_level("DEBUG", logger="deepfusion")
     monkeypatch.delenv("DEEPFUSION_PROGRESS", raising=False)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     monkeypatch.setenv("FORCE_COLOR", "1")
@@ -176,3 +204,4 @@ def test_progress_on_a_terminal_is_a_bar(monkeypatch, capsys):
     shown = capsys.readouterr().err
     assert "2/2" in shown
     assert "clips/s" in shown
+    assert [record.levelname for record in caplog.records] == ["DEBUG"]

@@ -69,6 +69,10 @@ class Plan:
         """Names of the shards, in the order of the manifest."""
         return list(self._blocks)
 
+    def clips_of(self, shard: str) -> int:
+        """Number of clips of a shard."""
+        return len(range(*self._blocks[shard].indices(len(self.corpus.clips))))
+
     @property
     def manifest(self) -> Path:
         """The resolved manifest."""

@@ -24,6 +24,7 @@ from deepfusion.fusion.missing_modality import EXPLAINED, absence, absent_rows, 
 from deepfusion.fusion.parts import Part, part
 from deepfusion.fusion.search import Bench, Choice, Refine, Row, Tested, accuracy, choose, test
 from deepfusion.fusion.streams import MODALITIES, Modality, is_per_clip
+from deepfusion.progress import track
 
 log = logging.getLogger(__name__)
 
@@ -151,7 +152,7 @@ def run(
 def run_group(found: Findings, rows: Sequence[Row], made: Bench, refiners: Refiners) -> dict[str, Choice]:
     """`run` for some folds: what they chose, by model."""
     choices = {}
-    for row in rows:
+    for row in track(rows, f"{len(made.parts)} folds", unit="models"):
         choice = choices[row.name] = choose(made, row)
         refine = refiners[row.name](made, row) if row.name in refiners else None
         found.add(row, choice, test(made, row, choice, refine))
