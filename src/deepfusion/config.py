@@ -174,10 +174,11 @@ Factors = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
 class SpeechAugmentSettings(Settings):
     """Random variations of spectrograms that train the audio encoder."""
 
-    pace: Factors = Field((0.8, 1.25), description="least and greatest factor of the speed")
-    frequency: Factors = Field((0.85, 1.18), description="least and greatest factor of all frequencies")
-    equaliser_db: float = Field(3.0, ge=0, description="standard deviation of a smooth random curve over frequency")
-    noise_db: tuple[float, float] = Field((25.0, 65.0), description="noise in half of the clips, dB below the loudest")
+    pace: Factors = Field((0.8, 1.3), description="least and greatest factor of the speed")
+    frequency: Factors = Field((0.82, 1.2), description="least and greatest factor of all frequencies")
+    equaliser_db: float = Field(4.0, ge=0, description="standard deviation of a smooth random curve over frequency")
+    noise_db: tuple[float, float] = Field((15.0, 60.0), description="noise in half of the clips, dB below the loudest")
+    reverberation: float = Field(30.0, ge=0, description="rooms for half of the clips: longest fall by 60 dB, frames")
     time_mask: Share = Field(0.25, description="SpecAugment: longest of two masks, a share of the stretch")
     frequency_mask: Share = Field(0.2, description="SpecAugment: widest of two masks, a share of the bands")
 
@@ -192,15 +193,16 @@ class PretrainAudioSettings(Settings):
     labels: tuple[str, ...] = ("neutral", "sad", "happy", "surprise", "fear", "angry", "disgust")
     merged: dict[str, str] = Field({"calm": "neutral"}, description="labels that count as another one")
     held_out: Share = Field(0.1, description="share of the speakers of each corpus that do not train")
-    frames: int = Field(192, ge=32, description="length of the random stretches, in spectrogram frames")
-    batch: int = Field(48, ge=2, description="stretches a step")
-    epochs: int = Field(22, ge=1)
-    steps: int = Field(250, ge=1, description="of an epoch")
+    frames: int = Field(256, ge=32, description="length of the random stretches, in spectrogram frames")
+    batch: int = Field(384, ge=2, description="stretches a step")
+    epochs: int = Field(8, ge=1)
+    steps: int = Field(320, ge=1, description="of an epoch")
     balance: float = Field(0.6, ge=0, le=1, description="corpora are drawn by size to this power; classes evenly")
     learning_rate: float = Field(3e-3, gt=0, description="of AdamW; rises, then falls along half a cosine")
     weight_decay: float = Field(0.1, ge=0)
     dropout: Share = Field(0.4, description="before the classifiers")
     smoothing: Share = Field(0.1, description="of the labels")
+    contrast: float = Field(0.3, ge=0, description="weight of the contrastive loss of two stretches per clip")
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: the faster on this machine")
     augment: SpeechAugmentSettings = SpeechAugmentSettings()
     seed: int = Field(0, ge=0)
@@ -304,6 +306,7 @@ class EndToEndSettings(Settings):
         frequency=(0.94, 1.06),
         equaliser_db=1.5,
         noise_db=(40, 80),
+        reverberation=0,
         time_mask=0.1,
         frequency_mask=0.1,
     )
