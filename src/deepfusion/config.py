@@ -73,7 +73,7 @@ class FaceSettings(Settings):
         "near", description="exact: the whole of every frame. near: round the last face, else the whole frame"
     )
     redetect: float = Field(3.0, gt=0, description="s between searches of the whole frame for other faces (near)")
-    max_gap: float = Field(1.0, gt=0, description="s without the person after which one is chosen anew")
+    max_gap: float = Field(1.0, gt=0, description="s without the person after which a person is chosen again")
     min_overlap: float = Field(0.3, gt=0, lt=1, description="of two successive faces of one person")
     cut_difference: float = Field(0.3, gt=0, description="of two successive frames that makes a cut")
 
@@ -119,7 +119,7 @@ PRESETS: dict[Preset, dict[Slot, str]] = {
 class SpectrogramSettings(Settings):
     """The paper group's spectrogram."""
 
-    rate: int = Field(16000, ge=1000, description="Hz; sound is resampled to it")
+    rate: int = Field(16000, ge=1000, description="Hz; audio is resampled to it")
     window_ms: float = Field(40, gt=0, description="Hamming window")
     shift_ms: float = Field(10, gt=0)
     dft: int = Field(800, ge=1, description="points; 20 Hz a bin at 16 kHz")
@@ -141,7 +141,7 @@ class RecipeSettings(Settings):
     weights: Path | None = Field(None, description="of the network before, your own file where none is installed")
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="of your file; another file is refused")
     epochs: int = Field(ge=1, description="of one cycle of the learning rate")
-    cycles: int = Field(1, ge=1, description="each begins anew at the full learning rate")
+    cycles: int = Field(1, ge=1, description="each restarts at the full learning rate")
     learning_rate: float = Field(gt=0, description="of AdamW, for the trunk; the new classifier's is ten times as high")
     batch: int = Field(64, ge=1, description="images a step")
     weight_decay: float = Field(0.05, ge=0)
@@ -153,7 +153,7 @@ class FinetuneSettings(Settings):
     """Fine-tuning the face networks on FER2013."""
 
     data: Path | None = Field(None, description="fer2013.csv, icml_face_data.csv, a folder of classes, or an npz file")
-    votes: Path | None = Field(None, description="FER+'s fer2013new.csv, beside a csv")
+    votes: Path | None = Field(None, description="FER+'s fer2013new.csv, in addition to a csv")
     labels: Literal["fer2013", "ferplus"] = Field("fer2013", description="ferplus: shares of FER+'s votes")
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: the faster on this machine")
     seed: int = Field(0, ge=0)
@@ -174,11 +174,10 @@ Factors = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
 class SpeechAugmentSettings(Settings):
     """Random variations of spectrograms that train the audio encoder."""
 
-    pace: Factors = Field((0.8, 1.3), description="least and greatest factor of the speed")
-    frequency: Factors = Field((0.82, 1.2), description="least and greatest factor of all frequencies")
-    equaliser_db: float = Field(4.0, ge=0, description="standard deviation of a smooth random curve over frequency")
-    noise_db: tuple[float, float] = Field((15.0, 60.0), description="noise in half of the clips, dB below the loudest")
-    reverberation: float = Field(30.0, ge=0, description="rooms for half of the clips: longest fall by 60 dB, frames")
+    pace: Factors = Field((0.8, 1.25), description="least and greatest factor of the speed")
+    frequency: Factors = Field((0.85, 1.18), description="least and greatest factor of all frequencies")
+    equaliser_db: float = Field(3.0, ge=0, description="standard deviation of a smooth random curve over frequency")
+    noise_db: tuple[float, float] = Field((25.0, 65.0), description="noise in half of the clips, dB below the loudest")
     time_mask: Share = Field(0.25, description="SpecAugment: longest of two masks, a share of the stretch")
     frequency_mask: Share = Field(0.2, description="SpecAugment: widest of two masks, a share of the bands")
 
@@ -193,16 +192,15 @@ class PretrainAudioSettings(Settings):
     labels: tuple[str, ...] = ("neutral", "sad", "happy", "surprise", "fear", "angry", "disgust")
     merged: dict[str, str] = Field({"calm": "neutral"}, description="labels that count as another one")
     held_out: Share = Field(0.1, description="share of the speakers of each corpus that do not train")
-    frames: int = Field(256, ge=32, description="length of the random stretches, in spectrogram frames")
-    batch: int = Field(384, ge=2, description="stretches a step")
-    epochs: int = Field(8, ge=1)
-    steps: int = Field(320, ge=1, description="of an epoch")
+    frames: int = Field(192, ge=32, description="length of the random stretches, in spectrogram frames")
+    batch: int = Field(48, ge=2, description="stretches a step")
+    epochs: int = Field(22, ge=1)
+    steps: int = Field(250, ge=1, description="of an epoch")
     balance: float = Field(0.6, ge=0, le=1, description="corpora are drawn by size to this power; classes evenly")
     learning_rate: float = Field(3e-3, gt=0, description="of AdamW; rises, then falls along half a cosine")
     weight_decay: float = Field(0.1, ge=0)
     dropout: Share = Field(0.4, description="before the classifiers")
     smoothing: Share = Field(0.1, description="of the labels")
-    contrast: float = Field(0.3, ge=0, description="weight of the contrastive loss of two stretches per clip")
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: the faster on this machine")
     augment: SpeechAugmentSettings = SpeechAugmentSettings()
     seed: int = Field(0, ge=0)
@@ -306,7 +304,6 @@ class EndToEndSettings(Settings):
         frequency=(0.94, 1.06),
         equaliser_db=1.5,
         noise_db=(40, 80),
-        reverberation=0,
         time_mask=0.1,
         frequency_mask=0.1,
     )

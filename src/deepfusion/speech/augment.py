@@ -1,4 +1,4 @@
-"""Random variations of spectrograms in dB: pace, pitch and vocal tract, room, microphone, noise, masks.
+"""Random variations of spectrograms in dB: pace, pitch and vocal tract, microphone, noise, masks.
 
 Random numbers are drawn where the generator is; everything is computed where the spectrograms are.
 """
@@ -51,8 +51,8 @@ def augmented(
     Returns:
         (B, 1, rows, frames) as the convolutions of the encoder see them.
     """
-    decibels = reverberate(warp(decibels.to(device), frames, settings, generator), settings, generator)
-    decibels = add_noise(equalise(decibels, settings, generator), settings, generator)
+    decibels = equalise(warp(decibels.to(device), frames, settings, generator), settings, generator)
+    decibels = add_noise(decibels, settings, generator)
     length = torch.full((len(decibels),), frames, device=device)
     with torch.no_grad():
         x = front(decibels, length)
@@ -80,22 +80,6 @@ def warp(decibels: Tensor, frames: int, settings: SpeechAugmentSettings, generat
     x = (2 * frequency / (bins - 1) - 1)[:, None, :].expand(B, frames, bins)
     grid = torch.stack([x, y], 3)
     return F.grid_sample(decibels[:, None], grid, padding_mode="border", align_corners=True)[:, 0]
-
-
-def reverberate(decibels: Tensor, settings: SpeechAugmentSettings, generator: torch.Generator) -> Tensor:
-    """Let half of the clips ring on as in a room, (B, T, F) dB: an exponential tail of the power, of random strength.
-
-    It falls by 60 dB in settings.reverberation frames at most.
-    """
-    if not settings.reverberation:
-        return decibels
-    fall = _between((1, 1 + settings.reverberation), decibels, generator)
-    amount = _between((-1, 1), decibels, generator).clamp(min=0)
-    place = torch.arange(decibels.shape[1], device=decibels.device)
-    lag = place[:, None] - place  # (T, T): of a later frame, per earlier frame
-    tail = amount[:, None, None] * 10 ** (-6 * lag.clamp(min=0) / fall[:, None, None])
-    response = torch.where(lag > 0, tail, (lag == 0).to(tail))
-    return 10 * (response @ 10 ** (decibels / 10)).log10()
 
 
 def equalise(decibels: Tensor, settings: SpeechAugmentSettings, generator: torch.Generator) -> Tensor:

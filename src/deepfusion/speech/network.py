@@ -70,7 +70,6 @@ class TrainingNetwork(nn.Module):
         self.u = nn.Linear(channels, 1, bias=False)
         self.classifiers = nn.ModuleList(nn.Linear(2 * channels, labels) for _ in range(kinds))
         self.dropout = nn.Dropout(dropout)
-        self.project = nn.Sequential(nn.Linear(2 * channels, 256), nn.ReLU(), nn.Linear(256, 64))
 
     def forward(self, x: Tensor, kind: Tensor) -> Tensor:
         """(B, 1, rows, T) of the front end, (B,) which classifier -> (B, labels) logits."""
@@ -78,10 +77,9 @@ class TrainingNetwork(nn.Module):
         alpha = self.u(torch.tanh(self.W(a))).softmax(1)  # equations (1) and (2), lambda 1
         mean = (alpha * a).sum(1)  # equation (3)
         deviation = ((alpha * (a - mean[:, None]).square()).sum(1) + 1e-4).sqrt()
-        vector = torch.cat([mean, deviation], 1)
-        pooled = self.dropout(vector)
+        pooled = self.dropout(torch.cat([mean, deviation], 1))
         every = torch.stack([classifier(pooled) for classifier in self.classifiers], 1)
-        return every[torch.arange(len(x), device=x.device), kind], self.project(vector)
+        return every[torch.arange(len(x), device=x.device), kind]
 
     @torch.no_grad()
     def folded(self, kind: int = 0) -> SpeechEncoder:

@@ -26,7 +26,6 @@ log = logging.getLogger(__name__)
 
 WARM_UP = 0.05  # of all steps
 CLIP = 2.0  # norm of the gradient
-TEMPERATURE = 0.1  # of the contrastive loss
 AVERAGE = 0.998  # of the running mean of the weights, which is what is kept
 
 
@@ -146,8 +145,7 @@ def train(
     else:
         standardise(network.front, data, task.rows)
         averaged.module.load_state_dict(network.state_dict())
-    # A GPU holds all levels, one byte per value. Elsewhere they stay on disk.
-    levels = torch.from_numpy(data.levels).to(device)
+    levels = data.levels_on(device)
     present = torch.from_numpy(task.present).to(device)
     kind = torch.from_numpy(task.kind).to(device)
     longest = augment.length_before(settings.frames, settings.augment)
@@ -161,18 +159,14 @@ def train(
             for group in optimiser.param_groups:
                 group["lr"] = settings.learning_rate * rate((epoch - 1) * settings.steps + step, settings)
             picked = draw(task, settings.batch, settings.balance, numpy)
-            if settings.contrast:
-                picked = picked[: settings.batch // 2].repeat(2)  # two stretches per clip, each with its variations
             decibels = stretches(data, levels, task.rows[picked], longest, numpy)
             x = augment.augmented(decibels, settings.frames, network.front, settings.augment, generator, device)
             x = x.contiguous(memory_format=torch.channels_last)
             corpus = torch.from_numpy(task.corpus[picked]).to(device)
             label = torch.from_numpy(task.label[picked]).to(device)
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-                logits, projected = network(x, kind[corpus])
+                logits = network(x, kind[corpus])
             loss = masked_cross_entropy(logits.float(), label, present[corpus], smoothing=settings.smoothing)
-            if settings.contrast:
-                loss = loss + settings.contrast * contrastive(projected.float())
             optimiser.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), CLIP)
@@ -184,20 +178,6 @@ def train(
         curve.append(tell(epoch, total / settings.steps, seconds, averaged.module.eval()))
         save_progress(checkpoint, both, optimiser, {"key": key, "curve": curve})
     return averaged.module.eval(), curve
-
-
-def contrastive(projected: Tensor) -> Tensor:
-    """InfoNCE: each stretch has to find the other one of its clip among the batch.
-
-    Source: Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations", ICML 2020.
-
-    Args:
-        projected: (B, D), rows 2 i and 2 i + 1 are of one clip.
-    """
-    z = F.normalize(projected, dim=1)
-    near = z @ z.T / TEMPERATURE
-    near = near.masked_fill(torch.eye(len(z), dtype=torch.bool, device=z.device), -torch.inf)
-    return F.cross_entropy(near, torch.arange(len(z), device=z.device) ^ 1)
 
 
 def masked_cross_entropy(logits: Tensor, label: Tensor, present: Tensor, *, smoothing: float) -> Tensor:
