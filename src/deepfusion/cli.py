@@ -328,7 +328,7 @@ def preflight(
     clips, extraction = read_manifest(manifest, labels=None), from_json(Extraction, config)
     where = inference.device(device)
     found = stage.preflight(clips, config=extraction, device=where, cores=cores, engine=engine)
-    if (left_out := manifest.with_name("left_out.txt")).is_file():
+    if (left_out := manifest.with_name("left_out.txt")).is_file() and not as_json:
         print(left_out.read_text(encoding="utf-8").strip())
     text = costs.expected(found)
     log.debug("%s", text)  # a cluster shows nothing of what its jobs print
