@@ -180,6 +180,7 @@ def networks(
     settings: SettingsText,
     limits: LimitsText = "{}",
     dtype: Dtype = "float32",
+    rate: Annotated[float | None, typer.Option(help="Frames per second that the networks see; all if left out.")] = None,
     device: Device = "auto",
     engine: EngineName = "auto",
     threads: Annotated[
@@ -206,6 +207,7 @@ def networks(
         networks=chosen,
         dtype=dtype,
         device=where,
+        rate=rate,
         engine=engine,
         limits=from_json(LimitSettings, limits),
         workers=0 if where.type == "cpu" else threads,

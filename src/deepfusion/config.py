@@ -76,6 +76,14 @@ class FaceSettings(Settings):
     max_gap: float = Field(1.0, gt=0, description="s without the person after which one is chosen anew")
     min_overlap: float = Field(0.3, gt=0, lt=1, description="of two successive faces of one person")
     cut_difference: float = Field(0.3, gt=0, description="of two successive frames that makes a cut")
+    rate: float | None = Field(
+        None, gt=0, description="frames per second that the networks see and the store keeps; null: all"
+    )
+
+    @property
+    def tracking(self) -> dict:
+        """What a face track depends on: `rate` chooses among its frames afterwards."""
+        return self.model_dump(exclude={"rate"})
 
 
 class LimitSettings(Settings):
@@ -221,7 +229,7 @@ class StoreSettings(Settings):
 
 Lambda = Annotated[float, Field(ge=0, le=1)] | Literal["learned"]
 AudioStream = Literal["speech", "speech-clip", "AF", "AF-clip"]
-VideoStream = Annotated[str, Field(pattern="^(EF-.+|landmarks|landmarks-clip)$")]
+VideoStream = Annotated[str, Field(pattern="^(EF-.+|landmarks|landmarks-clip|emotion)$")]
 
 
 class NetworkShape(Settings):

@@ -17,7 +17,7 @@ rule faces:
     resources:
         mem_mb=lambda wildcards, threads: 1000 * threads,
     params:
-        settings=CONFIG.faces.model_dump_json(),
+        settings=PLAN.tracking_json,
         limits=CONFIG.limits.model_dump_json(),
         version=VERSIONS["faces"],
     shell:

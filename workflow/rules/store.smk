@@ -7,6 +7,7 @@ rule join:
     input:
         manifest=str(PLAN.manifest),
         depends=str(PLAN.settings("store")),
+        derived=str(PLAN.settings("derived")),
         shards=expand(
             f"{OUT}/shards/{{stage}}/{{shard}}.h5",
             stage=["faces", *SLOTS, *AUDIO],
