@@ -271,7 +271,7 @@ class FusionSettings(NetworkShape, TrainingSettings):
         None, description="streams of the audio; null: speech, speech-clip, and AF-clip where the store has AF"
     )
     video: tuple[VideoStream, ...] | None = Field(
-        None, description="streams of the video; null: of all networks, and the landmarks"
+        None, description="streams of the video, as EF-A, landmarks, emotion; null: of all networks, and the landmarks"
     )
     normalisation: Literal["training", "speaker"] = Field(
         "training",

@@ -15,6 +15,19 @@ POINTS = (27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 39, 42, 45)
 FACE = np.array(
     [
         # x to the right of the image, y down, z away from the camera; the distance of the eyes' centres is 1.
+        [0, -0.044, -0.33],
+        [0, 0.148, -0.446],
+        [0, 0.34, -0.574],
+        [0, 0.537, -0.699],
+        [-0.229, 0.675, -0.355],
+        [-0.119, 0.716, -0.415],
+        [0, 0.75, -0.453],
+        [0.119, 0.716, -0.415],
+        [0.229, 0.675, -0.355],
+        [-0.703, -0.013, 0.053],
+        [-0.297, 0.013, -0.053],
+        [0.297, 0.013, -0.053],
+        [0.703, -0.013, 0.053],
     ]
 )
 """The mean face's `POINTS`, (13, 3), looking into the camera; benchmarks/mean_face.py finds them."""
