@@ -63,7 +63,10 @@ def inner(path: Path, made: Sequence[Row], settings: FusionSettings, k: int) -> 
     """Model -> accuracy and cross-entropy of each seed, means over folds, of the better candidate of each fold."""
     streams = list(dict.fromkeys(name for row in made for names in row.streams.values() for name in names))
     corpus = read_corpus(path, streams, purpose=PURPOSE)
-    parts = [part(corpus.table, fold, inner_folds=settings.inner_folds) for fold in folds(corpus.speakers, protocol="kfold", k=k)]
+    parts = [
+        part(corpus.table, fold, inner_folds=settings.inner_folds)
+        for fold in folds(corpus.speakers, protocol="kfold", k=k)
+    ]
     trains = [of.train for of in parts]
     data = reduce_folds(corpus, trains, axes=max(settings.axes), by=settings.normalisation)
     candidates = [Candidate(rate, axes) for rate in settings.learning_rates for axes in settings.axes]

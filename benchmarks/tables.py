@@ -297,7 +297,10 @@ def _inner(found: dict) -> str:
 def rate(figures: dict) -> str:
     """Accuracy and time at lower rates of frames."""
     cpu = figures.get("cpu_s_per_s", {})
-    lines = ["| `faces.rate` | frames kept | video alone | FBP | networks' CPU s per s of video |", "|---|---|---|---|---|"]
+    lines = [
+        "| `faces.rate` | frames kept | video alone | FBP | networks' CPU s per s of video |",
+        "|---|---|---|---|---|",
+    ]
     for name, found in figures["inner_folds"].items():
         cells = [f"{100 * found['share_of_frames']:.0f} %", _inner(found["video"]), _inner(found["fbp"])]
         seconds = f"{cpu[name]:.2f}" if name in cpu else ""

@@ -180,7 +180,9 @@ def networks(
     settings: SettingsText,
     limits: LimitsText = "{}",
     dtype: Dtype = "float32",
-    rate: Annotated[float | None, typer.Option(help="Frames per second that the networks see; all if left out.")] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="Frames per second that the networks see; all if left out.")
+    ] = None,
     device: Device = "auto",
     engine: EngineName = "auto",
     threads: Annotated[

@@ -109,7 +109,9 @@ def faces_shard(
 
     processes = Workers(partial(_begin, settings, limits), count=min(workers, len(clips)), limits=limits)
     with (
-        ShardWriter(out, stage="faces", key=key, attrs={"settings": json.dumps(settings.tracking, separators=(",", ":"))}) as shard,
+        ShardWriter(
+            out, stage="faces", key=key, attrs={"settings": json.dumps(settings.tracking, separators=(",", ":"))}
+        ) as shard,
         measured(shard, threads=workers),
         processes,
         closing(_tracks(clips, processes, workers)) as tracks,

@@ -150,7 +150,15 @@ def _try(
     tracks, sounds, outs = paths["faces"], paths["spectrogram"], {slot: paths[slot] for slot in config.networks}
     faces_shard(clips, tracks, settings=config.faces, limits=config.limits)
     network_shards(
-        clips, tracks, outs, networks=config.networks, rate=config.faces.rate, dtype=dtype, device=device, engine=engine, limits=config.limits
+        clips,
+        tracks,
+        outs,
+        networks=config.networks,
+        rate=config.faces.rate,
+        dtype=dtype,
+        device=device,
+        engine=engine,
+        limits=config.limits,
     )
     spectrogram_shard(clips, sounds, settings=config.spectrogram, dtype=dtype, limits=config.limits)
     if ENCODER in paths:
