@@ -309,8 +309,8 @@ def rate(figures: dict) -> str:
 
 
 INNER = (
-    "accuracy in per cent and, in brackets, cross-entropy in nats, on the inner folds of {folds} outer folds by speaker, mean "
-    "of {seeds} seeds; test clips were not looked at"
+    "accuracy in per cent and, in brackets, cross-entropy in nats, on the inner folds of {folds} outer folds by "
+    "speaker, mean of {seeds} seeds; test clips were not looked at"
 )
 
 
@@ -340,9 +340,10 @@ def zero_shot(figures: dict) -> str:
         [
             *lines,
             "",
-            f"per cent; {figures['clips']} clips, chance {percent(figures['chance'])}; by classes: recall. Chosen: lowest "
-            f"speaker {percent(low)}, highest {percent(high)}; poolings {', '.join(sorted(set(chosen['poolings'])))}. The "
-            "mean, then the best eight of all poolings by these very clips: only the first row is free of choice",
+            f"per cent; {figures['clips']} clips, chance {percent(figures['chance'])}; by classes: recall. Chosen: "
+            f"lowest speaker {percent(low)}, highest {percent(high)}; "
+            f"poolings {', '.join(sorted(set(chosen['poolings'])))}. The mean, then the best eight of all poolings by "
+            "these very clips: only the first row is free of choice",
         ]
     )
 

@@ -33,7 +33,7 @@ def seen(speaker, yaw, pitch, roll, predictor=None):
 
 
 def errors(turn, predictor=None):
-    """Mean over speakers of found minus true; less that of the same head looking ahead: a portrait is never straight."""
+    """Mean over speakers of found minus true; less that of the head looking ahead: no portrait is straight."""
     found = []
     for speaker in range(2):
         (true, points), (_, ahead) = seen(speaker, *turn, predictor), seen(speaker, 0, 0, 0, predictor)

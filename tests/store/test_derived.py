@@ -70,5 +70,5 @@ def test_a_store_of_chosen_frames(tmp_path, kit, block):
 def test_networks_that_saw_other_frames_are_refused(corpus):
     from deepfusion.errors import UserError
 
-    with pytest.raises(UserError, match="has 5 frames of clip 'anna/ä-1' and .* has 2"):
+    with pytest.raises(UserError, match=r"has 5 frames of clip 'anna/ä-1' and .* has 2"):
         corpus.build(choose=every_third)

@@ -23,8 +23,8 @@ FROM_LANDMARKS = (
         {
             "units": "degree",
             "axes": "frame, (yaw, pitch, roll)",
-            "description": "head pose by the landmarks. yaw: positive turned to the right of the image, the person's own "
-            "left; pitch: positive up; roll: positive clockwise in the image. NaN: no face",
+            "description": "head pose by the landmarks. yaw: positive turned to the right of the image, the person's "
+            "own left; pitch: positive up; roll: positive clockwise in the image. NaN: no face",
         },
     ),
     Derived(

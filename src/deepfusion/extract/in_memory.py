@@ -47,7 +47,8 @@ class Extracted:
 
     Attributes:
         arrays: Keys as of `FeatureStore`: time, valid, box, landmarks, EF-A, spectrogram, audio_time, AF, AF_time, ...
-            and the derived columns whose origins were asked for. A modality without rows is absent. Long columns are memory maps.
+            and the derived columns whose origins were asked for. A modality without rows is absent. Long columns are
+            memory maps.
         facts: width, height, video_start, audio_note, ... as the store's table of clips has them.
         video: "ok", "absent", "failed" or "unused" (the extractor was not asked for it).
         video_reason: Why it is not "ok".
@@ -303,7 +304,8 @@ def video_job(
 ) -> Iterator[dict[str, Any] | tuple[FaceTrack, list[list[np.ndarray]]] | None]:
     """First the facts about a clip's video, or None if it has none; then its face track and its crops, by groups.
 
-    Of each group of sampled frames: their part of the track, and of each kind of crop those of the frames that have a face.
+    Of each group of sampled frames: their part of the track, and of each kind of crop those of the frames that have a
+    face.
 
     Raises:
         ClipError: The clip cannot be read, as soon as it is noticed.

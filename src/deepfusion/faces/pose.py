@@ -3,8 +3,8 @@
 Signs, seen in the image: yaw is positive when the face turns to the right of the image (the person's own left), pitch
 when it turns up, roll when the head tilts clockwise. The head is turned by pitch first, then yaw, then roll.
 
-The camera is a scaled orthographic one, whose focal length need not be known (D. DeMenthon, L. Davis, Model-Based Object
-Pose in 25 Lines of Code, IJCV 1995, without its perspective iterations).
+The camera is a scaled orthographic one, whose focal length need not be known (D. DeMenthon, L. Davis, Model-Based
+Object Pose in 25 Lines of Code, IJCV 1995, without its perspective iterations).
 """
 
 import numpy as np

@@ -40,7 +40,7 @@ def sampled(frames: Iterable[T], rate: float | None, *, seen: Callable[[T], tupl
 
 
 def sampled_rows(time: np.ndarray, valid: np.ndarray, rate: float | None) -> np.ndarray:
-    """(L,) bool: which frames of a clip `sampled` chooses, from their times (L,) s and whether they have a face (L,)."""
+    """(L,) bool: the frames that `sampled` chooses, from their times (L,) s and whether they have a face (L,)."""
     chosen = np.zeros(len(time), bool)
     frames = range(len(time))
     chosen[list(sampled(frames, rate, seen=lambda i: (time[i], valid[i])))] = True

@@ -181,7 +181,7 @@ def _survey(
 
 
 def _choose(stage: pd.DataFrame, choose: Choose) -> dict[str, np.ndarray]:
-    """Shard -> (rows,) bool, the frames of its clips that stay; `stage` gets their number as the length of each clip."""
+    """Shard -> (rows,) bool, the frames that stay; the table `stage` gets their number as the length of each clip."""
     masks = {}
     for path, clips in stage.groupby("shard", sort=False):
         with read_shard(path) as shard:
