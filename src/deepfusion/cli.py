@@ -269,7 +269,7 @@ def preflight(
 
 @app.command()
 def info(store: Annotated[Path, typer.Argument(help="A feature store.")]) -> None:
-    """Say what is in a feature store, which clips have no face, no sound or failed, and why, and what it cost."""
+    """Say what is in a feature store, which clips have no face, no audio or failed, and why, and what it cost."""
     print(_summary(store, listed=None))
 
 
@@ -285,11 +285,11 @@ def verify(
     from deepfusion.store.verify import lines
     from deepfusion.store.verify import verify as check
 
-    sound = True
+    intact = True
     for found in check(paths):
-        sound = sound and not found.problems
+        intact = intact and not found.problems
         print(json.dumps(dataclasses.asdict(found), default=str) if as_json else lines(found), flush=True)
-    if not sound:
+    if not intact:
         raise typer.Exit(1)
 
 
@@ -418,7 +418,7 @@ def finetune(
     device: Device = "auto",
     threads: Threads = 1,
 ) -> None:
-    """Fine-tune a face network on FER2013; a run that was killed goes on after its last whole epoch."""
+    """Fine-tune a face network on FER2013; an interrupted run resumes after its last complete epoch."""
     import torch
 
     from deepfusion.config import FinetuneSettings, from_json

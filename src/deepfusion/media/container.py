@@ -15,7 +15,7 @@ from av.stream import Disposition
 from deepfusion.errors import ClipError
 from deepfusion.media.limits import DEFAULT_LIMITS, Limits
 
-SEEK_MARGIN = 1.0  # s decoded before a segment: covers reordered frames and a sound decoder's warming up
+SEEK_MARGIN = 1.0  # s decoded before a segment: covers reordered frames and an audio decoder's warming up
 CUT_SHORT = 0.5  # s between the declared and the found end of a file from which it counts as cut
 
 # Containers and elementary streams that are read. What is not here could open other local files (image2, concat, hls,
@@ -30,7 +30,7 @@ DECLARE_LENGTH = {"flv", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2"}
 
 
 class Decoded(NamedTuple):
-    """One decoded frame of pictures or sound: its exact time in s (None if it has none), and its stream."""
+    """One decoded frame of video or audio: its exact time in s (None if it has none), and its stream."""
 
     time: Fraction | None
     frame: av.VideoFrame | av.AudioFrame
@@ -79,7 +79,7 @@ def _bounds(limits: Limits) -> dict[str, str]:
 
 
 def stream_of(container: av.container.InputContainer, kind: str) -> av.stream.Stream | None:
-    """The stream of a kind ("video", "audio") that FFmpeg calls the best; attached pictures are no video."""
+    """The stream of a kind ("video", "audio") that FFmpeg calls the best; cover art is not video."""
     best = container.streams.best(kind)
     if best is not None and best.disposition & Disposition.attached_pic:
         real = (s for s in container.streams.video if not s.disposition & Disposition.attached_pic)

@@ -17,14 +17,14 @@ from deepfusion.media.limits import DEFAULT_LIMITS, Limits
 
 
 class Frame(NamedTuple):
-    """One picture: `time` in s, `image` (H, W, 3) uint8 RGB, upright, pixels square."""
+    """One video frame: `time` in s, `image` (H, W, 3) uint8 RGB, upright, pixels square."""
 
     time: float
     image: np.ndarray
 
 
 class Orientation(NamedTuple):
-    """How a stored picture becomes upright: first swap the axes, then mirror along x and along y."""
+    """How a stored frame becomes upright: first swap the axes, then mirror along x and along y."""
 
     swap: bool
     mirror_x: bool
@@ -32,7 +32,7 @@ class Orientation(NamedTuple):
 
     @property
     def rotation(self) -> int:
-        """Degrees clockwise: 0, 90, 180 or 270. A picture may be mirrored besides."""
+        """Degrees clockwise: 0, 90, 180 or 270. A frame may be mirrored, too."""
         return (90 if self.mirror_x else 270) if self.swap else (180 if self.mirror_y else 0)
 
 
@@ -87,7 +87,7 @@ def orientation_of(frame: av.VideoFrame) -> Orientation:
 
 
 def square_pixels(width: int, height: int, shape: Fraction | None) -> tuple[int, int]:
-    """Size of a picture once its pixels (shape = a pixel's width / height) are square; no side shrinks.
+    """Size of a frame once its pixels (shape = a pixel's width / height) are square; no side shrinks.
 
     Raises:
         ValueError: A shape that no camera makes.

@@ -26,7 +26,7 @@ STATUSES = {
 TRACK = (
     "time", "valid", "reason", "choice", "box", "score", "landmarks", "emotion", "pose", "eye_opening", "mouth_opening"
 )  # fmt: skip
-"""What a prediction keeps of the arrays of a clip, besides the spectrogram."""
+"""Arrays of a clip that a prediction keeps, apart from the spectrogram."""
 ATTENTION_DIGITS = 6
 
 
