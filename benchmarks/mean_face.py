@@ -2,7 +2,7 @@
 
 python benchmarks/mean_face.py results/finetune/fer2013.npz
 
-Structure from motion over the faces that dlib's detector is sure of, each with its mirror image: one rigid face, a pose
+Structure from motion over the faces of PublicTest and PrivateTest that dlib's detector is sure of, each with its mirror image: one rigid face, a pose
 and a scale per image (scaled orthographic factorization after C. Tomasi, T. Kanade, Shape and Motion from Image Streams
 under Orthography, IJCV 1992, by alternating least squares). A mean of thousands of people; no person can be seen in it.
 Pitch 0 is the median of these faces. Prints the points, and writes docs/results/mean_face.json.
@@ -60,8 +60,8 @@ def main() -> None:
     parser.add_argument("prepared", type=Path, help="as `deepfusion prepare-fer2013` writes it")
     parser.add_argument("--out", type=Path, default=Path("docs/results/mean_face.json"))
     args = parser.parse_args()
-    _, alignment = load(args.prepared)
-    points = alignment.landmarks[alignment.score >= 0][:, POINTS].astype(np.float64)
+    data, alignment = load(args.prepared)
+    points = alignment.landmarks[(alignment.score >= 0) & (data.usage != "Training")][:, POINTS].astype(np.float64)
     both = np.concatenate([points, points[:, MIRRORED] * [-1, 1]])
     face, error = structure(standing(both))
     pitch = np.median(angles(fit(standing(both), face)[0])[:, 1])
