@@ -68,7 +68,15 @@ class FaceSettings(Settings):
     """Finding faces and following one person."""
 
     upsample: int = Field(0, ge=0, le=3, description="doublings before the search: 0 finds faces from 80 px, 1 from 40")
-    threshold: float = Field(0.0, description="least detector score")
+    detector: Literal["dlib+yunet", "dlib"] = Field(
+        "dlib+yunet", description="dlib+yunet: OpenCV's YuNet where dlib sees no face (near; exact is dlib alone)"
+    )
+    threshold: float = Field(0.0, description="least score of dlib's detector for a face to be chosen or followed")
+    weak_threshold: float = Field(-0.6, description="least score of dlib's for a weak face next to the last (near)")
+    yunet_threshold: float = Field(0.4, gt=0, lt=1, description="least score of YuNet's for a face next to the last")
+    max_misalignment: float = Field(
+        0.4, gt=0, description="of dlib's and YuNet's eyes, nose and mouth, in frontal distances of the eyes"
+    )
     search: Literal["near", "exact"] = Field(
         "near", description="exact: the whole of every frame. near: round the last face, else the whole frame"
     )

@@ -16,7 +16,11 @@ WIDTH, HEIGHT = 1000, 160  # of the drawings, in units of SVG; the page stretche
 PIXELS = 900  # most columns of an image
 SPECTROGRAM_PIXELS = 120  # height of its image
 ACCENT = (255, 140, 0)  # RGB of attention
-REASONS = {Reason.NO_FACE: "no face", Reason.OTHER_PERSON: "another person's face alone"}
+REASONS = {
+    Reason.NO_FACE: "no face",
+    Reason.OTHER_PERSON: "another person's face alone",
+    Reason.MISALIGNED: "the landmarks are not on the face",
+}
 
 
 def jpeg(image: np.ndarray, quality: int = 75) -> str:

@@ -24,6 +24,7 @@ BLOCK_BYTES = 1 << 22  # copied or compared at once, so that memory does not gro
 
 DIGEST = "attributes_sha256"
 
+FOUND = "found"  # optional group of video/: all faces in the searched frames, with offsets of its own
 # Of the optional group audio/AF: positions of the audio encoder, with offsets of its own.
 ENCODER_COLUMNS = ["time", "positions"]
 
@@ -168,6 +169,9 @@ def check_store(file: h5py.File) -> None:
     clips = check_clips(file["clips"])
     for name in ("video", "audio"):
         check_ragged(file[name], columns(file[name]), clips=clips)
+    if FOUND in file["video"]:
+        found = file["video"][FOUND]
+        check_ragged(found, columns(found), clips=clips)
     if ENCODER in file["audio"]:
         check_encoder(file["audio"], clips=clips)
 
@@ -207,7 +211,15 @@ def check_shard(file: h5py.File) -> None:
     """
     if "columns" not in file.attrs or not isinstance(file.get("clips"), h5py.Group):
         raise UserError(f"{file.filename} has no attribute columns or no group clips: it is not a shard")
-    check_ragged(file, list(file.attrs["columns"]), clips=check_clips(file["clips"]))
+    clips = check_clips(file["clips"])
+    tables: dict[str, list[str]] = {"": []}
+    for name in file.attrs["columns"]:
+        table, _, column = name.rpartition("/")
+        tables.setdefault(table, []).append(column)
+    for table, names in tables.items():
+        if not isinstance(file.get(f"/{table}"), h5py.Group):
+            raise UserError(f"{file.filename}:/{table} is missing; extract the file again")
+        check_ragged(file[f"/{table}"], names, clips=clips)
 
 
 def check_clips(group: h5py.Group) -> int:
