@@ -22,7 +22,7 @@ def test_a_thinned_store_has_the_rows_that_the_rate_keeps(tmp_path):
     path, out = write_store(tmp_path, make_clips()), tmp_path / "thin.h5"
     share = rate.subsample(path, out, 8)
     with FeatureStore(path) as store, FeatureStore(out) as thin:
-        assert thin.keys == store.keys and 0 < share < 1
+        assert set(thin.keys) == set(store.keys) and 0 < share < 1
         for clip in thin:
             full = store[clip.id]
             rows = sampled_rows(full["time"], full["valid"], 8)
