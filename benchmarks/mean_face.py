@@ -2,10 +2,11 @@
 
 python benchmarks/mean_face.py results/finetune/fer2013.npz
 
-Structure from motion over the faces of PublicTest and PrivateTest that dlib's detector is sure of, each with its mirror image: one rigid face, a pose
-and a scale per image (scaled orthographic factorization after C. Tomasi, T. Kanade, Shape and Motion from Image Streams
-under Orthography, IJCV 1992, by alternating least squares). A mean of thousands of people; no person can be seen in it.
-Pitch 0 is the median of these faces. Prints the points, and writes docs/results/mean_face.json.
+Structure from motion over the faces of PublicTest and PrivateTest that dlib's detector is sure of, each with its
+mirror image: one rigid face, a pose and a scale per image (scaled orthographic factorization after C. Tomasi, T.
+Kanade, Shape and Motion from Image Streams under Orthography, IJCV 1992, by alternating least squares). A mean of
+thousands of people; no person can be seen in it. Pitch 0 is the median of these faces. Prints the points, and writes
+docs/results/mean_face.json.
 """
 
 import argparse
