@@ -28,7 +28,7 @@ from deepfusion.extract.rows import ClipRows
 from deepfusion.extract.spectrogram import audio_job
 from deepfusion.extract.workers import Work, Workers
 from deepfusion.faces.align import Crop, warp
-from deepfusion.faces.face_track import FaceTrack, Row, collect
+from deepfusion.faces.face_track import FaceTrack, Reason, Row, collect
 from deepfusion.networks import catalogue, engines
 from deepfusion.networks.audio_encoder import load_encoder
 from deepfusion.networks.fine_tuned import Tuned
@@ -190,7 +190,7 @@ class Extractor:
                 return
             whole.facts |= found
             for track, crops in stream:
-                for name, rows in vars(track).items():
+                for name, rows in track.columns().items():
                     whole.append(name, rows)
                 whole.append("valid", track.valid)
                 yield track.valid, crops
@@ -338,5 +338,5 @@ def _cut(frames: Iterator[media.Frame], follow: Any, crops: list[Crop]) -> Itera
 
     for row in follow(remembered()):
         image = kept.pop(0)
-        has_face = np.isfinite(row.score)
+        has_face = row.reason == Reason.FACE
         yield row, [warp(image, row.box, row.landmarks, crop) if has_face else None for crop in crops]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from deepfusion.costs import bottleneck, totals
+from deepfusion.costs import bottleneck, records, totals
 from deepfusion.versions import ENCODER
 
 # Bad clips that are listed one by one.
@@ -47,6 +47,11 @@ def table(ledger: pd.DataFrame) -> str:
     return f"{_lines([HEAD, *cells(costs)])}\n{words(costs)}"
 
 
+def expected_data(found: dict[str, Any]) -> dict[str, Any]:
+    """What `deepfusion.extract.preflight` says of a corpus, as plain data: its ledger as `costs`, a part each."""
+    return {**{name: value for name, value in found.items() if name != "ledger"}, "costs": records(found["ledger"])}
+
+
 def expected(found: dict[str, Any]) -> str:
     """What `deepfusion.extract.preflight` says of a corpus, as lines of text."""
     costs, worker = totals(found["ledger"]), found["worker_s"]
@@ -67,7 +72,7 @@ def expected(found: dict[str, Any]) -> str:
     return "\n".join(
         [
             *lines,
-            _lines([("stage", "one worker", "share", *HEAD[1:6]), *rows]),
+            _lines([("stage", "CPU time", "share", *HEAD[1:6]), *rows]),
             f"expected on {found['cores']} cores: {_time(found['seconds'])}; bottleneck: {limit}",
             f"rates: the first seconds of {tried:.0f} clips of this corpus, on {_machines(costs)}",
         ]

@@ -13,6 +13,7 @@ import numpy as np
 
 from deepfusion.errors import UserError
 from deepfusion.faces.detect import Detection, corners, predictor_path
+from deepfusion.faces.face_track import Source
 from deepfusion.faces.fast import dlib_landmarks
 from deepfusion.faces.fast.dlib_pyramid import LEAST, SIDE, Pyramid
 
@@ -21,10 +22,11 @@ SAME_FACE = 0.4
 
 
 class Sighting(NamedTuple):
-    """A face whose landmarks are not known yet: box (4,) float32 left, top, right, bottom in px; score."""
+    """A face whose landmarks are not known yet: box (4,) float32 left, top, right, bottom in px; score; detector."""
 
     box: np.ndarray
     score: float
+    source: Source = Source.DLIB
 
 
 class NearDetector:
@@ -76,7 +78,9 @@ class NearDetector:
         best = max(found, key=lambda other: shared(face.box, other.box), default=None)
         return best if best is not None and shared(face.box, best.box) > SAME_FACE else None
 
-    def near(self, grey: np.ndarray, box: np.ndarray, *, reach: int, levels: int) -> list[Sighting]:
+    def near(
+        self, grey: np.ndarray, box: np.ndarray, *, reach: int, levels: int, threshold: float | None = None
+    ) -> list[Sighting]:
         """The faces round a box of an (H, W) uint8 picture, else as `everywhere`.
 
         Args:
@@ -84,16 +88,18 @@ class NearDetector:
             box: (4,) in px, a box of this detector.
             reach: How far beyond the box is searched, in steps of the window: a ninth of the box each.
             levels: How many sizes larger and smaller than the box are searched, a factor of 1.2 each.
+            threshold: Least score, where it is not the detector's own.
         """
         pyramid = self._pyramid_of(grey)
         middle = pyramid.level_of(box)
         parts = pyramid.parts(grey, np.asarray(box, np.float64), range(middle - levels, middle + levels + 1), reach)
         found = []
         for level, (pixels, first) in parts.items():
-            boxes, scores, _ = self._find_on_level.run(pixels, 0, self.threshold)
+            boxes, scores, _ = self._find_on_level.run(pixels, 0, self.threshold if threshold is None else threshold)
             for found_box, score in zip(boxes, scores, strict=True):
                 place = pyramid.to_frame(corners(found_box) + np.tile(first, 2), level)
-                found.append(Sighting(place.astype(np.float32), score))
+                source = Source.DLIB if score >= self.threshold else Source.DLIB_WEAK
+                found.append(Sighting(place.astype(np.float32), score, source))
         kept: list[Sighting] = []
         for face in _sorted(found):
             if all(shared(face.box, other.box) <= SAME_FACE for other in kept):
@@ -102,7 +108,7 @@ class NearDetector:
 
     def detection(self, grey: np.ndarray, face: Sighting) -> Detection:
         """The face with its landmarks in the picture where it was found."""
-        return Detection(face.box, face.score, dlib_landmarks.landmarks(self._predictor, grey, face.box))
+        return Detection(face.box, face.score, dlib_landmarks.landmarks(self._predictor, grey, face.box), face.source)
 
     def _pyramid_of(self, grey: np.ndarray) -> Pyramid:
         # One size after the other: the frames of a clip are alike.
