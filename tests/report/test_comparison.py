@@ -39,6 +39,7 @@ def test_every_model_of_a_study_has_a_description():
     for name in (*names, *SVMS, "late_mean", "late_product", "late_learned", "fbp_ensemble"):
         assert comparison.describe(name), name
     assert comparison.describe("fbp_EF-A") == "FBP with EF-A as the only video stream"
+    assert comparison.describe("svm_late_mean") == "linear SVM on statistics over time: late mean"
     assert comparison.describe("unknown") == ""
 
 

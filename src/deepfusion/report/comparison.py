@@ -46,14 +46,14 @@ def describe(model: str) -> str:
     """What a model is, in a few words; "" if unknown."""
     if model in MODELS:
         return MODELS[model]
+    if model.startswith("svm_"):
+        return f"linear SVM on statistics over time: {model.removeprefix('svm_').replace('_', ' ')}"
     if model.startswith("EF-"):
         return f"video alone: {model}"
     for pooling in ("mean", "max"):
         if model.endswith(f"_{pooling}"):
             return f"{model.removesuffix(f'_{pooling}')} with {pooling} pooling over time instead of attention"
-    if model.startswith("fbp_"):
-        return f"FBP with {model.removeprefix('fbp_')} as the only video stream"
-    return "linear SVM on statistics over time" if model.startswith("svm") else ""
+    return f"FBP with {model.removeprefix('fbp_')} as the only video stream" if model.startswith("fbp_") else ""
 
 
 def intervals(predictions: pd.DataFrame) -> dict[str, tuple[float, float]]:

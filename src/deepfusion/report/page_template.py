@@ -47,7 +47,7 @@ pre { background: var(--panel); padding: .7rem; overflow-x: auto; font-size: .85
 code { overflow-wrap: anywhere; font-size: .85rem } td code { display: block; min-width: 17rem }
 @media (max-width: 30rem) { body { padding: 0 .7rem } td, th { padding: .2rem .4rem } }
 @media print { h2, h3 { break-after: avoid } tr, figure, details.matrix { break-inside: avoid } body { font-size: 10pt }
-  .scroll { overflow: visible } table { font-size: 8.5pt } .plot, .meter i, table.heat td, .plot b.full
+  .scroll { overflow: visible } table { font-size: 8.5pt } tbody th small { font-size: 7pt } .plot, .meter i, table.heat td, .plot b.full
   { print-color-adjust: exact } }
 """
 
@@ -69,6 +69,7 @@ PAGE = """
 <div class="scroll" tabindex="0" role="region" aria-label="{{ name }}">{{ caller() }}</div>
 {%- endmacro %}
 {% macro percent(x, digits=1) %}{{ "%.*f" | format(digits, 100 * x) }}{% endmacro %}
+{% macro points(x) %}{{ ("%+.1f" | format(100 * x)).replace("-", "−") }}{% endmacro %}
 {% macro place(x, ends) %}{{ "%.2f" | format(100 * (x - ends[0]) / (ends[1] - ends[0])) }}%{% endmacro %}
 {% macro plot(low, high, middle, ends, mark, full) %}
 <td class="plot" aria-hidden="true"><u style="left: {{ place(mark, ends) }}"></u><i style="left: {{ place(low, ends) }};
@@ -289,13 +290,14 @@ two models may overlap although their paired difference is clear: compare models
 </tr></thead><tbody>
 {% for c in study.comparisons %}
 <tr><th scope="row">{{ c.model }} − {{ c.than }}</th>
-<td class="number" data-value="{{ c.difference }}">{{ "%+.1f" | format(100 * c.difference) }}</td>
-<td class="number">{{ "%+.1f" | format(100 * c.interval[0]) }} to {{ "%+.1f" | format(100 * c.interval[1]) }}</td>
+<td class="number" data-value="{{ c.difference }}">{{ points(c.difference) }}</td>
+<td class="number">{{ points(c.interval[0]) }} to {{ points(c.interval[1]) }}</td>
 {{ plot(c.interval[0], c.interval[1], c.difference, study.difference_ends, 0, c.supported) }}
 <td class="number" data-value="{{ c.sign_flip_p_holm }}">{{ "%.3g" | format(c.sign_flip_p_holm) }}</td>
 <td class="number" data-value="{{ c.mcnemar_p_holm }}">{{ "%.2g" | format(c.mcnemar_p_holm) }}</td>
 <td class="number">{{ c.speakers_up }}/{{ c.speakers_equal }}/{{ c.speakers_down }}</td>
-<td class="number" data-value="{{ c.d_z or 0 }}">{{ "%.2f" | format(c.d_z) if c.d_z is not none else "" }}</td>
+<td class="number" data-value="{{ c.d_z or 0 }}">
+{{- ("%.2f" | format(c.d_z)).replace("-", "−") if c.d_z is not none else "" }}</td>
 <td>{{ "yes" if c.supported else "no" }}</td></tr>
 {% endfor %}
 </tbody></table>
