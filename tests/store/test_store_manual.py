@@ -62,6 +62,6 @@ def test_no_dataset_is_described_that_is_not_there(finished):
         "video/eye_opening",
         "video/mouth_opening",
     }  # not in this store
-    described = {name for name in described if not name.startswith("video/found/")}  # neither: tests/store/test_found.py
+    described = {name for name in described if not name.startswith("video/found/")}  # test_found.py
     with h5py.File(finished.path) as file:
         assert [name for name in described if name not in file] == []
