@@ -31,8 +31,8 @@ def manifest(folder, clips):
 def folder(tmp_path_factory):
     """A short and a long manifest, and what the later stages read of the short one."""
     made = tmp_path_factory.mktemp("interrupted")
-    manifest(made, 40).rename(made / "few.csv")
-    manifest(made, 2000).rename(made / "many.csv")
+    manifest(made, 12).rename(made / "few.csv")
+    manifest(made, 300).rename(made / "many.csv")
     for command, clips in (("faces", "few.csv"), ("spectrogram", "many.csv")):
         subprocess.run([DEEPFUSION, command, "--clips", clips, "--out", f"{command}.h5"], cwd=made, check=True)
     return made
