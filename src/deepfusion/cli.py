@@ -264,9 +264,44 @@ def preflight(
 
 
 @app.command()
-def info(store: Annotated[Path, typer.Argument(help="A feature store.")]) -> None:
-    """Say what is in a feature store, which clips have no face, no sound or failed, and why, and what it cost."""
-    print(_summary(store, listed=None))
+def info(
+    store: Annotated[Path | None, typer.Argument(help="A feature store.")] = None,
+    system: Annotated[
+        bool, typer.Option("--system", help="Instead: versions, machine and weights, for a bug report.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --system: print one JSON object.")] = False,
+) -> None:
+    """Summarise a feature store: its contents, clips without faces or audio, failures and reasons, and the cost."""
+    import json
+
+    if system == (store is not None):
+        raise UserError("give either a feature store or --system")
+    if store is not None:
+        print(_summary(store, listed=None))
+        return
+    from deepfusion import doctor
+
+    found = doctor.system()
+    print(json.dumps(found) if as_json else doctor.system_lines(found))
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per check.")] = False,
+) -> None:
+    """Check installation, machine and weights, and predict a generated clip; status 1 if a check fails."""
+    import dataclasses
+    import json
+
+    from deepfusion import doctor as checks
+
+    failed = False
+    for check in checks.doctor():
+        failed = failed or check.status == "failed"
+        line = json.dumps(dataclasses.asdict(check)) if as_json else f"{check.status:8}{check.name}: {check.detail}"
+        print(line, flush=True)
+    if failed:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -441,7 +476,7 @@ def ship(
     """Store a fine-tuned network compactly, and measure it as stored on PublicTest."""
     import torch
 
-    from deepfusion.fer2013 import ship as stage
+    from deepfusion.fer2013 import export as stage
     from deepfusion.networks import inference
 
     torch.set_num_threads(threads)

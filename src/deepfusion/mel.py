@@ -34,7 +34,7 @@ def mel_filters(bins: int, *, spacing: float, bands: int) -> np.ndarray:
     Returns:
         (bands, bins) float64 weights of power.
     """
-    import librosa
+    import librosa.filters
 
     highest = bins * spacing
     # librosa's bins reach up to half the rate: the rate is chosen such that this is the last bin.

@@ -81,7 +81,7 @@ class _Comparison:
         differ: Clips in which it differs -> largest absolute difference, NaN where the shapes differ.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.differ: dict[str, float] = {}
         self._rows: dict[str, list[int]] = {}
         self._types: set[tuple[str, str]] = set()

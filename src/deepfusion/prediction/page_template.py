@@ -1,4 +1,4 @@
-"""Templates, style and script of the page of predictions (`prediction_page`)."""
+"""Templates, style and script of the page of predictions (`page`)."""
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2430; --dim: #586174; --paper: #fff; --panel: #f4f6f9; --line: #d4d9e2;

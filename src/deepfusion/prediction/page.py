@@ -17,7 +17,7 @@ from deepfusion.evaluation.attention import effective_share
 from deepfusion.prediction.result import EMOTIONS, STATUSES, Prediction
 from deepfusion.prediction.windows import span
 from deepfusion.report import timeline
-from deepfusion.report.prediction_template import PAGE, SCRIPT, SECTION, STYLE
+from deepfusion.prediction.page_template import PAGE, SCRIPT, SECTION, STYLE
 
 if TYPE_CHECKING:
     from deepfusion.prediction.records import Records
