@@ -9,9 +9,10 @@ import re
 import sys
 from pathlib import Path
 
-from deepfusion.evaluation.summary import summary_markdown
+from deepfusion.evaluation.summary import cells_of, summary_markdown
 
 ROOT = Path(__file__).resolve().parents[1]
+CARD = ROOT / "src/deepfusion/weights/model/model.json"
 MARK = re.compile(r"(<!-- figures: (\S+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 
 
@@ -29,6 +30,43 @@ def source(figures: dict, file: str) -> str:
 def train_fbp(figures: dict) -> str:
     """Models of `snakemake train_fbp`."""
     return _summary(figures["train_fbp"])
+
+
+def front_page(figures: dict) -> str:
+    """The README's table: accuracy and UAR of `train_fbp`, and what may be concluded."""
+    found = figures["train_fbp"]
+    lines = ["| model | accuracy, % | UAR, % |", "|---|---|---|"]
+    lines += [f"| {name} | {' | '.join(cells_of(of)[:2])} |" for name, of in found["models"].items()]
+    chance = 100 / len(found["models"]["fbp"]["labels"])
+    return "\n".join([*lines, "", f"Mean ± standard deviation over speakers; chance {chance:.1f}. {found['words'][-1]}."])
+
+
+def recall(figures: dict) -> str:
+    """Recall of each emotion: of FBP on Java-SED, and the range over speakers."""
+    of = figures["train_fbp"]["models"]["fbp"]
+    speakers = json.loads(CARD.read_text())["metrics"]["by_speaker"]
+    return "\n".join(
+        [
+            f"| {' | '.join(of['recall'])} |",
+            "|---" * len(of["recall"]) + "|",
+            f"| {' | '.join(percent(share) for share in of['recall'].values())} |",
+            "",
+            f"recall in per cent; accuracy by speaker from {percent(min(speakers))} to {percent(max(speakers))} %",
+        ]
+    )
+
+
+def recall_of_faces(figures: dict) -> str:
+    """Recall of each emotion: of the mean of the four face networks on FER2013's PrivateTest."""
+    names, counts = figures["emotions"], figures["mean"]["private"]["confusion"]
+    shares = [row[i] / sum(row) for i, row in enumerate(counts)]
+    return "\n".join(
+        [
+            f"| {' | '.join(names)} |",
+            "|---" * len(names) + "|",
+            f"| {' | '.join(percent(share) for share in shares)} |",
+        ]
+    )
 
 
 def study(figures: dict) -> str:
@@ -367,6 +405,9 @@ def store(figures: dict) -> str:
 
 # Name in the mark -> file and table.
 TABLES = {
+    "front-page": ("javsed.json", front_page),
+    "recall": ("javsed.json", recall),
+    "recall-of-faces": ("fer2013.json", recall_of_faces),
     "javsed": ("javsed.json", study),
     "javsed-by-speaker": ("javsed.json", study_by_speaker),
     "javsed-fbp": ("javsed.json", train_fbp),

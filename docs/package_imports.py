@@ -10,7 +10,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "deepfusion"
 
 # From the bottom up: a package imports only from layers before its own.
 LAYERS = (
-    ("device", "errors", "malloc", "mel", "numba_cache", "progress", "versions"),
+    ("device", "errors", "malloc", "mel", "numba_cache", "progress", "responsible_use", "versions"),
     ("atomic", "cache_key", "costs", "csvfile", "sharding"),
     ("checkpoint", "config", "corpora", "media", "spectrogram"),
     ("faces", "store"),

@@ -100,7 +100,7 @@ def load(
 
         clips = source.plan(**(settings or {}))
     else:
-        source = importlib.import_module(f"deepfusion.corpora.adapters.{kind}")
+        source: Any = importlib.import_module(f"deepfusion.corpora.adapters.{kind}")
         _check_folder(path, f"the clips of {kind}")
         clips = source.clips(path)
         if clips.empty:

@@ -16,6 +16,7 @@ from deepfusion.fusion.model import FORMAT, Model, Trained, row_card
 from deepfusion.fusion.preprocessing import Reduction
 from deepfusion.fusion.search import Bench, Choice, Place, Row, members, train_row
 from deepfusion.fusion.streams import keys
+from deepfusion.responsible_use import FUSION, responsible_use
 from deepfusion.store import FeatureStore
 from deepfusion.versions import ENCODER, VERSIONS
 
@@ -107,6 +108,7 @@ def card(corpus: Corpus, trained: Sequence[Trained], settings: FusionSettings, m
         "citation": attrs.get("citation", ""),
         "caution": f"trained on {len(corpus.table)} clips{of_people}: expect less for other recordings and languages; "
         "acted emotion is not felt emotion",
+        "responsible_use": responsible_use(FUSION),
         "labels": corpus.labels,
         "normalisation": settings.normalisation,
         "metrics": {
