@@ -38,7 +38,9 @@ def front_page(figures: dict) -> str:
     lines = ["| model | accuracy, % | UAR, % |", "|---|---|---|"]
     lines += [f"| {name} | {' | '.join(cells_of(of)[:2])} |" for name, of in found["models"].items()]
     chance = 100 / len(found["models"]["fbp"]["labels"])
-    return "\n".join([*lines, "", f"Mean ± standard deviation over speakers; chance {chance:.1f}. {found['words'][-1]}."])
+    return "\n".join(
+        [*lines, "", f"Mean ± standard deviation over speakers; chance {chance:.1f}. {found['words'][-1]}."]
+    )
 
 
 def recall(figures: dict) -> str:

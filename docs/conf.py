@@ -35,8 +35,9 @@ napoleon_use_ivar = True
 nb_execution_mode = os.environ.get("DEEPFUSION_NOTEBOOKS", "force")
 nb_execution_raise_on_error = True
 nb_execution_timeout = 600
-nb_execution_in_temp = True
+nb_execution_in_temp = False  # they find the clone from their own folder
 nb_merge_streams = True
+suppress_warnings = ["myst-nb.lexer"]  # without execution no kernel names the language
 
 
 def _generate(app) -> None:
@@ -63,7 +64,13 @@ def _links(app, name: str, content: list[str]) -> None:
     content[0] = re.sub(r"\[([^\]]+)\]\((?:\.\./)+(?!docs/)[^)]+\)", r"\1", text)
 
 
+def _plain(app, kind: str, name: str, of, options, lines: list[str]) -> None:
+    """Docstrings are plain text: signs that are markup to Sphinx alone stand for themselves."""
+    lines[:] = [re.sub(r"([*|])", r"\\\1", line) for line in lines]
+
+
 def setup(app) -> None:
     """Called by Sphinx."""
+    app.connect("autodoc-process-docstring", _plain, priority=100)  # before napoleon
     app.connect("builder-inited", _generate)
     app.connect("source-read", _links)

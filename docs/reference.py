@@ -19,15 +19,19 @@ def configuration() -> str:
     schema = _schema()
     lines = ["# Configuration reference", ""]
     lines.append(
-        "Every key of `config.yaml`, from the schema that checks it (`deepfusion schema` prints it as JSON). A key that is "
-        "left out has its default. A misspelt key stops the run with its line and a suggestion. How many cores, which "
-        "cluster: `profiles/`, see [Slurm](../cluster.md)."
+        "Every key of `config.yaml`, from the schema that checks it (`deepfusion schema` prints it as JSON). A key that "
+        "is left out has its default. A misspelt key stops the run with its line and a suggestion. How many cores, "
+        "which cluster: `profiles/`, see [Slurm](../cluster.md)."
     )
     for group, rows in _groups(schema):
         lines += ["", f"## {group}", ""]
-        lines += [schema["$defs"][name]["description"], ""] if (name := _model(schema["properties"].get(group, {}))) else []
+        lines += (
+            [schema["$defs"][name]["description"], ""] if (name := _model(schema["properties"].get(group, {}))) else []
+        )
         lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
-        lines += [f"| `{key}` | {_type(of)} | {_default(of)} | {_cell(of.get('description', ''))} |" for key, of in rows]
+        lines += [
+            f"| `{key}` | {_type(of)} | {_default(of)} | {_cell(of.get('description', ''))} |" for key, of in rows
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -45,7 +49,11 @@ def command_line() -> str:
 
     from deepfusion.cli import app
 
-    lines = ["# Command line", "", "The same text as `deepfusion COMMAND --help`. Exit status: 0 done; 1 the machine or "]
+    lines = [
+        "# Command line",
+        "",
+        "The same text as `deepfusion COMMAND --help`. Exit status: 0 done; 1 the machine or ",
+    ]
     lines[-1] += "a file refuses, or something is damaged; 2 usage error, one line; 3 some clips have no prediction."
     for name, command in typer.main.get_command(app).commands.items():
         lines += ["", f"## {name}", "", _cell(command.help), "", "| option | default | meaning |", "|---|---|---|"]
@@ -107,7 +115,13 @@ def _type(of: dict) -> str:
     if of.get("type") == "array":
         kinds = dict.fromkeys(_type(one) for one in of.get("prefixItems", [of.get("items", {})]))
         return f"list of {' or '.join(kinds)}"
-    words = {"integer": "integer", "number": "number", "string": "text", "object": "mapping", "boolean": "true or false"}
+    words = {
+        "integer": "integer",
+        "number": "number",
+        "string": "text",
+        "object": "mapping",
+        "boolean": "true or false",
+    }
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
     bounds = ", ".join(f"{sign} {of[name]:g}" for name, sign in signs.items() if name in of)
     return f"{words.get(of.get('type'), of.get('type', 'any'))}{' ' if bounds else ''}{bounds}"

@@ -49,14 +49,18 @@ def system() -> dict[str, Any]:
         "free_disk_gb": round(shutil.disk_usage(".").free / 1e9, 1),
         "device": _device(),
         "packages": {name: _version(name) for name, _ in requirements()},
-        "weights": {str(path.relative_to(SHIPPED)): file_sha256(path) for path in sorted(SHIPPED.rglob("*.safetensors"))},
+        "weights": {
+            str(path.relative_to(SHIPPED)): file_sha256(path) for path in sorted(SHIPPED.rglob("*.safetensors"))
+        },
     }
 
 
 def system_lines(found: dict[str, Any]) -> str:
     """The result of `system` as text."""
     lines = [f"{name.replace('_', ' ')}: {value}" for name, value in found.items() if not isinstance(value, dict)]
-    lines.append("packages: " + ", ".join(f"{name} {version or 'missing'}" for name, version in found["packages"].items()))
+    lines.append(
+        "packages: " + ", ".join(f"{name} {version or 'missing'}" for name, version in found["packages"].items())
+    )
     lines += ["weights:", *(f"  {name}  sha256 {sha256}" for name, sha256 in found["weights"].items())]
     return "\n".join(lines)
 
@@ -65,7 +69,9 @@ def doctor() -> Iterator[Check]:
     """All checks, one after another; the last one predicts a generated clip, which takes about ten seconds."""
     wrong = [problem for name, wanted in requirements() if (problem := _problem(name, wanted))]
     how = "pip install 'deepfusion[pipeline]'"
-    detail = f"{'; '.join(wrong)}: {how}" if wrong else f"Python {platform.python_version()}, all packages of the pipeline"
+    detail = (
+        f"{'; '.join(wrong)}: {how}" if wrong else f"Python {platform.python_version()}, all packages of the pipeline"
+    )
     yield Check("installation", "failed" if wrong else "ok", detail)
     found = system()
     yield _enough("cores", found["cores"], 2, "a clip at a time will be processed")
@@ -135,7 +141,9 @@ def _self_test() -> str:
         found = model.predict(clip)
     if found.status != "ok":
         raise ClipError(f"the generated clip has status {found.status}: {found.reason}")
-    return f"a generated clip: {found.frames['success'].sum()} faces, {found.label}, {time.perf_counter() - start:.0f} s"
+    return (
+        f"a generated clip: {found.frames['success'].sum()} faces, {found.label}, {time.perf_counter() - start:.0f} s"
+    )
 
 
 def _device() -> str:

@@ -32,7 +32,7 @@ def diff(a: str | os.PathLike, b: str | os.PathLike) -> dict[str, Any]:
         keys_only_a, keys_only_b: "EF-A", "spectrogram", ... that one of them has.
         features: "EF-A", "valid", "box", ... -> see `_Comparison.result`; only those that differ.
         attributes: "" (the store) or "EF-A", ... -> attribute -> values in a and b, None where it is missing.
-            "config" is compared setting by setting: "config: faces.size".
+        "config" is compared setting by setting: "config: faces.size".
 
     Raises:
         UserError, MachineError: One of them cannot be opened or read.
