@@ -34,7 +34,7 @@ def main() -> None:
     table, *weights = map(Path, sys.argv[1:])
     clips = pd.read_csv(table, dtype=str)
     label, speaker = (clips[name].to_numpy().astype(str) for name in ("emotion", "speaker"))
-    heard = [media.sound(table.parent / path, rate=16000) for path in clips["path"]]
+    heard = [media.read_audio(table.parent / path, rate=16000) for path in clips["path"]]
     levels = [spectrograms.spectrogram(sound.samples) for sound in heard]
     features = np.stack([clip_vector(descriptors(one, spacing=20.0)) for one in levels])
     seconds = sum(len(sound.samples) / sound.rate for sound in heard)

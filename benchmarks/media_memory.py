@@ -18,7 +18,7 @@ import av
 import numpy as np
 from provenance import publish
 
-from deepfusion.media import frames, sound
+from deepfusion.media import frames, read_audio
 from deepfusion.spectrogram import spectrogram
 
 LOOP = 10  # s
@@ -92,7 +92,7 @@ def main() -> None:
         result["frames"] = sum(1 for _ in frames(path))
         result |= {"frames_s": round(time.perf_counter() - began, 1), "peak_after_frames_mb": peak_mb()}
         began = time.perf_counter()
-        heard = sound(path)
+        heard = read_audio(path)
         result |= {"sound_s": round(time.perf_counter() - began, 1), "peak_after_sound_mb": peak_mb()}
         began = time.perf_counter()
         levels = spectrogram(heard.samples, rate=heard.rate)

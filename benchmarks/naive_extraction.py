@@ -45,7 +45,7 @@ def main(out: Path, clips: list[str]) -> None:
                     features[slot].append(network(face)[0].numpy())
         for slot, rows in features.items():
             np.save(out / f"{Path(clip).stem}-{slot}.npy", np.array(rows))
-        sound = media.sound(clip, rate=16000).samples  # librosa.load needs ffmpeg's command, and is slower
+        sound = media.read_audio(clip, rate=16000).samples  # librosa.load needs ffmpeg's command, and is slower
         spectrum = librosa.stft(sound, n_fft=800, win_length=640, hop_length=160, window="hamming", center=False)
         np.save(out / f"{Path(clip).stem}-spectrogram.npy", np.log(np.abs(spectrum[:200]).T + 1e-5))
         print(clip, {slot: len(rows) for slot, rows in features.items()}, flush=True)

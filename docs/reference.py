@@ -20,8 +20,8 @@ def configuration() -> str:
     lines = ["# Configuration reference", ""]
     lines.append(
         "Every key of `config.yaml`, from the schema that checks it (`deepfusion schema` prints it as JSON). A key "
-        "that is left out has its default. A misspelt key stops the run with its line and a suggestion. How many cores, "
-        "which cluster: `profiles/`, see [Slurm](../cluster.md)."
+        "that is left out has its default. A misspelt key stops the run with its line and a suggestion. Cores and "
+        "clusters: `profiles/`, see [Slurm](../cluster.md)."
     )
     for group, rows in _groups(schema):
         lines += ["", f"## {group}", ""]

@@ -316,11 +316,11 @@ def verify(
     from deepfusion.store.verify import lines
     from deepfusion.store.verify import verify as check
 
-    sound = True
+    intact = True
     for found in check(paths):
-        sound = sound and not found.problems
+        intact = intact and not found.problems
         print(json.dumps(dataclasses.asdict(found), default=str) if as_json else lines(found), flush=True)
-    if not sound:
+    if not intact:
         raise typer.Exit(1)
 
 
@@ -449,7 +449,7 @@ def finetune(
     device: Device = "auto",
     threads: Threads = 1,
 ) -> None:
-    """Fine-tune a face network on FER2013; a run that was killed goes on after its last whole epoch."""
+    """Fine-tune a face network on FER2013; an interrupted run resumes after its last complete epoch."""
     import torch
 
     from deepfusion.config import FinetuneSettings, from_json

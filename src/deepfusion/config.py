@@ -73,7 +73,7 @@ class FaceSettings(Settings):
         "near", description="exact: the whole of every frame. near: round the last face, else the whole frame"
     )
     redetect: float = Field(3.0, gt=0, description="s between searches of the whole frame for other faces (near)")
-    max_gap: float = Field(1.0, gt=0, description="s without the person after which one is chosen anew")
+    max_gap: float = Field(1.0, gt=0, description="s without the person after which a person is chosen again")
     min_overlap: float = Field(0.3, gt=0, lt=1, description="of two successive faces of one person")
     cut_difference: float = Field(0.3, gt=0, description="of two successive frames that makes a cut")
 
@@ -119,7 +119,7 @@ PRESETS: dict[Preset, dict[Slot, str]] = {
 class SpectrogramSettings(Settings):
     """The paper group's spectrogram."""
 
-    rate: int = Field(16000, ge=1000, description="Hz; sound is resampled to it")
+    rate: int = Field(16000, ge=1000, description="Hz; audio is resampled to it")
     window_ms: float = Field(40, gt=0, description="Hamming window")
     shift_ms: float = Field(10, gt=0)
     dft: int = Field(800, ge=1, description="points; 20 Hz a bin at 16 kHz")
@@ -141,7 +141,7 @@ class RecipeSettings(Settings):
     weights: Path | None = Field(None, description="of the network before, your own file where none is installed")
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="of your file; another file is refused")
     epochs: int = Field(ge=1, description="of one cycle of the learning rate")
-    cycles: int = Field(1, ge=1, description="each begins anew at the full learning rate")
+    cycles: int = Field(1, ge=1, description="each restarts at the full learning rate")
     learning_rate: float = Field(gt=0, description="of AdamW, for the trunk; the new classifier's is ten times as high")
     batch: int = Field(64, ge=1, description="images a step")
     weight_decay: float = Field(0.05, ge=0)
@@ -153,7 +153,7 @@ class FinetuneSettings(Settings):
     """Fine-tuning the face networks on FER2013."""
 
     data: Path | None = Field(None, description="fer2013.csv, icml_face_data.csv, a folder of classes, or an npz file")
-    votes: Path | None = Field(None, description="FER+'s fer2013new.csv, beside a csv")
+    votes: Path | None = Field(None, description="FER+'s fer2013new.csv, in addition to a csv")
     labels: Literal["fer2013", "ferplus"] = Field("fer2013", description="ferplus: shares of FER+'s votes")
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: the faster on this machine")
     seed: int = Field(0, ge=0)

@@ -29,7 +29,7 @@ COLUMNS = {
     "part": ("", f"stage; {SHARED}: what the networks of a job share"),
     "clips": ("clip", "clips of the shard; of a shared part this shard's portion, as in rows and media_s"),
     "rows": ("row", "frames, windows of the spectrogram, or positions of the audio encoder"),
-    "media_s": ("s", "duration of the pictures, or of the sound"),
+    "media_s": ("s", "duration of the pictures, or of the audio"),
     "wall_s": ("s", "time by the clock"),
     "cpu_s": ("s", "time of all cores together"),
     "peak_memory_mb": ("MB", "largest memory of the process up to then, Python and its libraries included"),
@@ -58,7 +58,7 @@ class Clock:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Count what is done within as `name`, beside what was counted before."""
+        """Count what is done within as `name`, in addition to what was counted before."""
         begun = _now(self._cpu)
         try:
             yield
@@ -112,7 +112,7 @@ def measured(
 
     Args:
         *shards: ShardWriters that are filled within.
-        media_s: Seconds of the pictures or the sound; else those that the shards' column `time` tells.
+        media_s: Seconds of the pictures or the audio; else those that the shards' column `time` tells.
         threads: CPU threads, or processes that work on the shard.
         device: Where the work is done.
         alone: Nothing else works while a part of the clock is counted. Else, as when other threads decode for a GPU, a
@@ -172,7 +172,7 @@ def totals(ledger: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Index part, in the order of the work: faces, `SHARED`, networks, spectrogram, AF. clips, rows, media_s, wall_s,
         cpu_s: sums. peak_memory_mb: the largest. device, threads, machine: all that occur. rows_per_s and media_per_s:
-        of one worker; cpu_s_per_minute: of pictures or sound; share: of the time for which workers were held (0 to 1).
+        of one worker; cpu_s_per_minute: of pictures or audio; share: of the time for which workers were held (0 to 1).
     """
     parts = ledger.groupby("part", sort=False)
     sums = parts[["clips", "rows", "media_s", "wall_s", "cpu_s"]].sum()

@@ -1,6 +1,6 @@
 """Memory that is freed stays with the process.
 
-glibc gives a large block back to the system when it is freed; the next one of that size is then paged in anew. A
+glibc gives a large block back to the system when it is freed; the next one of that size is then paged in again. A
 training makes and frees the same large blocks in every step.
 """
 
@@ -14,10 +14,10 @@ M_ARENA_MAX = -8
 
 
 def keep_freed_memory() -> bool:
-    """Tell this process's allocator to keep what is freed for what comes next.
+    """Make this process's allocator keep freed memory for reuse.
 
     Returns:
-        Whether it has been told; False where it is not glibc's.
+        Whether the allocator accepted it; False where it is not glibc's.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

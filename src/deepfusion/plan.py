@@ -79,7 +79,7 @@ class Plan:
         return self.folder / "plan" / "clips" / f"{shard}.csv"
 
     def settings(self, stage: str) -> Path:
-        """What a stage depends on besides clips: its settings and the version of its code."""
+        """What a stage depends on apart from clips: its settings and the version of its code."""
         return self.folder / "plan" / f"{stage}.json"
 
     @property
@@ -250,7 +250,7 @@ class Plan:
 
     @property
     def everyone(self) -> Fold:
-        """The fold in which nobody is tested; the corpus' own held-out clips choose, if it is split."""
+        """The fold without test clips; the corpus' own validation clips choose, if it has a split."""
         need_classes(self.corpus.clips, purpose=TRAINING, origin=self.corpus.origin)
         if self.config.protocol.folds != "split":
             return Fold("everyone", test=())

@@ -1,4 +1,4 @@
-"""Sound to spectrogram, with the parameters of the paper's group.
+"""Audio to spectrogram, with the parameters of the paper's group.
 
 A Hamming window of 40 ms every 10 ms, a discrete Fourier transform of 800 points at 16 kHz (20 Hz a bin), of
 which the lowest 200 bins (0 to 3980 Hz) are kept; any length, nothing cut (arXiv 1806.01506, 1901.04889).
@@ -10,10 +10,11 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from scipy.signal import get_window
 
 from deepfusion.errors import ClipError, UserError
 
-BLOCK = 1024  # windows transformed at a time; bounds the memory beside the result to some 25 MB
+BLOCK = 1024  # windows transformed at a time; bounds the memory, apart from the result, to about 25 MB
 
 
 def spectrogram(
@@ -29,7 +30,7 @@ def spectrogram(
     """Level of every window and frequency.
 
     Args:
-        samples: (n,) sound, full scale 1.
+        samples: (n,) audio, full scale 1.
         rate: Samples a second.
         window_ms: Length W of the Hamming window, ms.
         shift_ms: Step S from window to window, ms.
@@ -39,7 +40,7 @@ def spectrogram(
 
     Returns:
         (T, bins) float32, dB: 20 log10(2 |X| / sum(w)), 0 for a sine of amplitude 1 at a bin's frequency.
-        T = 1 + (n - W) // S; sound shorter than a window gives one row, padded with zeros at its end.
+        T = 1 + (n - W) // S; audio shorter than a window gives one row, padded with zeros at its end.
 
     Raises:
         ClipError: No sample, or samples that are not numbers.
@@ -68,12 +69,12 @@ def blocks(
     if not np.isfinite(floor_db):
         raise UserError(f"spectrogram: floor_db must be a finite level in dB, not {floor_db}")
     if len(samples) == 0:
-        raise ClipError("no sound: not one sample")
+        raise ClipError("no audio: not one sample")
     if not np.isfinite(samples).all():
-        raise ClipError("the sound holds values that are not numbers")
+        raise ClipError("the audio holds values that are not numbers")
     if len(samples) < window:
         samples = np.pad(samples, (0, window - len(samples)))
-    weights = hamming(window)
+    weights = get_window("hamming", window)  # periodic
     windows = sliding_window_view(samples, window)[::shift]
     lowest = 10 ** (floor_db / 20)
     for first in range(0, len(windows), BLOCK):
@@ -82,14 +83,9 @@ def blocks(
 
 
 def times(T: int, *, start: float, rate: int = 16000, window_ms: float = 40, shift_ms: float = 10) -> np.ndarray:
-    """Time of the centre of every window, (T,) float64 s, for sound that starts at `start` s."""
+    """Time of the centre of every window, (T,) float64 s, for audio that starts at `start` s."""
     window, shift = _lengths(rate, window_ms, shift_ms)
     return start + (np.arange(T) * shift + window / 2) / rate
-
-
-def hamming(n: int) -> np.ndarray:
-    """The periodic Hamming window, (n,) float64: 0.54 - 0.46 cos(2 pi i / n)."""
-    return 0.54 - 0.46 * np.cos(2 * np.pi * np.arange(n) / n)
 
 
 def _lengths(rate: int, window_ms: float, shift_ms: float) -> tuple[int, int]:

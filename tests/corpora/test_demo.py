@@ -11,7 +11,7 @@ from deepfusion.corpora import demo
 from deepfusion.corpora.demo import FRAME_RATE, LABELS, face, plan, render, stretch, stretches, voice
 from deepfusion.errors import MachineError, UserError
 from deepfusion.faces.detect import Detector
-from deepfusion.media import frames, probe, sound
+from deepfusion.media import frames, probe, read_audio
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_clip_has_picture_and_sound_of_one_length(clip):
     assert len(shown) == stretch((2, 1, 3, 0), 5).frames
     assert len(shown) == len(visible)
     np.testing.assert_allclose([f.time for f in shown], np.arange(len(shown)) / FRAME_RATE, atol=1e-3)
-    heard = sound(path, rate=voice.RATE)
+    heard = read_audio(path, rate=voice.RATE)
     # The last AAC packet, 64 ms, may hold silence beyond the end.
     assert 0 <= len(heard.samples) / voice.RATE - len(shown) / FRAME_RATE <= 0.064
     assert heard.start == pytest.approx(0, abs=1e-3)
@@ -113,7 +113,7 @@ def test_sound_in_the_file_is_the_one_made_and_in_its_place(clip):
     numbers = (2, 1, 3, 0)
     _, *when = stretch(numbers, 5)
     made = voice.speech(2, 3, len(visible) / FRAME_RATE, stretch=when, seed=5, clip=numbers)
-    heard = sound(path, rate=voice.RATE).samples[: len(made)]
+    heard = read_audio(path, rate=voice.RATE).samples[: len(made)]
     assert np.corrcoef(made, heard)[0, 1] > 0.95
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from deepfusion.evaluation.late_fusion import mean, product_of, weight_of, weighted
+from deepfusion.evaluation.late_fusion import mean, product, weight_of, weighted
 
 A = np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]])
 B = np.array([[0.2, 0.6, 0.2], [0.3, 0.4, 0.3]])
@@ -11,8 +11,8 @@ B = np.array([[0.2, 0.6, 0.2], [0.3, 0.4, 0.3]])
 
 def test_mean_and_product():
     np.testing.assert_allclose(mean(A, B)[0], [0.45, 0.4, 0.15])
-    np.testing.assert_allclose(product_of(A, B)[0], np.array([0.14, 0.12, 0.02]) / 0.28)
-    np.testing.assert_allclose(product_of(A, B).argmax(1), weighted(A, B, 0.5).argmax(1))
+    np.testing.assert_allclose(product(A, B)[0], np.array([0.14, 0.12, 0.02]) / 0.28)
+    np.testing.assert_allclose(product(A, B).argmax(1), weighted(A, B, 0.5).argmax(1))
 
 
 @pytest.mark.parametrize(("weight", "want"), [(1, A), (0, B)])
@@ -21,7 +21,7 @@ def test_the_ends_of_the_weight_are_the_models(weight, want):
 
 
 def test_a_zero_does_not_make_the_product_undefined():
-    assert np.isfinite(product_of(np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]]))).all()
+    assert np.isfinite(product(np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]]))).all()
 
 
 def test_the_model_that_is_right_gets_the_weight():

@@ -194,7 +194,7 @@ def test_sixteen_speakers_are_exact_and_more_are_close():
     assert found == pytest.approx(flips_by_counting(whole), abs=0.006)  # three standard deviations of 2^16 patterns
     assert found != sign_flip(np.array(whole) / 24, seed=1)
     assert sign_flip(np.array([0.4])) == 1  # a single speaker says nothing
-    assert sign_flip(np.ones(40)) == 1 / (2**16 + 1)  # as rare as can be seen, but never 0
+    assert sign_flip(np.ones(40)) == pytest.approx(2 / (2**16 + 1))  # as rare as can be seen, but never 0
 
 
 def test_effect_size_over_speakers():

@@ -9,15 +9,13 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 from deepfusion.errors import UserError
-from deepfusion.evaluation import svm
+from deepfusion.evaluation import late_fusion, svm
 from deepfusion.evaluation.svm import (
     GRID,
     MODELS,
     calibrate,
     column_weights,
     decision_values,
-    late_mean,
-    late_product,
     per_speaker,
     predict_fold,
     statistics,
@@ -265,9 +263,9 @@ def test_a_class_that_no_training_clip_has_stays_at_0():
 
 def test_two_fusions_by_hand():
     a, v = np.array([[0.6, 0.4, 0.0]]), np.array([[0.2, 0.8, 0.0]])
-    assert late_mean(a, v) == pytest.approx(np.array([[0.4, 0.6, 0]]))
+    assert late_fusion.mean(a, v) == pytest.approx(np.array([[0.4, 0.6, 0]]))
     # 0.12 / 0.75 = 0.16 and 0.32 / 0.25 = 1.28
-    assert late_product(a, v, np.array([0.75, 0.25, 0])) == pytest.approx(np.array([[1 / 9, 8 / 9, 0]]))
+    assert late_fusion.product(a, v, np.array([0.75, 0.25, 0])) == pytest.approx(np.array([[1 / 9, 8 / 9, 0]]))
 
 
 def test_what_cannot_be_learned_is_refused():

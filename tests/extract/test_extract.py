@@ -19,7 +19,7 @@ from deepfusion.costs import SHARED, totals
 from deepfusion.extract.faces import faces_shard
 from deepfusion.extract.networks import network_shards
 from deepfusion.faces.align import warp
-from deepfusion.media import frames, sound
+from deepfusion.media import frames, read_audio
 from deepfusion.networks import catalogue
 from deepfusion.store.shard import read_shard
 
@@ -103,7 +103,7 @@ def test_a_part_of_a_file_has_the_features_of_those_frames(store):
 
 
 def test_the_spectrogram_is_that_of_the_sound(store, made):
-    heard = sound(made[0].parent / "clips/good.mp4")
+    heard = read_audio(made[0].parent / "clips/good.mp4")
     assert np.array_equal(store["good"]["spectrogram"], spectrograms.spectrogram(heard.samples))
     assert store["good"]["audio_time"][0] == pytest.approx(heard.start + 0.02, abs=1e-9)
     # 150 Hz, a square wave: the strongest bin is the fundamental.

@@ -46,7 +46,7 @@ def test_expected_is_what_the_clips_have_times_what_they_cost(tmp_path):
     assert list(found["worker_s"]) == ["faces", SHARED, "EF-A", "spectrogram", "AF"]
     assert found["worker_s"]["faces"] == pytest.approx(costs.at["faces", "wall_s"] * 10 / 8, rel=0.05)
     assert found["seconds"] == pytest.approx(sum(found["worker_s"].values()) / 2)
-    # A frame: feature, time, box, landmarks, score, three codes. A window of sound, 100 a second: 200 bins and a time.
+    # A frame: feature, time, box, landmarks, score, three codes. A window of audio, 100 a second: 200 bins and a time.
     frame = 128 * 4 + 8 + 4 * 4 + 68 * 2 * 4 + 4 + 3
     encoder = load_encoder()  # of each of the two clips 4 s were tried
     positions = encoder.output_length(400) / 4 * (encoder.bands * encoder.channels * 4 + 8)
@@ -67,7 +67,7 @@ def test_clips_without_pictures_are_tried_by_their_sound(tmp_path):
     found = preflight(clips_of(tmp_path, "a,a.wav,a,x,,"), config=CONFIG, device=CPU, cores=1)
     assert list(found["worker_s"]) == ["spectrogram", "AF"]
     assert found["frames"] == 0
-    assert "2 s of sound" in expected(found)
+    assert "2 s of audio" in expected(found)
 
 
 def test_a_corpus_that_cannot_be_read_is_one_line(tmp_path):

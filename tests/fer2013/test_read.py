@@ -230,7 +230,7 @@ def test_bad_folders(tree):
     (tree / "test" / "fear" / "PublicTest_2.png").unlink()
     (tree / "test" / "fear" / "PrivateTest_2.png").unlink()
     (tree / "test" / "sad").rename(tree / "sad")
-    assert "test has no pictures (jpg, jpeg, png) of fear, sad" in said(tree)
+    assert "test has no images (jpg, jpeg, png) of fear, sad" in said(tree)
 
 
 def test_no_training_pictures(tree):

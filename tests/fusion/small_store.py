@@ -142,7 +142,7 @@ def _write_spectrograms(path, clips, dtype):
                 shard.append("time", 0.02 + np.arange(len(clip.audio)) / 100)
                 shard.end(**({"audio_note": clip.note} if clip.note else {}))
             else:
-                shard.end(status="absent", reason="the file has no sound")
+                shard.end(status="absent", reason="the file has no audio")
 
 
 def without(clip, what):

@@ -13,7 +13,7 @@ from small_store import SETTINGS, make_clips, write_store
 
 from deepfusion.config import EndToEndSettings, StudySettings
 from deepfusion.corpora.folds import Fold, folds
-from deepfusion.evaluation.late_fusion import mean, product_of
+from deepfusion.evaluation.late_fusion import mean, product
 from deepfusion.evaluation.metrics import class_names, read_predictions
 from deepfusion.evaluation.summary import CLAIMS
 from deepfusion.fusion.study import run_study
@@ -80,7 +80,7 @@ def test_late_fusion_is_of_the_two_models_alone(finished):
     columns = [f"p({label})" for label in class_names(predictions)]
     p = {name: rows[columns].to_numpy() for name, rows in predictions.groupby("model")}
     np.testing.assert_allclose(p["late_mean"], mean(p["audio"], p["video"]), atol=1e-12)
-    np.testing.assert_allclose(p["late_product"], product_of(p["audio"], p["video"]), atol=1e-12)
+    np.testing.assert_allclose(p["late_product"], product(p["audio"], p["video"]), atol=1e-12)
 
 
 def test_claims_are_tested_and_put_into_words(finished):

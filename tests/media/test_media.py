@@ -24,7 +24,7 @@ from mediafiles import (
 )
 
 from deepfusion.errors import ClipError
-from deepfusion.media import frames, probe, sound
+from deepfusion.media import frames, probe, read_audio
 
 VARIABLE = [0.0, 0.04, 0.1, 0.11, 0.3, 0.31, 0.32, 0.5, 1.0, 1.04, 1.08, 1.5]
 
@@ -64,7 +64,7 @@ def test_clock_of_the_file_is_kept(tmp_path, name, codec):
     path = write(tmp_path / name, video, Audio([(3.75, chirp(48000, 1, 0.25))], codec=codec))
     seen = probe(path)
     assert seen.video_start == next(frames(path)).time == 3.5
-    heard = sound(path)
+    heard = read_audio(path)
     assert seen.audio_start == heard.start == pytest.approx(3.75, abs=0.03)  # less the AAC encoder's priming
     # Both containers keep a start in whole milliseconds.
     assert chirp_time(heard.samples, 16000, heard.start) == pytest.approx(4.0, abs=0.001)
@@ -215,11 +215,11 @@ def test_a_segment_is_that_part_of_the_whole(tmp_path, name, codec, reordered, g
 )
 def test_a_segment_of_the_sound_keeps_its_place(tmp_path, name, codec):
     path = write(tmp_path / name, Video(moving(150)), Audio([(0, chirp(48000, 6, 4.2))], codec=codec))
-    whole = sound(path)
+    whole = read_audio(path)
     clock = 1 / 16000 + (0.001 if name.endswith("mkv") else 0)  # Matroska's times are whole milliseconds
     at = chirp_time(whole.samples, 16000, whole.start)
     for start, end in [(3.7, 4.7), (4.0, 4.5), (0.3, 5.1)]:
-        part = sound(path, start=start, end=end)
+        part = read_audio(path, start=start, end=end)
         assert start <= part.start < start + 1 / 16000
         assert abs(len(part.samples) - (end - start) * 16000) <= 1
         assert chirp_time(part.samples, 16000, part.start) == pytest.approx(at, abs=clock)
@@ -228,10 +228,10 @@ def test_a_segment_of_the_sound_keeps_its_place(tmp_path, name, codec):
 def test_a_segment_of_the_sound_has_no_edges_of_its_own(tmp_path):
     # 32 to 16 kHz, so that both resamplings fall on the same instants wherever the seek lands.
     path = write(tmp_path / "a.mp4", audio=Audio([(0, noise_sound(32000, 4))], rate=32000, codec="aac"))
-    whole = sound(path)
+    whole = read_audio(path)
     end_of_block = (79 * 1024 - 2) / 32000
     for start, end in [(2.0, 2.5), (1.5, None), (None, end_of_block)]:
-        part = sound(path, start=start, end=end)
+        part = read_audio(path, start=start, end=end)
         first = round((part.start - whole.start) * 16000)
         assert np.abs(part.samples - whole.samples[first : first + len(part.samples)]).max() < 1e-3
 
@@ -252,8 +252,8 @@ def test_a_segment_is_read_alone(tmp_path):
 
 def test_neighbouring_segments_share_no_sample_and_lose_none(tmp_path):
     path = write(tmp_path / "a.wav", audio=Audio([(0, noise_sound(16000, 4))], rate=16000))
-    parts = [sound(path, start=a, end=b).samples for a, b in [(None, 0.7), (0.7, 1.3), (1.3, 3.1), (3.1, None)]]
-    assert np.array_equal(np.concatenate(parts), sound(path).samples)
+    parts = [read_audio(path, start=a, end=b).samples for a, b in [(None, 0.7), (0.7, 1.3), (1.3, 3.1), (3.1, None)]]
+    assert np.array_equal(np.concatenate(parts), read_audio(path).samples)
 
 
 def test_a_segment_beyond_the_file(tmp_path):
@@ -261,8 +261,8 @@ def test_a_segment_beyond_the_file(tmp_path):
     for start, end in [(5, 6), (0.1, 0.05)]:
         with pytest.raises(ClipError, match=f"no frame between {start} and {end} s"):
             list(frames(path, start=start, end=end))
-        with pytest.raises(ClipError, match=f"no sound between {start} and {end} s"):
-            sound(path, start=start, end=end)
+        with pytest.raises(ClipError, match=f"no audio between {start} and {end} s"):
+            read_audio(path, start=start, end=end)
 
 
 # --- sound
@@ -285,7 +285,7 @@ FORMATS = [
 @pytest.mark.parametrize(("name", "codec", "rate"), FORMATS)
 def test_sound_lies_where_the_clock_says(tmp_path, name, codec, rate, channels):
     path = write(tmp_path / name, audio=Audio([(0, chirp(rate, 2, 1.0, channels))], rate=rate, codec=codec))
-    heard = sound(path)
+    heard = read_audio(path)
     assert heard.rate == 16000 and heard.samples.dtype == np.float32 and heard.samples.ndim == 1
     # An .mp3 file's clock counts from the encoder's first padding sample.
     began = probe(path).audio_start if name == "a.mp3" else 0.0
@@ -299,19 +299,19 @@ def test_impulse_stays_within_a_sample(tmp_path):
     for rate in (8000, 16000, 44100, 48000):
         impulse = np.zeros((1, 2 * rate))
         impulse[0, rate] = 0.9
-        heard = sound(write(tmp_path / f"{rate}.wav", audio=Audio([(0, impulse)], rate=rate)))
+        heard = read_audio(write(tmp_path / f"{rate}.wav", audio=Audio([(0, impulse)], rate=rate)))
         assert abs(int(np.argmax(np.abs(heard.samples))) - 16000) <= 1
 
 
 def test_16_khz_is_untouched_and_stereo_is_the_mean(tmp_path):
     left, right = (np.random.default_rng(i).integers(-30000, 30000, 16000) for i in (1, 2))
     path = write(tmp_path / "a.wav", audio=Audio([(0, np.stack([left, right]) / 32768)], rate=16000))
-    assert np.allclose(sound(path).samples, (left + right) / 65536, atol=1e-7)
+    assert np.allclose(read_audio(path).samples, (left + right) / 65536, atol=1e-7)
 
 
 def test_samples_stay_in_range(tmp_path):
     path = write(tmp_path / "a.wav", audio=Audio([(0, np.full((1, 1600), 1.7))], rate=16000, codec="pcm_f32le"))
-    assert sound(path).samples.max() == 1.0
+    assert read_audio(path).samples.max() == 1.0
 
 
 def test_samples_that_are_not_numbers(tmp_path):
@@ -319,12 +319,12 @@ def test_samples_that_are_not_numbers(tmp_path):
     broken[0, 500] = np.nan
     path = write(tmp_path / "a.wav", audio=Audio([(0, broken)], rate=16000, codec="pcm_f32le"))
     with pytest.raises(ClipError, match="not numbers"):
-        sound(path)
+        read_audio(path)
 
 
 def test_a_hole_in_the_sound_shifts_nothing(tmp_path):
     pieces = [(0, noise_sound(48000, 0.5) * 0.1), (1.0, chirp(48000, 0.5, 0.25))]
-    heard = sound(write(tmp_path / "a.mkv", audio=Audio(pieces)))
+    heard = read_audio(write(tmp_path / "a.mkv", audio=Audio(pieces)))
     assert len(heard.samples) == pytest.approx(1.5 * 16000, abs=1)
     assert chirp_time(heard.samples, 16000, heard.start) == pytest.approx(1.25, abs=0.001)
     assert np.abs(heard.samples[8100:15900]).max() < 1e-3
@@ -333,15 +333,15 @@ def test_a_hole_in_the_sound_shifts_nothing(tmp_path):
 def test_jitter_of_the_times_is_no_hole(tmp_path):
     samples = noise_sound(48000, 0.4)
     pieces = [(0, samples[:, :9600]), (0.22, samples[:, 9600:])]  # 20 ms late
-    heard = sound(write(tmp_path / "a.mkv", audio=Audio(pieces)))
-    straight = sound(write(tmp_path / "b.mkv", audio=Audio([(0, samples)])))
+    heard = read_audio(write(tmp_path / "a.mkv", audio=Audio(pieces)))
+    straight = read_audio(write(tmp_path / "b.mkv", audio=Audio([(0, samples)])))
     assert np.array_equal(heard.samples, straight.samples)
 
 
 def test_a_broken_clock_of_the_sound(tmp_path):
     pieces = [(0, noise_sound(8000, 0.3)), (1000, noise_sound(8000, 0.3))]
     with pytest.raises(ClipError, match=r"jump 999\.7"):
-        sound(write(tmp_path / "a.mkv", audio=Audio(pieces, rate=8000)))
+        read_audio(write(tmp_path / "a.mkv", audio=Audio(pieces, rate=8000)))
 
 
 # --- what a clip holds
@@ -355,7 +355,7 @@ def test_picture_without_sound(tmp_path):
     assert (seen.video_start, seen.video_duration, seen.frame_rate) == pytest.approx((0, 0.2, 25))
     assert np.isnan([seen.audio_start, seen.audio_duration]).all()
     with pytest.raises(ClipError, match="no audio stream"):
-        sound(path)
+        read_audio(path)
 
 
 def test_sound_without_picture(tmp_path):
@@ -386,7 +386,7 @@ def everything(path: Path) -> None:
     if seen.has_video:
         list(frames(path))
     if seen.has_audio:
-        sound(path)
+        read_audio(path)
 
 
 def whole_clip(path: Path, **options: str) -> Path:
@@ -423,7 +423,7 @@ def test_a_file_cut_in_a_packet_of_the_sound(tmp_path):
     with av.open(str(path)) as container:
         middle = next(p.pos + p.size // 2 for p in container.demux(audio=0) if p.dts * p.time_base >= 1)
     path.write_bytes(path.read_bytes()[:middle])
-    for read in (sound, lambda path: list(frames(path))):
+    for read in (read_audio, lambda path: list(frames(path))):
         with pytest.raises(ClipError, match="damaged or cut short at"):
             read(path)
 
@@ -518,6 +518,6 @@ def test_real_clips(javsed, row):
     times = np.array([frame.time for frame in pictures])
     assert np.all(np.diff(times) > 0)
     assert times[-1] + 1 / seen.frame_rate - times[0] == pytest.approx(float(known["dur_video"]), abs=0.002)
-    heard = sound(path)
+    heard = read_audio(path)
     assert len(heard.samples) / heard.rate == pytest.approx(float(known["dur_audio"]), abs=0.002)
     assert 0.001 < np.sqrt(np.mean(heard.samples**2)) < 0.5

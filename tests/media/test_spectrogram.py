@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deepfusion.errors import ClipError, UserError
-from deepfusion.media import sound
+from deepfusion.media import read_audio
 from deepfusion.spectrogram import spectrogram, times
 
 RATE = 16000
@@ -111,7 +111,7 @@ def test_parameters_that_make_no_sense(parameters, message):
 def test_real_voice(javsed):
     with (javsed / "manifest.csv").open() as file:
         known = next(csv.DictReader(file))
-    heard = sound(javsed / known["path"])
+    heard = read_audio(javsed / known["path"])
     levels = spectrogram(heard.samples)
     assert levels.shape == (1 + (len(heard.samples) - 640) // 160, 200)
     assert np.abs(levels[100:110] - reference(heard.samples[16000 : 16000 + 640 + 9 * 160])).max() < 1e-2

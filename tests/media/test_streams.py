@@ -6,7 +6,7 @@ import pytest
 from mediafiles import Audio, Video, chirp, number, numbered, remux, write
 
 from deepfusion.errors import ClipError
-from deepfusion.media import Limits, frames, probe, probe_audio, probe_video, sound
+from deepfusion.media import Limits, frames, probe, probe_audio, probe_video, read_audio
 
 RATE = 48000
 
@@ -28,7 +28,7 @@ def test_the_last_frames_do_not_depend_on_the_order_of_the_streams(tmp_path, ord
     assert [i for i, _ in found] == list(range(30))
     first = found[0][1]  # Matroska begins where the audio's padding does
     assert [time - first for _, time in found] == pytest.approx([i / 25 for i in range(30)], abs=0.003)
-    assert len(sound(path).samples) == pytest.approx(1.2 * 16000, abs=2048)
+    assert len(read_audio(path).samples) == pytest.approx(1.2 * 16000, abs=2048)
 
 
 def test_a_timecode_track_is_passed_over(tmp_path):
@@ -36,7 +36,7 @@ def test_a_timecode_track_is_passed_over(tmp_path):
     with av.open(str(path)) as container:
         assert [stream.type for stream in container.streams] == ["video", "audio", "data"]
     assert len(list(frames(path))) == 30
-    assert len(sound(path).samples) > 1.1 * 16000
+    assert len(read_audio(path).samples) > 1.1 * 16000
 
 
 def test_one_frame_after_the_audio(tmp_path):
@@ -55,7 +55,7 @@ def test_audio_that_is_noise_leaves_the_video(tmp_path):
     assert len(list(frames(path))) == 30
     assert probe_video(path).has_video
     with pytest.raises(ClipError):
-        sound(path)
+        read_audio(path)
     with pytest.raises(ClipError):
         probe_audio(path)
     with pytest.raises(ClipError):
@@ -72,24 +72,24 @@ def test_each_probe_looks_at_its_own_stream(tmp_path):
 def test_channels_in_opposite_phase_are_heard(tmp_path, gain):
     left = tone(channels=1)
     path = write(tmp_path / "a.wav", audio=Audio([(0, np.concatenate([left, gain * left]))]))
-    heard = sound(path)
+    heard = read_audio(path)
     assert np.abs(heard.samples).max() == pytest.approx(0.3, abs=0.01)
     assert heard.note == "the channels cancel each other out: channel 1 of 2 is used"
 
 
 def test_other_stereo_is_the_mean_without_a_note(tmp_path):
     left, right = tone(channels=1), tone(channels=1, pitch=330)
-    heard = sound(write(tmp_path / "a.wav", audio=Audio([(0, np.concatenate([left, right]))])))
+    heard = read_audio(write(tmp_path / "a.wav", audio=Audio([(0, np.concatenate([left, right]))])))
     assert heard.note == ""
-    assert sound(write(tmp_path / "b.wav", audio=Audio([(0, np.zeros((2, 9600)))]))).note == ""
+    assert read_audio(write(tmp_path / "b.wav", audio=Audio([(0, np.zeros((2, 9600)))]))).note == ""
 
 
 def test_a_segment_is_judged_by_its_own_phase(tmp_path):
     left = tone(2.0, channels=1)
     right = np.where(np.arange(left.shape[1]) < RATE, -left, left)
     path = write(tmp_path / "a.wav", audio=Audio([(0, np.concatenate([left, right]))]))
-    assert "cancel" in sound(path, end=0.9).note
-    assert sound(path, start=1.1).note == ""
+    assert "cancel" in read_audio(path, end=0.9).note
+    assert read_audio(path, start=1.1).note == ""
 
 
 @pytest.mark.parametrize("codec", ["libopus", "flac"])
@@ -107,7 +107,7 @@ def test_eight_channels(tmp_path, codec):
         for part in [*resampler.resample(frame), *resampler.resample(None)]:
             container.mux(stream.encode(part))
         container.mux(stream.encode(None))
-    heard = sound(path)
+    heard = read_audio(path)
     assert len(heard.samples) == pytest.approx(0.2 * 16000, abs=700)
     assert np.abs(heard.samples).max() > 0.3
 
@@ -124,9 +124,9 @@ def test_a_frame_over_the_limit_is_refused_before_it_is_decoded(tmp_path):
 def test_silence_is_bounded_in_all(tmp_path):
     pieces = [(20.0 * i, tone(0.1, channels=1)) for i in range(5)]
     path = write(tmp_path / "a.mkv", audio=Audio(pieces))
-    assert len(sound(path, limits=Limits(silence_s=80)).samples) > 80 * 16000
+    assert len(read_audio(path, limits=Limits(silence_s=80)).samples) > 80 * 16000
     with pytest.raises(ClipError, match=r"limit of 70 s \(limits\.silence_s"):
-        sound(path, limits=Limits(silence_s=70))
+        read_audio(path, limits=Limits(silence_s=70))
 
 
 @pytest.mark.parametrize("name", ["img%d.jpg", "img001.png", "list.txt", "list.mp4", "a.m3u8", "a.mp4", "a.sdp"])
@@ -145,4 +145,4 @@ def test_what_points_to_other_files_opens_none(tmp_path, name):
     with pytest.raises(ClipError):
         list(frames(path))
     with pytest.raises(ClipError):
-        sound(path)
+        read_audio(path)

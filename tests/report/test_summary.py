@@ -45,7 +45,7 @@ def test_everything_that_lacks_something_is_listed_with_its_reason(tmp_path):
         ["clip", "coverage", "what it lacks"],
         ["s0-1", "0.0%", "no face in any of 8 frames"],
         ["s0-2", "37.5%", "a face in 3 of 8 frames"],
-        ["s0-4", "0.0%", "no face in any of 8 frames; audio absent: the file has no sound"],
+        ["s0-4", "0.0%", "no face in any of 8 frames; audio absent: the file has no audio"],
         ["s0-5", "video", "failed: damaged video at 1.180 s"],
     ]
     assert lines[10].split() == ["clip", "note", "on", "the", "audio"]

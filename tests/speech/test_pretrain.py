@@ -38,7 +38,7 @@ def test_prepared_levels_are_the_spectrograms(prepared):
     assert len(data.clips) == len(data.lengths()) == 35  # the damaged one is left out
     assert not data.clips.path.str.endswith("tones-2-5.wav").any()
     for i in (0, 34):
-        samples = media.sound(data.clips.path[i], rate=16000).samples
+        samples = media.read_audio(data.clips.path[i], rate=16000).samples
         assert np.abs(data.decibels(i) - spectrograms.spectrogram(samples)).max() <= 0.251
     assert np.array_equal(data.decibels(3, 5, 9), data.decibels(3)[5:9])
 

@@ -1,4 +1,4 @@
-"""Late fusion: what two models say of a clip, joined."""
+"""Late fusion: the class probabilities of two models combined (Kittler et al. 1998, sum and product rule)."""
 
 import numpy as np
 
@@ -8,20 +8,30 @@ SMALLEST = 1e-12  # probability
 
 
 def mean(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(…, classes) and (…, classes) -> their mean."""
+    """(..., classes) and (..., classes) -> their mean."""
     return (a + b) / 2
 
 
 def weighted(a: np.ndarray, b: np.ndarray, weight: float) -> np.ndarray:
-    """(…, classes) and (…, classes) -> a^weight b^(1 - weight), made to sum to 1."""
+    """(..., classes) and (..., classes) -> a^weight b^(1 - weight), made to sum to 1."""
     p = np.maximum(a, SMALLEST) ** weight * np.maximum(b, SMALLEST) ** (1 - weight)
     return p / p.sum(-1, keepdims=True)
 
 
-def product_of(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(…, classes) and (…, classes) -> their product, made to sum to 1."""
-    p = np.maximum(a, SMALLEST) * np.maximum(b, SMALLEST)
-    return p / p.sum(-1, keepdims=True)
+def product(a: np.ndarray, b: np.ndarray, shares: np.ndarray | float = 1.0) -> np.ndarray:
+    """(..., classes) and (..., classes) -> their product over the class shares, scaled to sum 1.
+
+    Both probabilities contain the shares of the classes, which count once: a modality that predicts nothing but the
+    shares, as a missing one does, leaves the other's probabilities as they are.
+
+    Args:
+        a: Probabilities.
+        b: Probabilities.
+        shares: (classes,) of the training clips; 0 for a class that has none. 1: all classes alike.
+    """
+    joint = np.maximum(a, SMALLEST) * np.maximum(b, SMALLEST)
+    joint = np.divide(joint, shares, out=np.zeros_like(joint), where=np.broadcast_to(shares, joint.shape) > 0)
+    return joint / joint.sum(-1, keepdims=True)
 
 
 def weight_of(a: np.ndarray, b: np.ndarray, label: np.ndarray) -> float:

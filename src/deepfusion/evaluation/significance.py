@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
+from scipy.stats import binomtest, permutation_test
 
 from deepfusion.evaluation.metrics import class_names, most_probable
 
@@ -181,16 +181,19 @@ def sign_flip(differences: np.ndarray, seed: int = 0) -> float:
         differences: (speakers,) as of `speaker_differences`.
         seed: Of the random patterns.
     """
-    n = len(differences)
-    exact = n <= EXACT_SPEAKERS
-    if exact:
-        flipped = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
-    else:
-        flipped = np.random.default_rng(seed).integers(2, size=(2**EXACT_SPEAKERS, n))
-    sums = np.abs((1 - 2 * flipped) @ differences)
-    # Sums that are equal but for rounding are as far from 0 as what was found.
-    as_far = sums >= abs(differences.sum()) - 10.0**-DECIMALS * n
-    return float(as_far.mean() if exact else (as_far.sum() + 1) / (len(sums) + 1))
+    if len(differences) < 2:
+        return 1.0  # both signs are as far from 0
+    exact = len(differences) <= EXACT_SPEAKERS
+    flipped = permutation_test(
+        (differences,),
+        lambda signed, axis: signed.mean(axis),
+        permutation_type="samples",  # of one sample: its signs
+        n_resamples=np.inf if exact else 2**EXACT_SPEAKERS,
+        vectorized=True,
+        batch=2**12,
+        rng=seed,
+    )
+    return float(flipped.pvalue)
 
 
 def cohens_dz(differences: np.ndarray) -> float | None:

@@ -14,6 +14,7 @@ from sklearn.svm import LinearSVC
 
 from deepfusion.corpora.inner_folds import inner_folds
 from deepfusion.errors import UserError
+from deepfusion.evaluation.late_fusion import mean, product
 
 AUDIO = "audio"  # the key of the features of the audio; every other key is a stream of the video
 # Name of each model -> which modalities it needs.
@@ -90,16 +91,16 @@ def decision_values(
     """
     scaler = _scaler(x)
     x, other = (np.nan_to_num(scaler.transform(some), nan=0.0) * weight for some in (x, other))
-    # The weights lie in the span of the rows: turned into it, the problem is the same with no more columns than rows.
+    # The weights lie in the span of the rows: rotated into it, the problem is the same with no more columns than rows.
     basis = np.linalg.qr(x.T).Q
     x, other = x @ basis, other @ basis
     values = []
     for C in grid:
         # dual=False: Newton's method, which draws nothing at random.
         svm = LinearSVC(C=C, dual=False, max_iter=LONGEST_FIT).fit(x, y)
-        said = svm.decision_function(other)
+        decisions = svm.decision_function(other)
         values.append(np.full((len(other), classes), -1.0))
-        values[-1][:, svm.classes_] = said if said.ndim == 2 else np.stack([-said, said], axis=1)
+        values[-1][:, svm.classes_] = decisions if decisions.ndim == 2 else np.stack([-decisions, decisions], axis=1)
     return np.stack(values)
 
 
@@ -144,8 +145,8 @@ def class_shares(y: np.ndarray, classes: int) -> np.ndarray:
 def column_weights(columns: Mapping[str, int]) -> np.ndarray:
     """Weight of each standardised column, for features of so many columns by name.
 
-    Sound weighs as much as all slots of faces together, and these alike, however many columns each has: else the few
-    columns of sound drown in the thousands of faces. Rows have a length of about 1, so that one grid of C suits all.
+    Audio weighs as much as all slots of faces together, and these alike, however many columns each has: else the few
+    columns of audio drown in the thousands of faces. Rows have a length of about 1, so that one grid of C suits all.
     """
     slots = max(1, len(columns) - (AUDIO in columns))
     share = {name: 1.0 if name == AUDIO else 1 / slots for name in columns}
@@ -196,24 +197,9 @@ def svm_probabilities(
         )
     best = (held_out.argmax(axis=2) == y).mean(axis=1).argmax()
     slope, intercepts = calibrate(held_out[best], y)
-    (said,) = decision_values(x, y, other[asked], weight=weight, classes=classes, grid=[GRID[best]])
-    probabilities[asked] = softmax(slope * said + intercepts, axis=1)
+    (decisions,) = decision_values(x, y, other[asked], weight=weight, classes=classes, grid=[GRID[best]])
+    probabilities[asked] = softmax(slope * decisions + intercepts, axis=1)
     return probabilities
-
-
-def late_mean(audio: np.ndarray, video: np.ndarray) -> np.ndarray:
-    """Mean of both (clips, classes) probabilities: the sum rule of Kittler et al. (1998) for even class shares."""
-    return (audio + video) / 2
-
-
-def late_product(audio: np.ndarray, video: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Both multiplied, divided by the shares and scaled to sum 1: the product rule of Kittler et al. (1998).
-
-    Both probabilities hold the (classes,) shares, which count once. So a modality that says no more than the shares,
-    as a missing one does, leaves the other's probabilities as they are.
-    """
-    product = np.divide(audio * video, shares, out=np.zeros_like(audio), where=shares > 0)
-    return product / product.sum(axis=1, keepdims=True)
 
 
 def predict_fold(
@@ -250,17 +236,17 @@ def predict_fold(
         raise UserError(f"leakage: speakers both trained and tested on: {', '.join(both)}")
     slots = [key for key in features if key != AUDIO]
 
-    def said(keys: list[str]) -> np.ndarray:
+    def predicted(keys: list[str]) -> np.ndarray:
         x = np.concatenate([features[key] for key in keys], axis=1)
         weight = column_weights({key: features[key].shape[1] for key in keys})
         return svm_probabilities(x[train], labels[train], speakers[train], x[test], weight=weight, classes=classes)
 
     if name == "svm_audio":
-        return said([AUDIO])
+        return predicted([AUDIO])
     if name == "svm_video":
-        return said(slots)
+        return predicted(slots)
     if name == "svm_concat":
-        return said([AUDIO, *slots])
+        return predicted([AUDIO, *slots])
     if name == "svm_late_mean":
-        return late_mean(said([AUDIO]), said(slots))
-    return late_product(said([AUDIO]), said(slots), class_shares(labels[train], classes))
+        return mean(predicted([AUDIO]), predicted(slots))
+    return product(predicted([AUDIO]), predicted(slots), class_shares(labels[train], classes))

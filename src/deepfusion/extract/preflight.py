@@ -14,6 +14,7 @@ import torch
 from deepfusion import media
 from deepfusion.cache_key import media_files
 from deepfusion.config import DEFAULT_LIMITS, Extraction, LimitSettings
+from deepfusion.costs import totals
 from deepfusion.errors import ClipError, UserError
 from deepfusion.extract.audio_encoder import encoder_shard
 from deepfusion.extract.faces import faces_shard
@@ -62,10 +63,10 @@ def preflight(
     full = good[good["video_s"].ne(0)] if good["video_s"].ne(0).any() else good
     tried = clips.loc[full.index[_spread(len(full), TRIED)]]
     with tempfile.TemporaryDirectory() as folder:
-        costs, frame_bytes, second_bytes = _try(
+        ledger, frame_bytes, second_bytes = _try(
             _beginnings(tried, full["begins"]), Path(folder), config=config, device=device, engine=engine
         )
-    parts = costs.totals(costs)
+    parts = totals(ledger)
     parts = parts[parts["media_s"] > 0]
     media_s = pd.Series(whole["video_s"], parts.index).where(~parts.index.isin(AUDIO), whole["audio_s"])
     worker = parts["wall_s"] / parts["media_s"] * media_s
@@ -78,7 +79,7 @@ def preflight(
         "bad": dict(zip(clips.loc[bad, "id"], looked.loc[bad, "reason"], strict=True)),
         **whole.to_dict(),
         "store_bytes": whole["frames"] * frame_bytes + whole["audio_s"] * second_bytes,
-        "ledger": costs,
+        "ledger": ledger,
         "worker_s": worker.to_dict(),
         "cores": cores,
         # The cores and another device work side by side: the slower of the two decides.
@@ -116,13 +117,13 @@ def _look(job: tuple[str, str]) -> Iterator[media.Probe]:
 def _looked(clip: Any, stream: Iterator[media.Probe]) -> dict[str, Any]:
     """A row of `scan`."""
     try:
-        picture, sound = stream
+        video_probe, audio_probe = stream
     except ClipError as error:
         return {"video_s": math.nan, "audio_s": math.nan, "frames": math.nan, "begins": math.nan, "reason": str(error)}
-    video = _inside(clip, picture.video_start, picture.video_duration) if picture.has_video else 0.0
-    audio = _inside(clip, sound.audio_start, sound.audio_duration) if sound.has_audio else 0.0
-    frames = video * picture.frame_rate if picture.has_video else 0.0
-    begins = np.fmin(picture.video_start, sound.audio_start)
+    video = _inside(clip, video_probe.video_start, video_probe.video_duration) if video_probe.has_video else 0.0
+    audio = _inside(clip, audio_probe.audio_start, audio_probe.audio_duration) if audio_probe.has_audio else 0.0
+    frames = video * video_probe.frame_rate if video_probe.has_video else 0.0
+    begins = np.fmin(video_probe.video_start, audio_probe.audio_start)
     return {"video_s": video, "audio_s": audio, "frames": frames, "begins": begins, "reason": ""}
 
 
@@ -145,16 +146,16 @@ def _beginnings(clips: pd.DataFrame, begins: pd.Series) -> pd.DataFrame:
 def _try(
     clips: pd.DataFrame, folder: Path, *, config: Extraction, device: torch.device, engine: Engine
 ) -> tuple[pd.DataFrame, float, float]:
-    """Extract a few clips: the ledger, and the bytes that a frame and a second of sound take in the store."""
+    """Extract a few clips: the ledger, and the bytes that a frame and a second of audio take in the store."""
     dtype, paths = config.store.dtype, {stage: folder / f"{stage}.h5" for stage in stage_names(config)}
-    tracks, sounds, outs = paths["faces"], paths["spectrogram"], {slot: paths[slot] for slot in config.networks}
+    tracks, spectrograms, outs = paths["faces"], paths["spectrogram"], {slot: paths[slot] for slot in config.networks}
     faces_shard(clips, tracks, settings=config.faces, limits=config.limits)
     network_shards(
         clips, tracks, outs, networks=config.networks, dtype=dtype, device=device, engine=engine, limits=config.limits
     )
-    spectrogram_shard(clips, sounds, settings=config.spectrogram, dtype=dtype, limits=config.limits)
+    spectrogram_shard(clips, spectrograms, settings=config.spectrogram, dtype=dtype, limits=config.limits)
     if ENCODER in paths:
-        encoder_shard(sounds, paths[ENCODER], settings=config.audio_encoder)
+        encoder_shard(spectrograms, paths[ENCODER], settings=config.audio_encoder)
     costs, frame_bytes, audio_bytes, audio_s = [], 0.0, 0, 0.0
     for stage, path in paths.items():
         with read_shard(path) as shard:

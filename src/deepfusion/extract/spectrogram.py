@@ -90,11 +90,11 @@ def audio_job(
     if not probe.has_audio:
         yield None
         return
-    sound = media.sound(path, rate=settings.rate, limits=limits, **part)
+    audio = media.read_audio(path, rate=settings.rate, limits=limits, **part)
     facts = ("audio_start", "audio_duration", "audio_rate")
-    yield {name: getattr(probe, name) for name in facts} | {"audio_note": sound.note}
+    yield {name: getattr(probe, name) for name in facts} | {"audio_note": audio.note}
     first, framing = 0, settings.model_dump(include={"rate", "window_ms", "shift_ms"})
-    for values in spectrograms.blocks(sound.samples, **settings.model_dump()):
-        times = spectrograms.times(first + len(values), start=sound.start, **framing)[first:]
+    for values in spectrograms.blocks(audio.samples, **settings.model_dump()):
+        times = spectrograms.times(first + len(values), start=audio.start, **framing)[first:]
         yield {"spectrogram": values.astype(dtype), "time": times}
         first += len(values)

@@ -37,7 +37,7 @@ def follow(
     Args:
         frames: In presentation order.
         detector: Gives the faces of a picture in the picture's coordinates.
-        max_gap: Seconds without the person after which one is chosen anew. Long enough for a turned head or a
+        max_gap: Seconds without the person after which a person is chosen again. Long enough for a turned head or a
             hand before the face; short enough to lose little where the person has moved away unseen.
         min_overlap: Least `overlap` with the face seen last. Positions half a face apart reach 0.3: no
             neighbour does, and a person who speaks keeps far more from frame to frame.

@@ -1,4 +1,4 @@
-"""Where the face lies in each image of FER2013: dlib's landmarks, found on 48 x 48 crops."""
+"""Where the face is in each image of FER2013: dlib's landmarks, found on 48 x 48 crops."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -38,8 +38,8 @@ class Alignment:
 def align(images: np.ndarray, *, threads: int = 1) -> Alignment:
     """Find the landmarks of every image, (N, 48, 48) uint8.
 
-    Where dlib's detector finds no face, its landmark predictor starts from the box where a face usually lies: these
-    images were cropped to a face, so that it does lie near there.
+    Where dlib's detector finds no face, its landmark predictor starts from the box of a typical face: these
+    images were cropped to a face.
     """
     predict = dlib.shape_predictor(str(predictor_path()))
 
@@ -68,7 +68,7 @@ def _one(image: np.ndarray, find: dlib.fhog_object_detector, predict: dlib.shape
 
 
 def _to_image(points: np.ndarray) -> np.ndarray:
-    """From px of the enlarged, bordered picture to px of the image."""
+    """From px of the enlarged, padded image to px of the original."""
     return (points - BORDER + 0.5) * (SIDE / ENLARGED) - 0.5
 
 
@@ -78,7 +78,7 @@ def _to_large(points: np.ndarray) -> np.ndarray:
 
 def to_crop(alignment: Alignment, crop: Crop) -> np.ndarray:
     """The affine maps from the images to a network's crop, (N, 2, 3) float64, both in px."""
-    # In px of the enlarged picture, for dlib's chip takes landmarks in whole px.
+    # In px of the enlarged image, because dlib's chip takes landmarks in whole px.
     enlarge = np.array([[ENLARGED / SIDE, 0, _to_large(np.zeros(()))], [0, ENLARGED / SIDE, _to_large(np.zeros(()))]])
     enlarge = np.vstack([enlarge, [0, 0, 1]])
     boxes, landmarks = (_to_large(points) for points in (alignment.box, alignment.landmarks))

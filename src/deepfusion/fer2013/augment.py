@@ -42,7 +42,7 @@ def _units(side: int) -> np.ndarray:
 
 
 def crops(images: Tensor, theta: Tensor, size: int) -> Tensor:
-    """Cut crops out of images, bilinear; what lies outside an image has the colour of its edge.
+    """Cut crops out of images, bilinear; pixels outside an image have the colour of its edge.
 
     Args:
         images: (B, 48, 48) uint8.
@@ -57,7 +57,7 @@ def crops(images: Tensor, theta: Tensor, size: int) -> Tensor:
 
 
 def varied(theta: Tensor, generator: torch.Generator) -> Tensor:
-    """Each map behind a random turn, scale, shift and, every second time, a reflection of the crop: (B, 3, 3)."""
+    """Each map preceded by a random rotation, scale, shift and, half the time, a reflection: (B, 3, 3)."""
     n = len(theta)
     turn = torch.randn(n, generator=generator).clamp(-2, 2) * (TURN / 2)
     scale = torch.exp(_uniform(n, -SCALE, SCALE, generator))

@@ -1,4 +1,4 @@
-"""A trained network -> the small file that is shipped, beside its card with the figures of that file."""
+"""A trained network -> the small file that is shipped, and its card with the results of that file."""
 
 import json
 import logging
@@ -116,16 +116,16 @@ def figures(data: Fer2013, results: dict[str, np.ndarray]) -> dict:
     """
     clean = duplicates.clean(data)
     made: dict = {}
-    for usage, said in results.items():
+    for usage, predicted in results.items():
         name, split = usage.removesuffix("Test").lower(), data.split(usage)
         alone = clean[data.usage == usage]
         made |= {
-            f"{name}_test": metrics.accuracy(said, split.labels),
-            name: metrics.figures(said, split.labels),
-            f"{name}_clean": metrics.figures(said[alone], split.labels[alone]),
+            f"{name}_test": metrics.accuracy(predicted, split.labels),
+            name: metrics.figures(predicted, split.labels),
+            f"{name}_clean": metrics.figures(predicted[alone], split.labels[alone]),
         }
         if split.votes is not None:
             emotions = split.emotion_votes
             agreed = emotions.max(1) * 2 > split.votes.sum(1)  # more than half of the taggers
-            made[f"{name}_ferplus"] = metrics.figures(said[agreed], emotions[agreed].argmax(1))
+            made[f"{name}_ferplus"] = metrics.figures(predicted[agreed], emotions[agreed].argmax(1))
     return made

@@ -67,8 +67,8 @@ def finetune(prepared: Path, out: Path, *, name: str, settings: FinetuneSettings
     arithmetic = str(dtype).removeprefix("torch.")
 
     def tell(epoch: int, loss: float, seconds: float, averaged: Tuned) -> dict:
-        said = probabilities(averaged, data.images[public], theta[public], size, device=device, dtype=dtype)
-        accuracy = metrics.accuracy(said, data.labels[public])
+        predicted = probabilities(averaged, data.images[public], theta[public], size, device=device, dtype=dtype)
+        accuracy = metrics.accuracy(predicted, data.labels[public])
         log.info("epoch %d: loss %.3f, PublicTest %.2f %%, %.0f s", epoch, loss, 100 * accuracy, seconds)
         return {"epoch": epoch, "loss": loss, "public_test": accuracy, "seconds": seconds, "arithmetic": arithmetic}
 
@@ -111,7 +111,7 @@ def run_key(
     rows: np.ndarray,
     targets: Tensor,
 ) -> str:
-    """Names what a run depends on, but for the number of its cycles: a finished one goes on with more of them."""
+    """Names what a run depends on, except the number of its cycles: a finished run can be continued with more."""
     how = recipe.model_dump(mode="json", exclude={"weights", "cycles"})
     start = catalogue.fingerprint(network.base, recipe.weights) if network.base in catalogue.CATALOGUE else "random"
     arrays = (data.images[rows], targets.numpy(), alignment.box[rows], alignment.landmarks[rows])
@@ -170,10 +170,10 @@ def probabilities(
     net: Tuned, images: np.ndarray, theta: Tensor, size: int, *, device: torch.device, dtype: torch.dtype
 ) -> np.ndarray:
     """(N, 7) float64 probabilities of (N, 48, 48) images, cut by (N, 3, 3) maps from the crop."""
-    said = []
+    predicted = []
     with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
         for i in range(0, len(images), EVALUATE):
             part = torch.tensor(images[i : i + EVALUATE], device=device)
             grey = augment.crops(part, theta[i : i + EVALUATE].to(device), size)
-            said.append(F.softmax(net.logits(grey).double(), dim=1).cpu())
-    return torch.cat(said).numpy()
+            predicted.append(F.softmax(net.logits(grey).double(), dim=1).cpu())
+    return torch.cat(predicted).numpy()

@@ -21,16 +21,16 @@ def figures(probabilities: np.ndarray, labels: np.ndarray) -> dict:
         labels: (N,) of 0..6.
 
     Returns:
-        n, accuracy, macro_f1 and ece (shares), confusion (rows: the label, columns: what was said; counts).
+        n, accuracy, macro_f1 and ece (shares), confusion (rows: the label, columns: the prediction; counts).
     """
-    said = probabilities.argmax(1)
+    predicted = probabilities.argmax(1)
     classes = np.arange(len(EMOTIONS))
     return {
         "n": len(labels),
         "accuracy": accuracy(probabilities, labels),
-        "macro_f1": float(f1_score(labels, said, labels=classes, average="macro", zero_division=0)),
+        "macro_f1": float(f1_score(labels, predicted, labels=classes, average="macro", zero_division=0)),
         "ece": calibration_error(probabilities, labels),
-        "confusion": confusion_matrix(labels, said, labels=classes).tolist(),
+        "confusion": confusion_matrix(labels, predicted, labels=classes).tolist(),
     }
 
 

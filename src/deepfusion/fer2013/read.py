@@ -40,7 +40,7 @@ def read(path: Path, votes: Path | None = None) -> Fer2013:
       `icml_face_data.csv`. Other columns are not read.
     - a folder of train/<emotion>/*.jpg, or .png; validation and test likewise. File names that begin with Training_,
       PublicTest_ or PrivateTest_ decide the usage, else the folder does (validation is PublicTest, test PrivateTest).
-      If no picture is PublicTest then, about a tenth of Training becomes it, with a warning in the log.
+      If there is no PublicTest image, about a tenth of Training becomes PublicTest, with a warning in the log.
     - an npz of lossless mosaics, which has votes and marks of ambiguous images.
 
     Args:
@@ -52,9 +52,7 @@ def read(path: Path, votes: Path | None = None) -> Fer2013:
     """
     path = Path(path)
     if not path.exists():
-        raise UserError(
-            f"{path}: there is no such file or folder; wanted is fer2013.csv, its folder of pictures or npz"
-        )
+        raise UserError(f"{path}: there is no such file or folder; expected fer2013.csv, its folder of images or npz")
     form = "folder" if path.is_dir() else path.suffix.lower()
     if form not in ("folder", ".csv", ".npz"):
         raise UserError(f"{path} is neither .csv, .npz nor a folder: unpack it if it is an archive")
@@ -133,19 +131,19 @@ def _columns(path: Path, wanted: tuple[str, ...]) -> Iterator[tuple[int, list[st
 def _folder(path: Path) -> Fer2013:
     images, labels, usage = [], [], []
     for split in _split_folders(path):
-        for label, file in _pictures(split):
-            images.append(_picture(file))
+        for label, file in _images(split):
+            images.append(_image(file))
             labels.append(label)
             # Kaggle's test folder holds both test sets; the names of its files tell them apart.
             usage.append(PREFIXES.get(file.name.partition("_")[0].lower(), SPLITS[split.name.lower()]))
     images, labels = np.stack(images), np.array(labels, np.int64)
     usage = np.array(usage, f"<U{max(map(len, USAGES))}")
     if "Training" not in usage:
-        raise UserError(f"{path} has no pictures for training: put them into a folder train")
+        raise UserError(f"{path} has no training images: put them into a folder train")
     if "PublicTest" not in usage:
         usage[_tenth(images, labels, usage == "Training")] = "PublicTest"
         log.warning(
-            "%s has no PublicTest pictures: %d of Training, about a tenth of each class, became PublicTest",
+            "%s has no PublicTest images: %d of Training, about a tenth of each class, became PublicTest",
             path, (usage == "PublicTest").sum(),
         )  # fmt: skip
     return Fer2013(images, labels, usage, None, contradictory(images, labels, usage))
@@ -164,9 +162,9 @@ def _split_folders(path: Path) -> list[Path]:
     return splits
 
 
-def _pictures(split: Path) -> list[tuple[int, Path]]:
-    """Label and file of every picture of one split, in their order."""
-    pictures, others = [], 0
+def _images(split: Path) -> list[tuple[int, Path]]:
+    """Label and file of every image of one split, in their order."""
+    images, others = [], 0
     for entry in sorted(entry for entry in split.iterdir() if not entry.name.startswith(".")):
         name = SYNONYMS.get(entry.name.lower(), entry.name.lower())
         if name not in EMOTIONS or not entry.is_dir():
@@ -174,24 +172,24 @@ def _pictures(split: Path) -> list[tuple[int, Path]]:
         files = sorted(file for file in entry.iterdir() if not file.name.startswith("."))
         chosen = [file for file in files if file.suffix.lower() in PICTURES]
         others += len(files) - len(chosen)
-        pictures += [(EMOTIONS.index(name), file) for file in chosen]
+        images += [(EMOTIONS.index(name), file) for file in chosen]
     if others:
         log.warning("%s: files that are not read, neither .jpg, .jpeg nor .png: %d", split, others)
-    there = {label for label, _ in pictures}
+    there = {label for label, _ in images}
     if missing := [name for label, name in enumerate(EMOTIONS) if label not in there]:
-        raise UserError(f"{split} has no pictures (jpg, jpeg, png) of {', '.join(missing)}: each wants its folder")
-    return sorted(pictures)
+        raise UserError(f"{split} has no images (jpg, jpeg, png) of {', '.join(missing)}: each wants its folder")
+    return sorted(images)
 
 
-def _picture(path: Path) -> np.ndarray:
+def _image(path: Path) -> np.ndarray:
     """(48, 48) uint8 grey."""
     content = np.frombuffer(path.read_bytes(), np.uint8)
     image = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE) if content.size else None  # OpenCV fails on no bytes
     if image is None:
-        raise UserError(f"{path} cannot be read as a picture: fetch it again, or remove it")
+        raise UserError(f"{path} cannot be read as an image: fetch it again, or remove it")
     if image.shape != (SIDE, SIDE):
         height, width = image.shape
-        raise UserError(f"{path} is {width}x{height}, not {SIDE}x{SIDE}: resize the pictures, or give fer2013.csv")
+        raise UserError(f"{path} is {width}x{height}, not {SIDE}x{SIDE}: resize the images, or give fer2013.csv")
     return image
 
 
@@ -233,8 +231,8 @@ def _npz(path: Path) -> Fer2013:
     lengths = {name: len(array) for name, array in zip(names, (labels, code, usages, votes, marked), strict=True)}
     del lengths["usage_names"]
     if not len(labels) or len(set(lengths.values())) > 1:
-        told = ", ".join(f"{name} {length}" for name, length in lengths.items())
-        raise UserError(f"{path} is not FER2013 as npz: its arrays want one length above 0, and have {told}")
+        found = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise UserError(f"{path} is not FER2013 as npz: its arrays need one length above 0, and have {found}")
     if (wrong := np.flatnonzero((labels < 0) | (labels >= len(EMOTIONS)))).size:
         raise UserError(
             f"{path}: fer_label of row {wrong[0]} is {labels[wrong[0]]}, not 0 to 6 ({', '.join(EMOTIONS)})"

@@ -134,7 +134,7 @@ class Draws:
     """What the steps of one network see."""
 
     clips: Tensor  # (steps, batch) int64
-    like: Tensor  # (steps, batch) int64: a clip of the speaker to whom each one is transposed; itself: to nobody
+    like: Tensor  # (steps, batch) int64: a clip of the speaker to whom each one is transposed; itself: not transposed
     rows: dict[Modality, Tensor]  # (steps, batch, vectors) int32 where there are not too many, else int64
 
 
@@ -228,7 +228,7 @@ class _Modality:
     def __init__(self, tasks: Sequence[Task], draws: Sequence[Draws], modality: Modality, device: torch.device):
         data, means = [task.data[modality] for task in tasks], self._means(tasks, modality)
         self.rows = torch.stack([d.rows[modality] for d in draws], 1)
-        # What stands in for an absent modality is nobody's: it is not transposed.
+        # The vector that replaces an absent modality has no speaker: it is not transposed.
         like = [torch.where(of.present[d.clips], d.like, d.clips) for of, d in zip(data, draws, strict=True)]
         owners = [of.owner.int() for of in means]
         self.owner = torch.stack([owner[d.clips] for owner, d in zip(owners, draws, strict=True)], 1)

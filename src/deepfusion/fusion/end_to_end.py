@@ -93,7 +93,7 @@ class _Batches:
         made = {m: start.fold.modality(names, axes=start.axes) for m, names in start.streams.items()}
         task = Task(made, start.train, start.speakers, start.seed)
         self.draws = draw(task, training, steps=steps, batch=batch)
-        # What stands in for an absent modality is nobody's: it is not transposed.
+        # The vector that replaces an absent modality has no speaker: it is not transposed.
         clips, like = self.draws.clips, self.draws.like
         self.like = {m: torch.where(of.present[clips], like, clips) for m, of in made.items()}
         means = {m: speaker_means(of, start.train, start.speakers) for m, of in made.items()}

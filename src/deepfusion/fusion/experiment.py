@@ -239,7 +239,7 @@ def write_attention(path: Path, found: Findings, row: Row) -> None:
     kinds: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
     for m, name in attended.items():
         for i in clips:
-            time = corpus.time[name][i]  # a clip without the modality has a single row that stands in for it
+            time = corpus.time[name][i]  # a clip without the modality has a single row in its place
             kinds.setdefault(m, []).append((found.attention[i][m][: len(time)], time))
     hz = corpus.frequency.get(attended.get("audio", ""))
     ids = [str(corpus.table.index[i]) for i in clips]

@@ -8,7 +8,7 @@ import numpy as np
 
 from deepfusion.faces.face_track import Choice
 
-LEFT_EYE, RIGHT_EYE = slice(36, 42), slice(42, 48)  # of the 68 points (iBUG 300-W), as they stand in the picture
+LEFT_EYE, RIGHT_EYE = slice(36, 42), slice(42, 48)  # of the 68 points (iBUG 300-W), as seen in the image
 SHAPE = 2 * 68
 PERCENTILES = (10, 90)
 COURSE = (2 + len(PERCENTILES)) * SHAPE

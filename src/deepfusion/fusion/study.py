@@ -12,7 +12,7 @@ from deepfusion.config import FusionSettings, StudySettings
 from deepfusion.corpora.folds import Fold
 from deepfusion.corpora.inner_folds import BY_CLIP
 from deepfusion.evaluation import svm
-from deepfusion.evaluation.late_fusion import mean, product_of, weight_of, weighted
+from deepfusion.evaluation.late_fusion import mean, product, weight_of, weighted
 from deepfusion.fusion import end_to_end, experiment, rows
 from deepfusion.fusion.corpus import Corpus, read_corpus
 from deepfusion.fusion.experiment import Findings
@@ -100,7 +100,7 @@ def late_fusions(found: Findings) -> dict[str, np.ndarray]:
         held = np.concatenate([positions for positions, _ in found.choices["audio"].validation[i]])
         both = [found.choices[name].calibrated(i) for name in ("audio", "video")]
         learned[:, part.test] = weighted(audio[:, part.test], video[:, part.test], weight_of(*both, label[held]))
-    return {"late_mean": mean(audio, video), "late_product": product_of(audio, video), "late_learned": learned}
+    return {"late_mean": mean(audio, video), "late_product": product(audio, video), "late_learned": learned}
 
 
 def add_svms(found: Findings) -> None:

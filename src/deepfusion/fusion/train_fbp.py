@@ -42,7 +42,7 @@ def train_fbp(
         store: The feature store.
         folder: Where the files go.
         folds: Folds, their speakers or splits.
-        everyone: The fold of the model for new clips: nobody is tested.
+        everyone: The fold of the model for new clips: no clip is a test clip.
         settings: Streams, network, training and choices.
         device: Where to compute.
 

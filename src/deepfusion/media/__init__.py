@@ -1,26 +1,26 @@
-"""A clip's frames and sound, streamed, on the clip's own clock.
+"""A clip's frames and audio, streamed, on the clip's own clock.
 
 Every time is a presentation time in seconds on the clock of the container, where it may start at any value;
-frames and sound share it. Nothing is reckoned from a frame's number: a variable frame rate stays as it is.
+frames and audio share it. Nothing is computed from a frame index: a variable frame rate is kept.
 
 Damage is not played over: what FFmpeg reports as damaged, out of order or cut short ends in one `ClipError`,
 raised where it is met. Frames may have been handed out before; the caller drops the clip.
 """
 
-from deepfusion.media.audio import Sound, sound
+from deepfusion.media.audio import Audio, read_audio
 from deepfusion.media.limits import DEFAULT_LIMITS, Limits
 from deepfusion.media.probing import Probe, probe, probe_audio, probe_video
 from deepfusion.media.video import Frame, frames
 
 __all__ = [
     "DEFAULT_LIMITS",
+    "Audio",
     "Frame",
     "Limits",
     "Probe",
-    "Sound",
     "frames",
     "probe",
     "probe_audio",
     "probe_video",
-    "sound",
+    "read_audio",
 ]

@@ -1,4 +1,4 @@
-"""A clip's sound: mono, resampled, with the time of its first sample."""
+"""A clip's audio: mono, resampled, with the time of its first sample."""
 
 import math
 from fractions import Fraction
@@ -13,14 +13,14 @@ from deepfusion.errors import ClipError
 from deepfusion.media.container import SEEK_MARGIN, between, clip_errors, decoded
 from deepfusion.media.limits import DEFAULT_LIMITS, Limits
 
-JITTER = 0.04  # s the sound's times may stray from its sample count (rounding) before it counts as a hole
+JITTER = 0.04  # s the audio's times may stray from its sample count (rounding) before it counts as a hole
 RATES = (1000, 1_000_000)  # Hz; no recorder is slower or faster, and a damaged header may say anything
 # Of the mix against the channels' mean power (-20 dB): below it the channels cancel each other out.
 CANCELLED = 0.01
 
 
-class Sound(NamedTuple):
-    """Mono sound: `samples` (n,) float32 in [-1, 1], `rate` in Hz, `start` the time of the first sample in s.
+class Audio(NamedTuple):
+    """Mono audio: `samples` (n,) float32 in [-1, 1], `rate` in Hz, `start` the time of the first sample in s.
 
     `note` says what is unusual about it, else "".
     """
@@ -31,17 +31,17 @@ class Sound(NamedTuple):
     note: str = ""
 
 
-def sound(
+def read_audio(
     path: str | Path,
     *,
     rate: int = 16000,
     start: float | None = None,
     end: float | None = None,
     limits: Limits = DEFAULT_LIMITS,
-) -> Sound:
-    """A clip's sound, the plain mean of its channels, resampled, with start <= time < end.
+) -> Audio:
+    """A clip's audio, the plain mean of its channels, resampled, with start <= time < end.
 
-    A hole in the sound's times is filled with silence, so that what follows keeps its time; a time more than
+    A hole in the audio's times is filled with silence, so that what follows keeps its time; a time more than
     `JITTER` before its place is damage. The resampler (soxr, HQ) has linear phase and no delay. Where the channels
     cancel each other out in the mean (opposite phase), the loudest of them is taken instead, with a note.
 
@@ -85,8 +85,8 @@ def _mixed(
     end: float | None,
     limits: Limits,
     powers: _Powers,
-) -> Sound:
-    """The sound as the mean of the channels (channel None) or as one channel; `powers` gets what is in the segment."""
+) -> Audio:
+    """The audio as the mean of the channels (channel None) or as one channel; `powers` gets what is in the segment."""
     origin = None  # time of the first sample decoded
     count = 0  # samples so far, at the file's rate
     filled = 0  # of them silence that was filled in
@@ -95,23 +95,25 @@ def _mixed(
     for time, frame, _ in decoded(path, "audio", start, limits):
         if origin is None:
             if time is None:
-                raise ClipError(f"{path.name}: the sound has no presentation time")
+                raise ClipError(f"{path.name}: the audio has no presentation time")
             origin, source_rate = time, frame.sample_rate
             if not RATES[0] <= source_rate <= RATES[1]:
                 raise ClipError(f"{path.name}: {source_rate} Hz is no rate of a recording, a damaged header")
             resampler = soxr.ResampleStream(source_rate, rate, 1, dtype="float32", quality="HQ")
         if frame.sample_rate != source_rate:
-            raise ClipError(f"{path.name}: the sound's rate changes from {source_rate} to {frame.sample_rate} Hz")
+            raise ClipError(f"{path.name}: the audio's rate changes from {source_rate} to {frame.sample_rate} Hz")
         # A packet may hold several frames of which only the first has a time; the others follow without a hole.
         hole = 0 if time is None else round((time - origin) * source_rate) - count
         if hole < -JITTER * source_rate:
-            raise ClipError(f"{path.name}: the sound's times jump {hole / source_rate:.3f} s to {float(time):.3f} s")
+            raise ClipError(
+                f"{path.name}: the audio's times jump {hole / source_rate:.3f} s to {float(time or 0):.3f} s"
+            )
         hole = hole if hole > JITTER * source_rate else 0
         filled += hole
         if filled > limits.silence_s * source_rate:
             raise ClipError(
-                f"{path.name}: the sound's times jump {hole / source_rate:.3f} s to {float(time):.3f} s: the silence "
-                f"to fill in is over the limit of {limits.silence_s:g} s (limits.silence_s in config.yaml)"
+                f"{path.name}: the audio's times jump {hole / source_rate:.3f} s to {float(time or 0):.3f} s: the "
+                f"silence to fill in is over the limit of {limits.silence_s:g} s (limits.silence_s in config.yaml)"
             )
         with clip_errors(path):
             samples = channels(frame)
@@ -126,17 +128,17 @@ def _mixed(
         if end is not None and origin + Fraction(count, source_rate) > end + SEEK_MARGIN:
             break
     if origin is None:
-        raise ClipError(f"{path.name}: no sound {between(start, end)}")
+        raise ClipError(f"{path.name}: no audio {between(start, end)}")
     blocks.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
     samples = np.concatenate(blocks)
     first = 0 if start is None else max(0, _index(start, origin, rate))
     last = None if end is None else max(0, _index(end, origin, rate))
     samples = samples[first:last]
     if not len(samples):
-        raise ClipError(f"{path.name}: no sound {between(start, end)}")
+        raise ClipError(f"{path.name}: no audio {between(start, end)}")
     if not np.isfinite(samples).all():
-        raise ClipError(f"{path.name}: the sound holds values that are not numbers")
-    return Sound(np.clip(samples, -1, 1), rate, float(origin + Fraction(first, rate)))
+        raise ClipError(f"{path.name}: the audio holds values that are not numbers")
+    return Audio(np.clip(samples, -1, 1), rate, float(origin + Fraction(first, rate)))
 
 
 def _index(time: float, origin: Fraction, rate: int) -> int:
@@ -151,11 +153,12 @@ class _Channels:
     """
 
     def __init__(self) -> None:
-        self._resampler, self._form = None, None
+        self._resampler: av.AudioResampler | None = None
+        self._form: tuple[str, str, int] | None = None
 
     def __call__(self, frame: av.AudioFrame) -> np.ndarray:
         form = (frame.format.name, frame.layout.name, frame.sample_rate)
-        if form != self._form:  # changes within a stream are allowed
+        if self._resampler is None or form != self._form:  # changes within a stream are allowed
             self._resampler, self._form = av.AudioResampler(format="dbl"), form
         packed = [part.to_ndarray().reshape(-1, part.layout.nb_channels) for part in self._resampler.resample(frame)]
         return np.concatenate(packed).T if len(packed) != 1 else packed[0].T

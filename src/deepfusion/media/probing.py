@@ -4,12 +4,14 @@ import math
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 
 from deepfusion.errors import ClipError
-from deepfusion.media.container import Decoded, clip_errors, decoded, opened, stream_of
+from deepfusion.media.container import clip_errors, decoded, opened, stream_of
 from deepfusion.media.limits import DEFAULT_LIMITS, Limits
 from deepfusion.media.video import orientation_of, square_pixels
 
@@ -19,11 +21,11 @@ class Probe:
     """What a clip holds. Numbers of an absent stream are 0, its times nan.
 
     Attributes:
-        has_video: There is a picture stream; a cover picture is none.
-        has_audio: There is a sound stream.
+        has_video: There is a video stream; cover art does not count.
+        has_audio: There is an audio stream.
         width: Pixels of a frame as `frames` gives it: upright, pixels square.
         height: Likewise.
-        rotation: Degrees clockwise, 0, 90, 180 or 270, that `frames` turns the stored picture.
+        rotation: Degrees clockwise, 0, 90, 180 or 270, that `frames` rotates the stored frame.
         video_start: Time of the first frame, s.
         video_duration: s, as the container declares it for the stream, else for the file; nan if for neither.
         audio_start: Time of the first sample, s.
@@ -76,8 +78,8 @@ def _probe(path: Path, wanted: list[str], limits: Limits) -> Probe:
     with opened(path, limits) as container:
         kinds = [kind for kind in ("video", "audio") if stream_of(container, kind) is not None]
     if not kinds:
-        raise ClipError(f"{path.name}: neither picture nor sound in the file")
-    found = {}
+        raise ClipError(f"{path.name}: neither video nor audio in the file")
+    found: dict[str, Any] = {}
     if "video" in kinds and "video" in wanted:
         found |= _video(path, limits)
     if "audio" in kinds and "audio" in wanted:
@@ -112,13 +114,13 @@ def _audio(path: Path, limits: Limits) -> dict:
 
 
 @contextmanager
-def _first(path: Path, kind: str, limits: Limits) -> Iterator[Decoded]:
+def _first(path: Path, kind: str, limits: Limits) -> Iterator[tuple[Fraction, Any, Any]]:
     """The first frame of a stream; the file stays open meanwhile, for the stream lives no longer than it."""
     with closing(decoded(path, kind, None, limits)) as found:
         first = next(found, None)
         if first is None or first.time is None:
             raise ClipError(f"{path.name}: the {kind} stream {'is empty' if first is None else 'has no times'}")
-        yield first
+        yield first.time, first.frame, first.stream
 
 
 def _duration(stream: av.stream.Stream) -> float:

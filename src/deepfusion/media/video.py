@@ -17,14 +17,14 @@ from deepfusion.media.limits import DEFAULT_LIMITS, Limits
 
 
 class Frame(NamedTuple):
-    """One picture: `time` in s, `image` (H, W, 3) uint8 RGB, upright, pixels square."""
+    """One video frame: `time` in s, `image` (H, W, 3) uint8 RGB, upright, pixels square."""
 
     time: float
     image: np.ndarray
 
 
 class Orientation(NamedTuple):
-    """How a stored picture becomes upright: first swap the axes, then mirror along x and along y."""
+    """How a stored frame becomes upright: first swap the axes, then mirror along x and along y."""
 
     swap: bool
     mirror_x: bool
@@ -32,7 +32,7 @@ class Orientation(NamedTuple):
 
     @property
     def rotation(self) -> int:
-        """Degrees clockwise: 0, 90, 180 or 270. A picture may be mirrored besides."""
+        """Degrees clockwise: 0, 90, 180 or 270. A frame may be mirrored, too."""
         return (90 if self.mirror_x else 270) if self.swap else (180 if self.mirror_y else 0)
 
 
@@ -87,17 +87,17 @@ def orientation_of(frame: av.VideoFrame) -> Orientation:
 
 
 def square_pixels(width: int, height: int, shape: Fraction | None) -> tuple[int, int]:
-    """Size of a picture once its pixels (shape = a pixel's width / height) are square; no side shrinks.
+    """Size of a frame once its pixels (shape = a pixel's width / height) are square; no side shrinks.
 
     Raises:
         ValueError: A shape that no camera makes.
     """
-    shape = float(shape or 1)
-    if not 1 / 4 <= shape <= 4:
-        raise ValueError(f"pixels {shape:g} times as wide as high, a damaged header")
-    if abs(shape - 1) < 0.01:  # a header rounded by a crop; resampling would only blur
+    ratio = float(shape or 1)
+    if not 1 / 4 <= ratio <= 4:
+        raise ValueError(f"pixels {ratio:g} times as wide as high, a damaged header")
+    if abs(ratio - 1) < 0.01:  # a header rounded by a crop; resampling would only blur
         return width, height
-    return (round(width * shape), height) if shape > 1 else (width, round(height / shape))
+    return (round(width * ratio), height) if ratio > 1 else (width, round(height / ratio))
 
 
 def _turn(image: np.ndarray, orientation: Orientation) -> np.ndarray:

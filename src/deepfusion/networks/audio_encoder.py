@@ -140,7 +140,7 @@ class FrontEnd(nn.Module):
 class SpeechEncoder(nn.Module):
     """Spectrograms -> one vector per position in frequency and time, and the emotions of the training corpora.
 
-    A batch is padded at the end of its shorter clips, and the padding changes nothing: what lies after a clip's end is
+    A batch is padded at the end of its shorter clips, and the padding changes nothing: what follows a clip's end is
     set to zero before each convolution, as for a clip alone.
 
     Args:

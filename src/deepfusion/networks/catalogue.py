@@ -1,4 +1,4 @@
-"""The face networks: what each one is, what it wants to see, where its weights come from and whose they are.
+"""The face networks: architecture, input crop, source and terms of the weights.
 
 Reading this module's cards costs nothing: torch is imported when a network is loaded.
 """
@@ -310,7 +310,7 @@ def weights_path(network: Network, user_path: Path | None = None) -> Path:
 
 
 def _packaged(file: str) -> Path | None:
-    """Where a file "package/path" lies; None where there is no such package."""
+    """Path of a file "package/path"; None where the package is not installed."""
     package, _, inside = file.partition("/")
     # A found spec, not an import: these packages need other packages to be imported, their files do not.
     spec = importlib.util.find_spec(package)
@@ -344,7 +344,7 @@ def load(name: str, *, weights: Path | None = None, sha256: str | None = None) -
 
 
 def fingerprint(name: str, weights: Path | None = None) -> str:
-    """What a network's features depend on beside the picture: name, version of the definition, weights.
+    """What a network's features depend on apart from the image: name, version of the definition, weights.
 
     Reads the whole weight file, for it may have been replaced by another of the same name.
     """

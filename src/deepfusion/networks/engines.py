@@ -95,7 +95,7 @@ def faces(size: int) -> np.ndarray:
 
 
 def onnx_runtime(module: nn.Module, size: int, device: torch.device) -> Features:
-    """The network in ONNX Runtime, exported anew for each job: no file that could be stale.
+    """The network in ONNX Runtime, exported for each job: no file that could be stale.
 
     Raises:
         UserError: the package is not installed, or the device is no CPU.

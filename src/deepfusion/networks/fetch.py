@@ -1,8 +1,8 @@
-"""Downloading of weight files: resumed where it was interrupted, and never trusted before its hash is compared.
+"""Download weight files: an interrupted download resumes, and no file is used before its hash is verified.
 
 Where the publisher states no hash, the first download is trusted and its hash kept in `weights.lock.json`; from
-then on the file must agree with it. What is on its way lies beside the file as `<name>.part`, with what the
-server said of it in `<name>.part.json`; under its own name the file is whole and verified.
+then on the file must agree with it. A partial download is `<name>.part` in the same folder, with the
+server's headers in `<name>.part.json`; a file under its own name is complete and verified.
 """
 
 import http.client
@@ -47,8 +47,8 @@ def fetch(card: Network, folder: Path) -> Path:
         The file.
 
     Raises:
-        UserError: nobody may download it; no answer, or a wrong one; or the file has another hash than the published
-            or locked one. What has arrived of an interrupted download is kept and the next call goes on from there.
+        UserError: it cannot be downloaded; no answer, or a wrong one; or the file's hash differs from the published
+            or locked one. A partial download is kept and the next call resumes it.
     """
     if not card.address:
         raise UserError(f"{card.name}: nothing to download: its weights come from: {card.source}")
@@ -60,16 +60,16 @@ def fetch(card: Network, folder: Path) -> Path:
     _json(lock)  # a damaged one is noticed before the download, not after it
     log.info("%s: %s\nlicence: %s\ncite: %s", card.name, card.address, card.licence, card.citation)
     folder.mkdir(parents=True, exist_ok=True)
-    part, said = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.part.json")
-    _download(card, part, said)
+    part, headers = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.part.json")
+    _download(card, part, headers)
     try:
         _verify(card, part, lock, mend="it is not kept; try again later, or")
     except UserError:
         part.unlink()
-        said.unlink()
+        headers.unlink()
         raise
     part.replace(path)
-    said.unlink()
+    headers.unlink()
     return path
 
 
@@ -105,29 +105,29 @@ def _json(path: Path) -> dict:
         raise UserError(f"{path}: damaged ({error}): mend or delete it") from error
 
 
-def _download(card: Network, part: Path, said: Path) -> None:
+def _download(card: Network, part: Path, headers: Path) -> None:
     """Bring the whole file to `part`, in several attempts."""
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(BACK_OFF * 2 ** (attempt - 1))
         try:
-            return _transfer(card, part, said)
+            return _transfer(card, part, headers)
         except _InterruptedError as error:
             problem = error
             log.warning("%s: %s", card.name, error)
-    kept = f"; {part} is kept and the next call goes on from there" if part.exists() else ""
+    kept = f"; {part} is kept and the next call resumes it" if part.exists() else ""
     raise UserError(f"{card.name}: {card.address}: {problem}, {ATTEMPTS} attempts: check the network{kept}")
 
 
-def _transfer(card: Network, part: Path, said: Path) -> None:
-    """One attempt: go on from what is there if the server still has the same file, else begin anew."""
-    known = _json(said) if part.exists() else {}
+def _transfer(card: Network, part: Path, headers: Path) -> None:
+    """One attempt: resume if the server still has the same file, else start over."""
+    known = _json(headers) if part.exists() else {}
     begin = part.stat().st_size if known.get("address") == card.address else 0
     if begin and begin == known["size"]:
         return
     answer = _answer(card, begin)
     if begin and answer.status != http.HTTPStatus.OK and not _goes_on(card, answer, begin, known):
-        log.info("%s: the file has changed since the download began: it begins anew", card.name)
+        log.info("%s: the file has changed since the download began: it starts over", card.name)
         answer.close()
         answer = _answer(card, 0)
     with answer:
@@ -135,7 +135,7 @@ def _transfer(card: Network, part: Path, said: Path) -> None:
         if answer.status == http.HTTPStatus.OK:  # all of it, whether asked for the rest or not
             begin = 0
             part.unlink(missing_ok=True)
-            write_atomically(said, lambda file: file.write_text(json.dumps(what)))
+            write_atomically(headers, lambda file: file.write_text(json.dumps(what)))
         with part.open("ab") as file:
             for at in track(range(begin, what["size"], CHUNK), card.name, unit="MB"):
                 wanted = min(CHUNK, what["size"] - at)
@@ -191,7 +191,7 @@ def _said(card: Network, answer: http.client.HTTPResponse) -> dict:
         size = answer.headers.get("Content-Length", "")
     if not size.isdigit():
         raise UserError(
-            f"{card.name}: {card.address}: the server does not say how long the file is, so that nobody could tell "
+            f"{card.name}: {card.address}: the server does not state the file's length, so that nothing could tell "
             f"whether it is whole; take it from: {card.source}"
         )
     versions = {"etag": answer.headers.get("ETag"), "last_modified": answer.headers.get("Last-Modified")}

@@ -1,6 +1,6 @@
 """The same networks with less arithmetic: what is linear and follows each other is multiplied together beforehand.
 
-Everything here is exact but for rounding. Batch normalisation behind a convolution is folded where a graph is made of
+Everything here is exact up to rounding. Batch normalisation after a convolution is folded where a graph is made of
 the module: by torch's ONNX exporter, see `engines.py`.
 """
 
@@ -100,7 +100,7 @@ class NormalisedDlib(nn.Module):
 
 
 class TurnedFaceRes(nn.Module):
-    """HSE faceres on pictures turned by 180 degrees, with turned filters.
+    """HSE faceres on images turned by 180 degrees, with turned filters.
 
     TensorFlow pads a stride of 2 at the right and below alone. Turned, that is left and above: what a padding of 1 on
     all sides comes to where the side is even, and a convolution does that itself, without a padded copy.

@@ -65,12 +65,14 @@ def load(path: Path, base: str, dimension: int) -> Tuned:
     """
     try:
         with safetensors.safe_open(path, "pt") as file:
-            said = file.metadata() or {}
+            metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no dictionary)
     except (OSError, safetensors.SafetensorError) as error:
         raise UserError(f"{path}: no whole safetensors file: {error}") from error
-    if said.get("format") != FORMAT or said.get("base") != base:
-        found = f"{said.get('base')} in the form {said.get('format')}" if said else "no word about what it is"
+    if metadata.get("format") != FORMAT or metadata.get("base") != base:
+        found = (
+            f"{metadata.get('base')} in the form {metadata.get('format')}" if metadata else "no word about what it is"
+        )
         raise UserError(f"{path}: wanted {base} in the form {FORMAT} (`snakemake finetune`), found {found}")
     scales = {name: tensors.pop(name) for name in list(tensors) if name.endswith(".scale") and name[:-6] in tensors}
     for name, scale in scales.items():

@@ -1,6 +1,6 @@
-"""torchvision's models, also where a torchvision built for CUDA stands beside a torch built for the CPU.
+"""torchvision's models, also where torchvision is built for CUDA and torch for the CPU.
 
-The default torchvision for Linux is built for CUDA, and its C extension cannot be loaded beside a CPU torch.
+The default torchvision for Linux is built for CUDA, and its C extension cannot be loaded with a CPU torch.
 Its import then fails, because it describes operators (`nms`) that the extension would have defined. Networks
 need none of these operators: with their names defined, and no implementation, the import goes through.
 """
@@ -32,7 +32,7 @@ def models() -> ModuleType:
 
 
 def _extension_loads() -> bool:
-    """Whether torchvision's own C extension works beside this torch (if so, it is loaded now)."""
+    """Whether torchvision's own C extension works with this torch (if so, it is loaded now)."""
     folder = Path(importlib.util.find_spec("torchvision").origin).parent
     try:
         torch.ops.load_library(folder / "_C.so")

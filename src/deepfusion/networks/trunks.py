@@ -58,7 +58,7 @@ def pretrained(base: str, weights: Path | None = None, sha256: str | None = None
         layer.requires_grad_(False)
     for module in trunk.modules():
         if isinstance(module, PReLU):
-            module.requires_grad_(False)  # like the batch normalisation beside them
+            module.requires_grad_(False)  # like the batch normalisation next to them
     return trunk
 
 

@@ -23,7 +23,7 @@ class Records:
 
     Args:
         out: The output folder.
-        depends: What a prediction depends on besides the clip: the model's hash, windows, normalisation, outputs.
+        depends: What a prediction depends on apart from the clip: the model's hash, windows, normalisation, outputs.
     """
 
     def __init__(self, out: Path, depends: list[Any]):

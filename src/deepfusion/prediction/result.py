@@ -24,7 +24,7 @@ STATUSES = {
     "failed": "no answer: the file cannot be read",
 }
 TRACK = ("time", "valid", "reason", "choice", "box", "score", "landmarks", "emotions")
-"""What a prediction keeps of the arrays of a clip, besides the spectrogram."""
+"""Arrays of a clip that a prediction keeps, apart from the spectrogram."""
 ATTENTION_DIGITS = 6
 
 

@@ -35,7 +35,7 @@ def words(costs: pd.DataFrame) -> str:
     limit = bottleneck(costs)
     return (
         f"bottleneck: {limit}, {costs.at[limit, 'share']:.0%} of the workers' time; figures of one worker, minutes of "
-        f"pictures or sound; measured on {_machines(costs)}"
+        f"pictures or audio; measured on {_machines(costs)}"
     )
 
 
@@ -53,7 +53,7 @@ def expected(found: dict[str, Any]) -> str:
     limit = max(worker, key=worker.get)
     lines = [
         f"{found['clips']} clips, {found['looked_at']} of them looked at: {_time(found['video_s'])} of pictures, "
-        f"{found['frames']:.0f} frames, {_time(found['audio_s'])} of sound",
+        f"{found['frames']:.0f} frames, {_time(found['audio_s'])} of audio",
         f"store: {found['store_bytes'] / 1e9:.3g} GB, and as much again for the shards that it is made of",
     ]
     bad = list(found["bad"].items())

@@ -85,8 +85,8 @@ def prepare(clips: pd.DataFrame, out: Path, *, settings: SpectrogramSettings, wo
 def _levels(settings: SpectrogramSettings, path: str) -> np.ndarray | str:
     """(T, F) uint8 levels of a clip, or the reason why there are none."""
     try:
-        sound = media.sound(path, rate=settings.rate)
-        decibels = spectrograms.spectrogram(sound.samples, **settings.model_dump())
+        audio = media.read_audio(path, rate=settings.rate)
+        decibels = spectrograms.spectrogram(audio.samples, **settings.model_dump())
     except ClipError as error:
         return str(error)
     return ((decibels - settings.floor_db) / STEP_DB).round().clip(0, 255).astype(np.uint8)

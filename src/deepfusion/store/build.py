@@ -2,7 +2,7 @@
 
 The rows are copied, not linked by virtual datasets. Those read as fast (measured), but they return fill values without
 a word when a shard is missing or when the process runs out of file handles (more shards than `ulimit -n`), and a shard
-computed anew would change a store whose attributes still name the old settings. A copy is what it says, for good.
+recomputed would change a store whose attributes still name the old settings. A copy stays what it is.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ CLIPS = {
     "sha256": ("", "SHA-256 of the media file"),
     "video_status": ("", "ok, absent (no picture in the file) or failed; no rows in video/ unless ok"),
     "video_reason": ("", "why video_status is not ok"),
-    "audio_status": ("", "ok, absent (no sound in the file) or failed; no rows in audio/ unless ok"),
+    "audio_status": ("", "ok, absent (no audio in the file) or failed; no rows in audio/ unless ok"),
     "audio_reason": ("", "why audio_status is not ok"),
     "audio_note": ("", "what is unusual about the audio, as channels that cancel each other out"),
     "audio_sha256": ("", "SHA-256 of the file with the audio, where it is another one"),
@@ -48,8 +48,8 @@ CLIPS = {
     "faces": ("frame", "rows of the clip in video/ that are valid"),
     "video_start": ("s", "presentation time at which the picture starts"),
     "video_duration": ("s", "duration of the picture"),
-    "audio_start": ("s", "presentation time at which the sound starts, on the same clock"),
-    "audio_duration": ("s", "duration of the sound"),
+    "audio_start": ("s", "presentation time at which the audio starts, on the same clock"),
+    "audio_duration": ("s", "duration of the audio"),
 }
 
 LEDGER = {"shard": ("", "which shard of its stage, from 0, in the order of the clips"), **costs.COLUMNS}
@@ -90,17 +90,17 @@ def build_store(
         raise UserError(f"{path}: the manifest has labels that are not in the list {labels}: {unknown}")
     ledgers: list[pd.DataFrame] = []
     stages = {name: _survey(name, shards, ids, ledgers) for name, shards in video.items()}
-    sound = _survey("spectrogram", audio, ids, ledgers)
+    spectra = _survey("spectrogram", audio, ids, ledgers)
     positions = _survey(ENCODER, encoder, ids, ledgers) if encoder else None
     if positions is not None:
-        _check_statuses(positions, sound)
+        _check_statuses(positions, spectra)
     seen = _first_trouble(stages)
     for name, stage in stages.items():
         _check_lengths(name, stage, next(iter(stages.values())), seen["video_status"].eq("ok"))
     facts = pd.DataFrame(
-        {**seen, "audio_status": sound["status"].to_numpy(), "audio_reason": sound["reason"].to_numpy()}, index=ids
+        {**seen, "audio_status": spectra["status"].to_numpy(), "audio_reason": spectra["reason"].to_numpy()}, index=ids
     )
-    fields = _fields({**stages, "spectrogram": sound}, taken={*facts, "frames", "faces"})
+    fields = _fields({**stages, "spectrogram": spectra}, taken={*facts, "frames", "faces"})
 
     with committed(path, check=layout.check_store) as (file, disk):
         file.attrs.update(attrs)
@@ -113,9 +113,9 @@ def build_store(
         offsets = group["offsets"][:]
         valid = group["reason"][:] == FACE
         _write(group, "valid", valid, axes="frame", units="", description="True where the frame has a face")
-        heard = sound["status"].eq("ok").to_numpy()
+        heard = spectra["status"].eq("ok").to_numpy()
         group = file.create_group("audio", track_order=True)
-        _copy(group, sound, heard, disk)
+        _copy(group, spectra, heard, disk)
         if positions is not None:
             _copy_positions(group.create_group(ENCODER, track_order=True), positions, heard, disk)
 
@@ -191,12 +191,12 @@ def _check_lengths(name: str, stage: pd.DataFrame, first: pd.DataFrame, ok: pd.S
         )
 
 
-def _check_statuses(positions: pd.DataFrame, sound: pd.DataFrame) -> None:
+def _check_statuses(positions: pd.DataFrame, spectra: pd.DataFrame) -> None:
     """Check that the audio encoder has exactly the clips that have a spectrogram."""
-    for clip in positions.index[positions["status"].ne(sound["status"])]:
+    for clip in positions.index[positions["status"].ne(spectra["status"])]:
         raise UserError(
             f"{positions.at[clip, 'shard']}: clip {clip!r} is {positions.at[clip, 'status']!r} in stage "
-            f"{ENCODER!r} and {sound.at[clip, 'status']!r} in {sound.at[clip, 'shard']}: remove the former and "
+            f"{ENCODER!r} and {spectra.at[clip, 'status']!r} in {spectra.at[clip, 'shard']}: remove the former and "
             "make it again"
         )
 

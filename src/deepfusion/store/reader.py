@@ -76,7 +76,7 @@ class FeatureStore:
 
     @cached_property
     def clips(self) -> pd.DataFrame:
-        """Index clip id; label, speaker, path, video_status, frames, faces, ... (docs/store.md), a row a clip."""
+        """Index clip id; label, speaker, path, video_status, frames, faces, ... (docs/store.md), one row per clip."""
         return layout.read_table(self._file["clips"]).set_index("id")
 
     @cached_property
@@ -86,7 +86,7 @@ class FeatureStore:
 
     @cached_property
     def ledger(self) -> pd.DataFrame:
-        """What the features cost, a row a shard and part of the work (docs/store.md); no rows: not measured."""
+        """What the features cost, one row per shard and part of the work (docs/store.md); no rows: not measured."""
         return layout.read_table(self._file["ledger"]) if "ledger" in self._file else costs.empty()
 
     def attributes(self, key: str) -> dict[str, Any]:

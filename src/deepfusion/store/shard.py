@@ -3,7 +3,7 @@
 clips/id, clips/status, clips/reason, clips/<field>     (n,)      one value a clip
 offsets                                                 (n + 1,)  rows offsets[i]:offsets[i + 1] are clip i
 <column>                                                (sum of lengths, ...)
-ledger/<field>                                          what it cost, a row a part of the work; optional
+ledger/<field>                                          its cost, one row per part of the work; optional
 """
 
 import os

@@ -37,7 +37,7 @@ class Problem:
     Attributes:
         dataset: Its name, "video/EF-A" for example; "" if it is the file as a whole.
         reason: What is wrong.
-        clips: Ids of the clips that are hit; none if it cannot be told.
+        clips: Ids of the clips that are hit; none if it cannot be determined.
     """
 
     dataset: str
@@ -148,14 +148,14 @@ def inspect(path: str | os.PathLike) -> Iterator[Problem]:
         except ERRORS as error:
             yield Problem("", f"its structure cannot be read: {_line(error)}")
             return
-        sound = True
+        intact = True
         for name in names:
             for problem in _check_dataset(file, name):
-                sound = False
+                intact = False
                 yield problem
         try:
             layout.check_attributes(file)
-            if sound and check:
+            if intact and check:
                 check(file)
         except ERRORS as error:
             yield Problem("", _line(error))

@@ -23,7 +23,7 @@ class DatReader:
         self.position = 0
 
     def skip_to(self, name: str) -> None:
-        """Go behind the next string `name`: every layer of a dlib network begins with its kind as a string.
+        """Skip past the next string `name`: every layer of a dlib network begins with its kind as a string.
 
         Raises:
             UserError: there is none between here and the end of the file.

@@ -29,7 +29,7 @@ def read(path: Path, layers: set[str]) -> dict[str, Tensor]:
 
     Returns:
         Kernels of convolutions as (outputs, inputs, rows, columns), of dense layers as (outputs, inputs). What no
-        layer is known for stands there by its path in the file, empty.
+        layer is known for is listed by its path in the file, empty.
 
     Raises:
         UserError: the file is no HDF5 file, or damaged.

@@ -62,7 +62,7 @@ def fill(
         ours: the file's name of every tensor that the module needs -> the module's name of it; None: the same names.
         path: of the file, for the error line.
         network: what the network is called, for the error line.
-        unused: regular expression of the names that the file may hold beside, such as its classifier's.
+        unused: regular expression of the names that the file may also hold, such as its classifier's.
 
     Raises:
         UserError: a tensor is missing, unknown or has another shape.

@@ -15,11 +15,11 @@ from deepfusion.errors import UserError
 from deepfusion.networks.formats.dlib_dat import DatReader
 
 STAGES = [(32, 3, False), (64, 4, True), (128, 3, True), (256, 3, True), (256, 1, True)]
-"""Channels, number of residual blocks, and whether the first of them halves the picture."""
+"""Channels, number of residual blocks, and whether the first of them halves the map."""
 
 
 class Block(nn.Module):
-    """dlib's `ares` and, with `down`, `ares_down`: two convolutions beside a shortcut without weights."""
+    """dlib's `ares` and, with `down`, `ares_down`: two convolutions and a shortcut without weights."""
 
     def __init__(self, inputs: int, outputs: int, *, down: bool):
         super().__init__()

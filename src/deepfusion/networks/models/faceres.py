@@ -19,7 +19,7 @@ from deepfusion.networks.models.depthwise import DepthwiseConv2d
 CHANNELS = [64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024]
 """Outputs of the pointwise convolutions conv_pw_1 to conv_pw_13."""
 HALVED = {2, 4, 6, 12}
-"""The depthwise convolutions that halve the picture."""
+"""The depthwise convolutions that halve the map."""
 MEAN_BGR = (103.939, 116.779, 123.68)
 
 
@@ -47,12 +47,12 @@ class FaceRes(nn.Module):
 
 
 def _same(x: Tensor) -> Tensor:
-    """TensorFlow's padding "SAME" of a 3 x 3 filter with stride 2 on an even picture: right and below alone."""
+    """TensorFlow's padding "SAME" of a 3 x 3 filter with stride 2 on a map of even size: right and bottom only."""
     return F.pad(x, (0, 1, 0, 1))
 
 
 def build(path: Path) -> FaceRes:
-    """Read the weights out of TensorFlow.js files: `faceres.bin` and, beside it, `faceres.json`.
+    """Read the weights out of TensorFlow.js files: `faceres.bin` and, in the same folder, `faceres.json`.
 
     Raises:
         UserError: the description is missing, or the files are damaged or hold another network.

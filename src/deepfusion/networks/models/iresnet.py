@@ -1,4 +1,4 @@
-"""ArcFace's IResNet-50 ("improved": normalisation first, parametric ReLUs, no ReLU behind the sum).
+"""ArcFace's IResNet-50 ("improved": normalisation first, parametric ReLUs, no ReLU after the sum).
 
 Source: Deng, Guo, Xue, Zafeiriou, "ArcFace: Additive Angular Margin Loss for Deep Face Recognition", CVPR 2019;
 Duta, Liu, Zhu, Shao, "Improved Residual Networks for Image and Video Recognition", ICPR 2020. The weights and the
@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from deepfusion.networks.formats import state_dict
 
 STAGES = [(64, 3), (128, 4), (256, 14), (512, 3)]
-"""Channels and number of blocks; the first block of each halves the picture."""
+"""Channels and number of blocks; the first block of each halves the map."""
 
 
 class Block(nn.Module):
-    """Normalisation, two convolutions, and the input, which is halved and projected beside them where they halve."""
+    """Normalisation, two convolutions, and the input, which is halved and projected where they halve."""
 
     def __init__(self, inputs: int, outputs: int, stride: int):
         super().__init__()

@@ -4,7 +4,7 @@ Source: Cao, Shen, Xie, Parkhi, Zisserman, "VGGFace2: A dataset for recognising 
 the weights and the names of the layers are those of S. Albanie's `resnet50_ft_dag.pth` (pretrained on
 MS-Celeb-1M, then tuned on VGGFace2).
 
-The network is Caffe's, not torchvision's: in a block that halves the picture, the first convolution (1x1) does it
+The network is Caffe's, not torchvision's: in a block that halves the map, the first convolution (1x1) does it
 and not the second (3x3), and the max-pool has no border but counts a last, incomplete window.
 """
 
@@ -17,7 +17,7 @@ from deepfusion.networks import torchvision_cpu
 from deepfusion.networks.formats import state_dict
 
 MEAN = (131.0912, 103.8827, 91.4953)
-"""Mean RGB of the VGGFace2 training pictures, of 255."""
+"""Mean RGB of the VGGFace2 training images, of 255."""
 BLOCKS = [3, 4, 6, 3]
 LAYERS = {"1x1_reduce": "1", "3x3": "2", "1x1_increase": "3"}
 """A block's convolutions by their original names, and their numbers in torchvision's."""
@@ -37,7 +37,7 @@ class ResNet50(nn.Module):
         self.net.fc = nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Faces to features; none is negative, for they are means behind a ReLU."""
+        """Faces to features; none is negative: they are means after a ReLU."""
         return self.net(x - self.mean)
 
 

@@ -18,7 +18,7 @@ from deepfusion.errors import UserError
 from deepfusion.networks.models.depthwise import DepthwiseConv2d
 
 CHANNELS = [64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024]
-"""Outputs of the depthwise-separable layers conv_2 to conv_14; where they double, the picture is halved."""
+"""Outputs of the depthwise-separable layers conv_2 to conv_14; where they double, the map is halved."""
 HALVED = {3, 5, 7, 13}
 BATCHNORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_var"}
 

@@ -2,7 +2,7 @@
 
 Source: Parkhi, Vedaldi, Zisserman, "Deep Face Recognition", BMVC 2015. The weights are the user's own file.
 
-fc6 is taken behind its ReLU. VGG-Face was published for Caffe, whose ReLUs work in place: the blob called
+fc6 is taken after its ReLU. VGG-Face was published for Caffe, whose ReLUs work in place: the blob called
 "fc6" there, which is what the "fc6 features" of that time are, holds the rectified values.
 """
 
@@ -16,14 +16,14 @@ from deepfusion.networks import torchvision_cpu
 from deepfusion.networks.formats import keras_h5, state_dict
 
 MEAN = (129.186279296875, 104.76238250732422, 93.59396362304688)
-"""Mean RGB of the VGG-Face training pictures (`averageImage` of the published model), of 255."""
+"""Mean RGB of the VGG-Face training images (`averageImage` of the published model), of 255."""
 CONVOLUTIONS = {
     "conv1_1": 0, "conv1_2": 2, "conv2_1": 5, "conv2_2": 7, "conv3_1": 10, "conv3_2": 12, "conv3_3": 14,
     "conv4_1": 17, "conv4_2": 19, "conv4_3": 21, "conv5_1": 24, "conv5_2": 26, "conv5_3": 28,
 }  # fmt: skip
 """Layers by their original names, and their places in torchvision's `features`."""
 UNUSED = r"(fc7|fc8|classifier\.3|classifier\.6)\.(weight|bias)|(.*/)?fc[78]/.*"
-"""Names of the layers behind fc6, in a state dict and in a Keras file."""
+"""Names of the layers after fc6, in a state dict and in a Keras file."""
 
 
 class VGG16(nn.Module):
