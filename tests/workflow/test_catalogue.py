@@ -35,11 +35,9 @@ def dry_run(folder, snakefile):
 
 
 def test_as_a_module_it_makes_the_same_jobs(clips, tmp_path):
-    (tmp_path / "plain").mkdir()
-    (tmp_path / "module/config").mkdir(parents=True)
-    for folder in (tmp_path / "plain", tmp_path / "module"):
-        for path in clips.iterdir():
-            shutil.copy(path, folder)
+    for name in ("plain", "module"):
+        shutil.copytree(clips, tmp_path / name)
+    (tmp_path / "module/config").mkdir()
     (tmp_path / "plain/config.yaml").write_text(yaml.safe_dump(CONFIG))
     (tmp_path / "module/config/config.yaml").write_text(yaml.safe_dump(CONFIG))
     example = (ROOT / "config/README.md").read_text().split("```python\n")[1].split("```")[0]
