@@ -34,7 +34,7 @@ napoleon_use_ivar = True
 # The notebooks run when the site is built, on clips that they generate.
 nb_execution_mode = os.environ.get("DEEPFUSION_NOTEBOOKS", "force")
 nb_execution_raise_on_error = True
-nb_execution_timeout = 600
+nb_execution_timeout = 1800  # s per cell, on a busy machine
 nb_execution_in_temp = False  # they find the clone from their own folder
 nb_merge_streams = True
 suppress_warnings = ["myst-nb.lexer"]  # without execution no kernel names the language
