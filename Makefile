@@ -34,7 +34,7 @@ test: install
 OUTSIDE = $(shell $(BIN)/python -c 'import tempfile; print(tempfile.gettempdir())')/deepfusion-wheel
 
 wheel: install
-	rm -rf dist $(OUTSIDE)
+	rm -rf build dist $(OUTSIDE) # build/ would add modules that no longer exist
 	$(BIN)/python -m build --quiet --wheel --outdir dist
 	$(PYTHON) -m venv $(OUTSIDE)
 	$(OUTSIDE)/bin/pip install --quiet --constraint constraints.txt dist/*.whl
