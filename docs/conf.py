@@ -60,7 +60,7 @@ def _links(app, name: str, content: list[str]) -> None:
 
     What lies outside this folder is no page: the name of the file remains.
     """
-    text = content[0].replace("](/docs/", "](/")
+    text = content[0].replace("](/docs/", "](/").replace("```csv", "```text")
     content[0] = re.sub(r"\[([^\]]+)\]\((?:\.\./)+(?!docs/)[^)]+\)", r"\1", text)
 
 
