@@ -20,7 +20,7 @@ LAYERS = (
     ("fusion",),
     ("report",),
     ("prediction",),
-    ("doctor",),
+    ("doctor", "exchange"),
     ("cli",),
     ("__main__",),
 )

@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 
 from deepfusion.faces.detect import Detection
-from deepfusion.faces.face_track import Choice, Reason, Row
+from deepfusion.faces.face_track import Choice, Found, Reason, Row
 from deepfusion.media import Frame
 
-# "", "largest", "left", "right" or a box.
+# "", "largest", "left", "right", "left-half", "right-half" or a box.
 Person = str | tuple[float, float, float, float]
 F = TypeVar("F")
 
@@ -62,13 +62,14 @@ def follow(
         found = detector(image)
         face = pick(found, person, image) if last is None else continuation(found, last, min_overlap)
         faces = min(len(found), 255)
+        table = tuple(Found(time, other.box, other.score, other.source) for other in found)
         if face is None:
             reason = Reason.OTHER_PERSON if found else Reason.NO_FACE
-            yield Row(time, NO_BOX, NO_LANDMARKS, np.nan, reason, Choice.NONE, faces)
+            yield Row(time, NO_BOX, NO_LANDMARKS, np.nan, reason, Choice.NONE, faces, found=table)
         else:
             choice = new if last is None else Choice.CONTINUED
             last, seen = face, time
-            yield Row(time, face.box, face.landmarks, face.score, Reason.FACE, choice, faces)
+            yield Row(time, face.box, face.landmarks, face.score, Reason.FACE, choice, faces, face.source, found=table)
 
 
 def resized(face: Detection, before: tuple[int, ...], now: tuple[int, ...]) -> Detection:
@@ -81,7 +82,7 @@ def resized(face: Detection, before: tuple[int, ...], now: tuple[int, ...]) -> D
     """
     scale = np.array([now[1] / before[1], now[0] / before[0]], np.float32)
     low, high = face.box[:2] * scale, (face.box[2:] + 1) * scale - 1  # the last pixels are inclusive
-    return Detection(np.concatenate([low, high]), face.score, (face.landmarks + 0.5) * scale - 0.5)
+    return face._replace(box=np.concatenate([low, high]), landmarks=(face.landmarks + 0.5) * scale - 0.5)
 
 
 def pick(found: list[F], person: Person, image: np.ndarray) -> F | None:
@@ -89,7 +90,8 @@ def pick(found: list[F], person: Person, image: np.ndarray) -> F | None:
 
     Args:
         found: Faces with a `box`.
-        person: "": the most prominent. "largest", "left", "right": by box, "left" as seen in the picture. A box (left,
+        person: "": the most prominent. "largest", "left", "right": by box, "left" as seen in the picture. "left-half",
+            "right-half": the most prominent of those whose middle is there. A box (left,
             top, right, bottom) in px: the face that shares most with it, if any shares something.
         image: The picture.
     """
@@ -100,7 +102,12 @@ def pick(found: list[F], person: Person, image: np.ndarray) -> F | None:
             key=lambda face: _common(face.box, place),
             default=None,
         )
+    width = image.shape[1]
     match person:
+        case "left-half":
+            found = [face for face in found if face.box[0] + face.box[2] + 1 < width]
+        case "right-half":
+            found = [face for face in found if face.box[0] + face.box[2] + 1 >= width]
         case "largest":
             return max(found, key=lambda face: np.prod(face.box[2:] - face.box[:2] + 1), default=None)
         case "left":
