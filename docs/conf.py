@@ -60,8 +60,8 @@ def _links(app, name: str, content: list[str]) -> None:
 
     What lies outside this folder is no page: the name of the file remains.
     """
-    text = content[0].replace("](/docs/", "](/").replace("```csv", "```text")
-    content[0] = re.sub(r"\[([^\]]+)\]\((?:\.\./)+(?!docs/)[^)]+\)", r"\1", text)
+    text = re.sub(r"\[([^\]]+)\]\((?:(?:\.\./)+|/)(?!docs/)[^)]+\)", r"\1", content[0])
+    content[0] = text.replace("](/docs/", "](/").replace("```csv", "```text")
 
 
 def _plain(app, kind: str, name: str, of, options, lines: list[str]) -> None:
