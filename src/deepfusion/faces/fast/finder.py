@@ -20,7 +20,8 @@ FAR = 0.15  # of its width, by which a face may have moved without a second look
 # And where else before it counts as gone: all that could share 0.3 of its area with the face seen last.
 WIDE = {"reach": 7, "levels": 3}
 
-CHOOSING = 0.7  # least score of YuNet's for a person to be chosen by it, at two scales
+PROPOSED = 0.5  # least score of YuNet's in the reduced frame for a second look from near,
+CHOOSING = 0.7  # and there, for a person to be chosen; of others in the reduced frame, to be counted
 SECOND = 0.5  # least score of YuNet's for a person to be chosen by a weak face of dlib's
 AGREEING = 0.3  # least score of YuNet's for a weak face of dlib's
 AGREED = -1.0  # least score of dlib's for a box that YuNet agrees with: its landmarks fit better than those in YuNet's
@@ -109,11 +110,11 @@ class Finder:
             picture: The frame.
             person: See `tracker.pick`.
         """
-        found = self._seen(picture)
+        found = self._seen(picture, PROPOSED)
         while (best := pick(found, person, picture.grey)) is not None:
             face = self._confirmed(picture, best)
             if face is not None:
-                return face, found
+                return face, [other for other in found if other is best or other.score >= CHOOSING]
             found = [other for other in found if other is not best]
         if person == "":
             best, found, weak = self._most_prominent(picture)
@@ -132,7 +133,7 @@ class Finder:
     def everybody(self, picture: Picture, least: float) -> list[Sighting]:
         """All faces of a frame, those of dlib's from about `least` px of width, those of YuNet's of any."""
         if self._yunet is not None:
-            return self._seen(picture)
+            return self._seen(picture, CHOOSING)
         return self._detector.everywhere(picture.grey, self._coarsest(least))
 
     def _by_dlib(
@@ -172,11 +173,11 @@ class Finder:
     def _measured(self, face: Detection, seen: Seen) -> Detection:
         return face._replace(alignment=misalignment(face.landmarks, seen.points, face.box))
 
-    def _seen(self, picture: Picture) -> list[Sighting]:
-        """The faces of the whole frame of which YuNet is sure."""
+    def _seen(self, picture: Picture, least: float) -> list[Sighting]:
+        """The faces of the whole frame that YuNet sees."""
         if self._yunet is None:
             return []
-        return [_sighting(seen) for seen in self._yunet.in_frame(picture.rgb) if seen.score >= CHOOSING]
+        return [_sighting(seen) for seen in self._yunet.in_frame(picture.rgb) if seen.score >= least]
 
     def _confirmed(self, picture: Picture, face: Sighting) -> Detection | None:
         """A face of the whole frame's search as the search round it finds it; None if it does not."""
