@@ -288,6 +288,147 @@ def front_end(figures: dict) -> str:
     return "\n".join(lines)
 
 
+# Way in front_end.json -> in words.
+WAYS = {
+    "dlib": "dlib, every frame whole (`search: exact`)",
+    "dlib near": "dlib near the last face (`detector: dlib`, `weak_threshold: 0`)",
+    "dlib+yunet": "front end",
+    "yunet": "YuNet alone, every frame",
+    "yunet reduced": "YuNet alone, every frame, reduced to 256 px",
+}
+
+
+def _way(name: str) -> str:
+    of, _, score = name.rpartition(" ")
+    return WAYS.get(name) or f"{WAYS[of]}, score {score}"
+
+
+def hard_clips(figures: dict) -> str:
+    """Recall, false faces and cost on generated hard clips."""
+    found = figures["hard_clips"]
+    kinds = {"rendered": "rendered heads", "fer2013": "faces of FER2013"}
+    kinds = {kind: words for kind, words in kinds.items() if kind in found["ways"]["dlib"]["recall_by_kind"]}
+    head = ["by", *kinds.values(), "of frames that YuNet sees", "the same, also misaligned"]
+    head += ["false faces in 1,000 frames", "CPU ms a frame"]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for name, way in found["ways"].items():
+        shares = [way["recall_by_kind"][kind] for kind in kinds]
+        shares += [way[f"of_frames_that_yunet_sees{what}"] for what in ("", "_with_misaligned")]
+        cells = list(map(percent, shares))
+        cells += [f"{1000 * way['false_faces_per_frame']:.1f}", f"{way['cpu_ms_a_frame']:.1f}"]
+        lines.append(f"| {_way(name)} | {' | '.join(cells)} |")
+    score = next(name for name in found["ways"] if name.startswith("yunet ")).rpartition(" ")[2]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Recall in per cent of {found['visible_frames']:,} visible frames; {found['clips']} clips, "
+            f"{found['frames']:,} frames. YuNet sees: at a score of {score}, in the frame's own size.",
+        ]
+    )
+
+
+def hard_clips_by_difficulty(figures: dict) -> str:
+    """Recall on each difficulty."""
+    ways = figures["hard_clips"]["ways"]
+    shown = [name for name in ways if name in WAYS or name == next(of for of in ways if of.startswith("yunet "))]
+    lines = [f"| difficulty | {' | '.join(map(_way, shown))} |", "|---" * (len(shown) + 1) + "|"]
+    for what in ways["dlib"]["recall_by_difficulty"]:
+        lines.append(f"| {what} | {' | '.join(percent(ways[name]['recall_by_difficulty'][what]) for name in shown)} |")
+    return "\n".join(lines)
+
+
+def laboratory(figures: dict) -> str:
+    """Coverage of clips of a laboratory."""
+    found = figures["laboratory"]
+    lines = [
+        "| Java-SED by | frames with a face | of frames that YuNet sees | clips without a face | CPU ms a frame |",
+        "|---|---|---|---|---|",
+    ]
+    for name, way in found["ways"].items():
+        cells = [percent(way["coverage"]), percent(way["of_frames_that_yunet_sees"]), way["clips_without_a_face"]]
+        lines.append(f"| {WAYS[name]} | {' | '.join(map(str, cells))} | {way['cpu_ms_a_frame']:.1f} |")
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Per cent of {found['frames']:,} frames of {found['clips']} clips; {percent(found['black_frames'])} % of "
+            "the frames are black.",
+        ]
+    )
+
+
+def _inner(found: dict) -> str:
+    """Accuracy on inner folds, mean over seeds, and cross-entropy."""
+    mean = {name: sum(of) / len(of) for name, of in found.items()}
+    return f"{percent(mean['accuracy'])} ({mean['cross_entropy']:.3f})"
+
+
+def rate(figures: dict) -> str:
+    """Accuracy and time at lower rates of frames."""
+    cpu = figures.get("cpu_s_per_s", {})
+    lines = [
+        "| `faces.rate` | frames kept | video alone | FBP | networks' CPU s per s of video |",
+        "|---|---|---|---|---|",
+    ]
+    for name, found in figures["inner_folds"].items():
+        cells = [f"{100 * found['share_of_frames']:.0f} %", _inner(found["video"]), _inner(found["fbp"])]
+        seconds = f"{cpu[name]:.2f}" if name in cpu else ""
+        lines.append(f"| {'null: all' if name == 'all' else name} | {' | '.join(cells)} | {seconds} |")
+    return "\n".join([*lines, "", INNER.format(**figures["settings"])])
+
+
+INNER = (
+    "accuracy in per cent and, in brackets, cross-entropy in nats, on the inner folds of {folds} outer folds by "
+    "speaker, mean of {seeds} seeds; test clips were not looked at"
+)
+
+
+def emotion_stream(figures: dict) -> str:
+    """The stream `emotion` next to the others."""
+    lines = ["| streams of the video | video alone | FBP |", "|---|---|---|"]
+    of = figures["streams"]
+    lines.append(f"| all networks, landmarks | {_inner(of['video'])} | {_inner(of['fbp'])} |")
+    if "emotion" in of:
+        lines.append(f"| the same and `emotion` | {_inner(of['video_emotion'])} | {_inner(of['fbp_emotion'])} |")
+        lines.append(f"| `emotion` alone | {_inner(of['emotion'])} | |")
+    return "\n".join([*lines, "", INNER.format(**figures["settings"])])
+
+
+def zero_shot(figures: dict) -> str:
+    """Poolings of `video/emotion` over a clip."""
+    classes = figures["classes"]
+    lines = [f"| pooling | accuracy | {' | '.join(classes)} |", "|---" * (2 + len(classes)) + "|"]
+    named = sorted(figures["poolings"].items(), key=lambda item: -item[1]["accuracy"])
+    best = [item for item in named if item[0] == "mean"] + [item for item in named if item[0] != "mean"][:8]
+    chosen = figures["chosen"]
+    for name, of in [("chosen by the other speakers", chosen), *((f"`{name}`", of) for name, of in best)]:
+        recalls = " | ".join(percent(of["recall"][label]) for label in classes)
+        lines.append(f"| {name} | {percent(of['accuracy'])} | {recalls} |")
+    low, high = chosen["by_speaker"][0], chosen["by_speaker"][-1]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"per cent; {figures['clips']} clips, chance {percent(figures['chance'])}; by classes: recall. Chosen: "
+            f"lowest speaker {percent(low)}, highest {percent(high)}; "
+            f"poolings {', '.join(sorted(set(chosen['poolings'])))}. The mean, then the best eight of all poolings by "
+            "these very clips: only the first row is free of choice",
+        ]
+    )
+
+
+def emotion(figures: dict) -> str:
+    """Calibration of the mean of the four networks."""
+    lines = ["| FER2013 | mean of the four | accuracy | ECE | cross-entropy, nats |", "|---|---|---|---|---|"]
+    for usage in ("PublicTest", "PrivateTest"):
+        for how, of in figures[usage].items():
+            cells = f"{percent(of['accuracy'])} | {of['ece']:.3f} | {of['cross_entropy']:.3f}"
+            lines.append(f"| {usage} | {how.replace('_', ' ')} | {cells} |")
+    temperatures = ", ".join(f"{name} {value:.2f}" for name, value in figures["temperatures"].items())
+    return "\n".join([*lines, "", f"temperatures, fitted on PublicTest: {temperatures}"])
+
+
 def face_parts(figures: dict) -> str:
     """Our parts of dlib beside its own."""
     lines = ["| part | by | CPU ms | other than dlib's |", "|---|---|---|---|"]
@@ -366,6 +507,27 @@ def store(figures: dict) -> str:
 
 
 # Name in the mark -> file and table.
+def speaker_groups(figures: dict) -> str:
+    """Groups of alike faces against the speakers of a corpus."""
+    lines = [
+        "| distance | groups | clips whose group has one speaker | speakers in several groups "
+        "| pairs of a speaker's clips parted | adjusted Rand index |",
+        "|---|---|---|---|---|---|",
+    ]
+    for at, of in figures["distances"].items():
+        default = " (default)" if float(at) == figures["default"] else ""
+        lines.append(
+            f"| {at}{default} | {of['groups']} | {100 * of['of_one_speaker']:.0f} % | {of['split']} | "
+            f"{100 * of['leaked']:.1f} % | {of['adjusted_rand']:.2f} |"
+        )
+    clips, speakers, frames = (figures[name] for name in ("clips", "speakers", "frames_per_clip"))
+    about = (
+        f"{figures['corpus']}: {clips} clips of {speakers} speakers, {frames} frames each, {figures['network']}; "
+        f"{figures['without_a_face']} clips without a face"
+    )
+    return "\n".join([*lines, "", about])
+
+
 TABLES = {
     "javsed": ("javsed.json", study),
     "javsed-by-speaker": ("javsed.json", study_by_speaker),
@@ -379,6 +541,13 @@ TABLES = {
     "attention-demo": ("attention_demo.json", attention),
     "performance": ("../performance.json", performance),
     "front-end": ("front_end.json", front_end),
+    "hard-clips": ("front_end.json", hard_clips),
+    "hard-clips-by-difficulty": ("front_end.json", hard_clips_by_difficulty),
+    "laboratory": ("front_end.json", laboratory),
+    "rate": ("rate.json", rate),
+    "emotion-stream": ("emotion_stream.json", emotion_stream),
+    "zero-shot": ("zero_shot.json", zero_shot),
+    "emotion": ("emotion.json", emotion),
     "face-parts": ("face_parts.json", face_parts),
     "dag": ("dag.json", dag),
     "store": ("store.json", store),
@@ -387,6 +556,7 @@ TABLES = {
     "media-memory": ("media_memory.json", media_memory),
     "fer2013": ("fer2013.json", fer2013),
     "fer2013-confusion": ("fer2013.json", confusion),
+    "speaker-groups": ("speaker_groups.json", speaker_groups),
     "face_networks": ("face_networks.json", face_networks),
 }
 

@@ -16,9 +16,10 @@ import skimage.data
 from provenance import ROOT, publish
 
 from deepfusion import media
+from deepfusion.config import FaceSettings
 from deepfusion.faces import yunet
 from deepfusion.faces.align import five_points
-from deepfusion.faces.fast.finder import AGREEING, CHOOSING, Picture, picture_of
+from deepfusion.faces.fast.finder import CHOOSING, Finder, Picture, picture_of
 from deepfusion.faces.fast.local_detector import NearDetector, Sighting
 
 JAVSED = ROOT.parent / "shared/data/javsed/clips"
@@ -77,7 +78,8 @@ def easy_faces() -> dict:
 
 def nobody() -> dict:
     rng, network = np.random.default_rng(0), yunet.YuNet()
-    scores, near = [], []
+    finder = Finder(NearDetector(), network, weak_threshold=FaceSettings().weak_threshold)
+    scores, near, chosen = [], [], 0
     for name in NOBODY:
         picture = getattr(skimage.data, name)()
         picture = picture if picture.ndim == 3 else cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB)
@@ -88,6 +90,7 @@ def nobody() -> dict:
             )
             part = cv2.resize(picture[top : top + height, left : left + width], SIZE, interpolation=cv2.INTER_AREA)
             part = np.ascontiguousarray(part[:, :: 1 - 2 * (i % 2)])
+            chosen += finder.person(picture_of(part), "")[0] is not None
             scores.append(max((face.score for face in network.in_frame(part)), default=0.0))
             side = rng.uniform(60, 160)
             corner = rng.uniform(0, np.array(SIZE) - side)
@@ -99,7 +102,8 @@ def nobody() -> dict:
         "highest_score_whole": round(float(scores.max()), 3),
         "highest_score_near": round(float(near.max()), 3),
         "whole_at_choosing_score": int((scores >= CHOOSING).sum()),
-        "near_at_agreeing_score": int((near >= AGREEING).sum()),
+        "near_at_following_score": int((near >= FaceSettings().yunet_threshold).sum()),
+        "persons_chosen": chosen,
     }
 
 

@@ -27,7 +27,8 @@ def test_published_figures_say_where_they_come_from(pytestconfig):
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "docs/store.md", "docs/corpora.md", "docs/performance.md", "docs/predict.md"]
+    "name",
+    ["README.md", "docs/store.md", "docs/corpora.md", "docs/exchange.md", "docs/performance.md", "docs/predict.md"],
 )
 def test_links_lead_somewhere(pytestconfig, name):
     path = pytestconfig.rootpath / name

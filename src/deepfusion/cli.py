@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,11 +14,22 @@ from deepfusion.errors import MachineError, UserError
 
 # Heavy packages are imported inside the commands: `deepfusion --help` and the light stages stay quick.
 
+EXIT_INTERRUPTED = 130
+EPILOG = (
+    "Exit status: 0 done. 1 damage or a difference was found (verify, diff), the machine refused (full disk, no"
+    " permission), or an internal error. 2 wrong usage or input. 3 some clips have no answer (predict). 130 interrupted"
+    " by Ctrl-C: no partial file is left, and the same command resumes."
+)
+# Groups of commands in the help.
+GROUPS = ("Predict and configure", "Inspect and report", "Stages of the workflow", "Weights")
+PEOPLE, LOOK, STAGES, WEIGHTS = GROUPS
+
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
     help="Audio-video emotion recognition by attention-guided factorized bilinear pooling.",
+    epilog=EPILOG,
 )
 log = logging.getLogger("deepfusion")
 
@@ -32,14 +44,30 @@ EngineName = Annotated[
     Literal["auto", "eager", "onnxruntime", "half"], typer.Option("--engine", help="What computes the networks.")
 ]
 Threads = Annotated[int, typer.Option(help="CPU threads.", min=1)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 StorePath = Annotated[Path, typer.Option("--store", help="A feature store.")]
-Folds = Annotated[str, typer.Option(help="JSON: a list of {name, test, choose, by}.")]
+Folds = Annotated[
+    str, typer.Option(help="JSON: a list of {name, test, choose, by}; or loso, kfold, split, published, of the store.")
+]
+
+
+class Interrupted(BaseException):
+    """Ctrl-C. The parser would catch KeyboardInterrupt and end with status 1."""
+
+
+def _interrupt(number: int, frame: object) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one ends the process at once
+    raise Interrupted
 
 
 def main() -> None:
-    """Run the command line; a usage error is one line and status 2, what the machine refuses is one and status 1."""
+    """Run the command line; every foreseen error is one line, with the status that `EPILOG` documents."""
+    signal.signal(signal.SIGINT, _interrupt)
     try:
         app()
+        return
+    except Interrupted:
+        pass  # the frames that hold open files and progress bars end with this block
     except UserError as error:
         log.error("%s", error)
         sys.exit(2)
@@ -55,6 +83,8 @@ def main() -> None:
     except Exception:
         log.exception("internal error (please report)")
         sys.exit(1)
+    log.error("interrupted: no partial file is left; the same command resumes")
+    sys.exit(EXIT_INTERRUPTED)
 
 
 def _start_log(file: Path | None) -> None:
@@ -82,6 +112,20 @@ def _clips(manifest: Path):
     return read_manifest(manifest, labels=None)
 
 
+def _folds(text: str, store: Path):
+    """Folds from the command line: JSON, or a protocol and the store's table."""
+    from deepfusion.config import from_json
+    from deepfusion.corpora.folds import Fold
+    from deepfusion.corpora.needs import divide
+    from deepfusion.store import FeatureStore
+
+    if text not in ("loso", "kfold", "split", "published"):
+        return from_json(list[Fold], text)
+    with FeatureStore(store) as opened:
+        clips = opened.clips.reset_index()
+    return divide(clips, protocol=text, k=4, purpose="training", origin=f"the store {store}")
+
+
 def _summary(store: Path, *, listed: int | None) -> str:
     from deepfusion.report import costs
     from deepfusion.report.summary import store_summary
@@ -91,7 +135,18 @@ def _summary(store: Path, *, listed: int | None) -> str:
         return f"{store_summary(opened, listed=listed)}\n{costs.table(opened.ledger)}"
 
 
-@app.command()
+def _facts(store: Path) -> str:
+    import json
+
+    from deepfusion.costs import records
+    from deepfusion.report.summary import store_facts
+    from deepfusion.store import FeatureStore
+
+    with FeatureStore(store) as opened:
+        return json.dumps(store_facts(opened) | {"cost": records(opened.ledger)})
+
+
+@app.command(rich_help_panel=STAGES)
 def manifest(
     out: Out,
     corpus: Annotated[str, typer.Option(help="JSON, like the group `corpus` in config.yaml.")] = "{}",
@@ -106,7 +161,17 @@ def manifest(
     log.info("%s: %d clips", out, len(loaded.clips))
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
+def corpora(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME...]", help="Corpora; else all.")] = None,
+) -> None:
+    """List the public corpora that can be read: files, classes, options, terms, owner, citation."""
+    from deepfusion.corpora.listing import described
+
+    print(described(names or []))
+
+
+@app.command(rich_help_panel=STAGES)
 def demo(
     out: Annotated[Path, typer.Option(help="Folder of the corpus.")],
     speaker: Annotated[str, typer.Option(help="Generate this speaker's clips.")],
@@ -120,7 +185,7 @@ def demo(
     log.info("%d clips of %s in %s", len(made), speaker, out)
 
 
-@app.command()
+@app.command(rich_help_panel=STAGES)
 def faces(
     clips: Clips,
     out: Out,
@@ -139,7 +204,7 @@ def faces(
     faces_shard(_clips(clips), out, settings=chosen, limits=bounds, workers=workers)
 
 
-@app.command()
+@app.command(rich_help_panel=STAGES)
 def spectrogram(
     clips: Clips,
     out: Out,
@@ -155,7 +220,7 @@ def spectrogram(
     spectrogram_shard(_clips(clips), out, settings=chosen, limits=bounds, dtype=dtype)
 
 
-@app.command("audio-encoder")
+@app.command("audio-encoder", rich_help_panel=STAGES)
 def audio_encoder(
     spectrograms: Annotated[Path, typer.Option(help="Shard of spectrograms, as `deepfusion spectrogram` writes it.")],
     out: Out,
@@ -172,7 +237,7 @@ def audio_encoder(
     encoder_shard(spectrograms, out, settings=from_json(AudioEncoderSettings, settings))
 
 
-@app.command()
+@app.command(rich_help_panel=STAGES)
 def networks(
     clips: Clips,
     tracks: Annotated[Path, typer.Option(help="Face tracks of the same block.")],
@@ -180,6 +245,9 @@ def networks(
     settings: SettingsText,
     limits: LimitsText = "{}",
     dtype: Dtype = "float32",
+    rate: Annotated[
+        float | None, typer.Option(help="Frames per second that the networks see; all if left out.")
+    ] = None,
     device: Device = "auto",
     engine: EngineName = "auto",
     threads: Annotated[
@@ -206,13 +274,14 @@ def networks(
         networks=chosen,
         dtype=dtype,
         device=where,
+        rate=rate,
         engine=engine,
         limits=from_json(LimitSettings, limits),
         workers=0 if where.type == "cpu" else threads,
     )
 
 
-@app.command()
+@app.command(rich_help_panel=STAGES)
 def store(
     manifest: Manifest,
     shards: Annotated[Path, typer.Option(help="Folder of the shards: <stage>/<shard>.h5.")],
@@ -226,7 +295,7 @@ def store(
     join(manifest, shards, out, config=from_json(Extraction, config))
 
 
-@app.command()
+@app.command(rich_help_panel=STAGES)
 def publish(
     joined: Annotated[Path, typer.Argument(help="A store, as `deepfusion store` writes it.", exists=True)], out: Out
 ) -> None:
@@ -237,15 +306,18 @@ def publish(
     log.info("%s\n%s", out, _summary(out, listed=20))
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def preflight(
     manifest: Manifest,
     config: Annotated[str, typer.Option(help="The configuration as JSON; else defaults.")] = "{}",
     device: Device = "auto",
     engine: EngineName = "auto",
     cores: Annotated[int, typer.Option(help="Workers at a time.", min=1)] = os.cpu_count() or 1,
+    as_json: AsJson = False,
 ) -> None:
     """Say what an extraction will take, before it starts: frames, disk, time of each stage, by a trial on a few."""
+    import json
+
     import cv2
     import torch
 
@@ -260,16 +332,23 @@ def preflight(
     clips, extraction = read_manifest(manifest, labels=None), from_json(Extraction, config)
     where = inference.device(device)
     found = stage.preflight(clips, config=extraction, device=where, cores=cores, engine=engine)
-    print(costs.expected(found))
+    if (left_out := manifest.with_name("left_out.txt")).is_file() and not as_json:
+        print(left_out.read_text(encoding="utf-8").strip())
+    text = costs.expected(found)
+    log.debug("%s", text)  # a cluster shows nothing of what its jobs print
+    print(json.dumps(costs.expected_data(found)) if as_json else text)
 
 
-@app.command()
-def info(store: Annotated[Path, typer.Argument(help="A feature store.")]) -> None:
+@app.command(rich_help_panel=LOOK)
+def info(
+    store: Annotated[Path, typer.Argument(help="A feature store.")],
+    as_json: AsJson = False,
+) -> None:
     """Say what is in a feature store, which clips have no face, no audio or failed, and why, and what it cost."""
-    print(_summary(store, listed=None))
+    print(_facts(store) if as_json else _summary(store, listed=None))
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def verify(
     paths: Annotated[list[Path], typer.Argument(help="Stores, shards, or folders with any number of them.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per file.")] = False,
@@ -278,18 +357,20 @@ def verify(
     import dataclasses
     import json
 
-    from deepfusion.store.verify import lines
+    from deepfusion.progress import track
+    from deepfusion.store.verify import find_files, lines
     from deepfusion.store.verify import verify as check
 
+    files = list(dict.fromkeys(file for path in paths for file in find_files(path)))
     intact = True
-    for found in check(paths):
+    for found in (found for file in track(files, "verify", unit="files") for found in check([file])):
         intact = intact and not found.problems
         print(json.dumps(dataclasses.asdict(found), default=str) if as_json else lines(found), flush=True)
     if not intact:
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def diff(
     a: Annotated[Path, typer.Argument(help="A feature store.")],
     b: Annotated[Path, typer.Argument(help="The feature store that it is compared with.")],
@@ -297,17 +378,65 @@ def diff(
 ) -> None:
     """Say what differs between two feature stores, and by how much; status 1 if anything does."""
     import json
+    from functools import partial
 
+    from deepfusion.progress import track
     from deepfusion.store.diff import diff as compare
     from deepfusion.store.diff import lines
 
-    found = compare(a, b)
+    found = compare(a, b, over=partial(track, what="diff", unit="clips"))
     print(json.dumps(found) if as_json else "\n".join(lines(found)))
     if not found["equal"]:
         raise typer.Exit(1)
 
 
-@app.command("train-fbp")
+@app.command(rich_help_panel=LOOK)
+def export(
+    store: Annotated[Path, typer.Argument(help="A feature store.")],
+    to: Annotated[str, typer.Option(help="csv, openface, pyfeat, parquet, npz, mmsa, csd, lhotse or hf.")],
+    out: Annotated[Path, typer.Option(help="Folder of the files.")],
+    keys: Annotated[
+        str | None, typer.Option(help="What to write, with commas: EF-A,landmarks,spectrogram; else what fits.")
+    ] = None,
+) -> None:
+    """Write a feature store in the format of another tool."""
+    from deepfusion.exchange import export as write
+
+    write(store, to, out, keys=keys.split(",") if keys else None)
+
+
+@app.command("import", rich_help_panel=LOOK)
+def import_features(
+    store: Annotated[Path, typer.Argument(help="A feature store.")],
+    file: Annotated[Path, typer.Argument(help="A .csd file, or a folder of <id>.npy or <id>.npz.")],
+    name: Annotated[str, typer.Option(help="EF-NAME for features of the video, AX-NAME for those of the audio.")],
+    out: Annotated[Path, typer.Option(help="The new store; the given one stays as it is.")],
+    shift: Annotated[float | None, typer.Option(help="s from row to row, where the file has no times.")] = None,
+    licence: Annotated[str, typer.Option(help="Terms of the features, kept in the store.")] = "",
+    citation: Annotated[str, typer.Option(help="What to cite, kept in the store.")] = "",
+) -> None:
+    """Add features of another tool to a copy of a feature store; train-fbp uses them like its own."""
+    from deepfusion.exchange.importing import add_stream
+
+    add_stream(store, file, out, name=name, shift=shift, about={"licence": licence, "citation": citation})
+
+
+@app.command("cluster-speakers", rich_help_panel=LOOK)
+def cluster_speakers(
+    store: Annotated[Path, typer.Argument(help="A feature store with a network that was not fine-tuned.")],
+    manifest: Annotated[Path, typer.Option(help="The resolved manifest of the same clips.")],
+    out: Annotated[Path, typer.Option(help="Manifest to write: the same, with a speaker for each clip.")],
+    slot: Annotated[str | None, typer.Option(help="Whose features: EF-A, ...; else the first that fits.")] = None,
+    distance: Annotated[float | None, typer.Option(help="Largest mean distance in a group; else the default.")] = None,
+) -> None:
+    """Group clips by face where no speaker is known: each group becomes a speaker, and every table then says so."""
+    from deepfusion.corpora.manifest import read_manifest, write_manifest
+    from deepfusion.extract.speakers import with_speakers
+
+    write_manifest(out, with_speakers(read_manifest(manifest, labels=None), store, slot=slot, distance=distance))
+
+
+@app.command("train-fbp", rich_help_panel=STAGES)
 def train_fbp(
     store: StorePath,
     folds: Folds,
@@ -334,15 +463,20 @@ def train_fbp(
     metrics = command.train_fbp(
         store,
         out,
-        from_json(list[Fold], folds),
+        _folds(folds, store),
         everyone=from_json(Fold, everyone),
         settings=from_json(FusionSettings, settings),
         device=inference.device(device),
     )
-    log.info("%s\n\nmodel: %s (`deepfusion predict --model %s CLIP`)", summary_markdown(metrics), out / "model", out)
+    log.info(
+        "%s\n\nmodel: %s (`deepfusion predict --model %s CLIP`)",
+        summary_markdown(metrics, metrics["notes"]),
+        out / "model",
+        out,
+    )
 
 
-@app.command("fusion-study")
+@app.command("fusion-study", rich_help_panel=STAGES)
 def fusion_study(
     store: StorePath,
     folds: Folds,
@@ -356,7 +490,6 @@ def fusion_study(
     import torch
 
     from deepfusion.config import FusionSettings, StudySettings, from_json
-    from deepfusion.corpora.folds import Fold
     from deepfusion.evaluation.summary import summary_markdown
     from deepfusion.fusion.study import run_study
     from deepfusion.malloc import keep_freed_memory
@@ -367,15 +500,15 @@ def fusion_study(
     metrics = run_study(
         store,
         out,
-        from_json(list[Fold], folds),
+        _folds(folds, store),
         settings=from_json(FusionSettings, settings),
         study=from_json(StudySettings, study),
         device=inference.device(device),
     )
-    log.info("%s", summary_markdown(metrics))
+    log.info("%s", summary_markdown(metrics, metrics["notes"]))
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def report(
     folders: Annotated[
         list[Path], typer.Argument(help="What `train-fbp` or `fusion-study` has filled, one or more.", exists=True)
@@ -392,7 +525,31 @@ def report(
     log.info("%s", out)
 
 
-@app.command("prepare-fer2013")
+@app.command("faces-report", rich_help_panel=LOOK)
+def faces_report(
+    store: Annotated[Path, typer.Argument(help="A feature store.")],
+    out: Annotated[Path | None, typer.Option(help="HTML file; else faces.html next to the store.")] = None,
+    clips: Annotated[
+        list[str] | None, typer.Option("--clips", help="Id of a clip, once for each; else the lowest coverage first.")
+    ] = None,
+    media: Annotated[
+        Path | None, typer.Option(help="Folder that the store's paths start at; else manifest.csv next to the store.")
+    ] = None,
+    blur: Annotated[bool, typer.Option("--blur", help="Make the faces unrecognisable.")] = False,
+    images: Annotated[bool, typer.Option(help="Show faces.")] = True,
+) -> None:
+    """Write a contact sheet of the followed faces: when the person was lost, and why."""
+    import cv2
+
+    from deepfusion.report.faces_page import PAGE_NAME, write_page
+
+    cv2.setNumThreads(1)
+    out = out or store.parent / PAGE_NAME
+    shown = write_page(store, out, clips=clips or (), media=media, images=images, blur=blur)
+    log.info("%s: %d clips", out, shown)
+
+
+@app.command("prepare-fer2013", rich_help_panel=WEIGHTS)
 def prepare_fer2013(
     data: Annotated[Path, typer.Option(help="fer2013.csv, icml_face_data.csv, a folder of classes, or an npz file.")],
     out: Out,
@@ -405,7 +562,7 @@ def prepare_fer2013(
     prepare(data, out, votes=votes, threads=threads)
 
 
-@app.command()
+@app.command(rich_help_panel=WEIGHTS)
 def finetune(
     data: Annotated[Path, typer.Option(help="FER2013, as `deepfusion prepare-fer2013` writes it.")],
     network: Annotated[str, typer.Option(help="A network fine-tuned on FER2013: deepfusion list-networks.")],
@@ -426,7 +583,7 @@ def finetune(
     stage.finetune(data, out, name=network, settings=chosen, device=inference.device(device))
 
 
-@app.command()
+@app.command(rich_help_panel=WEIGHTS)
 def ship(
     data: Annotated[Path, typer.Option(help="FER2013, as `deepfusion prepare-fer2013` writes it.")],
     trained: Annotated[Path, typer.Option(help="Folder that `deepfusion finetune` has filled.")],
@@ -449,7 +606,7 @@ def ship(
     stage.ship(data, trained, out, storage=storage, usages=usages, device=inference.device(device))
 
 
-@app.command("prepare-speech")
+@app.command("prepare-speech", rich_help_panel=WEIGHTS)
 def prepare_speech(
     manifest: Annotated[Path, typer.Option(help="csv: path, corpus, speaker, label, language, licence.")],
     out: Out,
@@ -466,7 +623,7 @@ def prepare_speech(
     prepare(clips, out, settings=from_json(SpectrogramSettings, spectrogram), workers=threads)
 
 
-@app.command("pretrain-audio")
+@app.command("pretrain-audio", rich_help_panel=WEIGHTS)
 def pretrain_audio(
     data: Annotated[Path, typer.Option(help="Spectrograms, as `deepfusion prepare-speech` writes them.")],
     out: Annotated[Path, typer.Option(help="Folder for the encoder, its card and the training curve.")],
@@ -485,7 +642,7 @@ def pretrain_audio(
     pretrain(data, out, settings=from_json(PretrainAudioSettings, settings), device=inference.device(device))
 
 
-@app.command()
+@app.command(rich_help_panel=PEOPLE)
 def schema() -> None:
     """Print the JSON Schema of config.yaml, for editors that complete and check it."""
     import json
@@ -495,7 +652,7 @@ def schema() -> None:
     print(json.dumps(Config.model_json_schema(by_alias=True), indent=1))
 
 
-@app.command("list-networks")
+@app.command("list-networks", rich_help_panel=WEIGHTS)
 def list_networks() -> None:
     """List the face networks that a slot can be filled with."""
     from deepfusion.networks.catalogue import CATALOGUE
@@ -505,7 +662,7 @@ def list_networks() -> None:
         print(f"    licence: {network.licence}\n    cite: {network.citation}")
 
 
-@app.command("fetch-weights")
+@app.command("fetch-weights", rich_help_panel=WEIGHTS)
 def fetch_weights(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Networks, as `deepfusion list-networks`.")],
     out: Annotated[Path, typer.Option(help="Folder for the files; the workflow looks in results/weights.")],
@@ -518,7 +675,7 @@ def fetch_weights(
         print(fetch(card, out))
 
 
-@app.command()
+@app.command(rich_help_panel=PEOPLE)
 def predict(
     inputs: Annotated[list[Path], typer.Argument(metavar="CLIP|FOLDER|MANIFEST.csv...", help="What to predict.")],
     model: Annotated[Path | None, typer.Option(help="Folder of a trained model; else the one in the package.")] = None,
@@ -560,7 +717,7 @@ def predict(
     raise typer.Exit(status)
 
 
-@app.command()
+@app.command(rich_help_panel=LOOK)
 def repair(
     folder: Annotated[Path, typer.Argument(help="Results of a corpus, as results/mine, or the store in it.")],
     device: Device = "auto",
@@ -576,3 +733,6 @@ def repair(
     for path in made:
         print(f"made again: {path}")
     print("nothing is damaged or missing" if not made else f"{len(made)} files made again")
+
+
+app.registered_commands.sort(key=lambda command: GROUPS.index(command.rich_help_panel))  # the order of the help

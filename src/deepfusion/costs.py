@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import pandas as pd
 
@@ -188,6 +188,14 @@ def totals(ledger: pd.DataFrame) -> pd.DataFrame:
     )
     order = {"faces": 0, SHARED: 1, "spectrogram": 3, ENCODER: 4}
     return found.sort_index(key=lambda names: names.map(lambda name: order.get(name, 2)), kind="stable")
+
+
+def records(ledger: pd.DataFrame) -> list[dict[str, Any]]:
+    """The `totals` of a ledger as plain data: a dictionary per part; none if nothing was measured."""
+    if ledger.empty:
+        return []
+    costs = totals(ledger).reset_index()
+    return costs.astype(object).where(costs.notna(), None).to_dict("records")
 
 
 def bottleneck(totals: pd.DataFrame) -> str:

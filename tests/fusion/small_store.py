@@ -109,6 +109,7 @@ def _write_video(shards, clips, dtype):
         track.column("time", dtype=np.float64)
         track.column("reason", dtype=np.uint8)
         track.column("choice", dtype=np.uint8)
+        track.column("box", (4,))
         track.column("landmarks", (68, 2))
         first.column("EF-A", (4,), dtype)
         second.column("EF-B", (3,), dtype)
@@ -118,6 +119,7 @@ def _write_video(shards, clips, dtype):
                 "time": np.arange(len(features)) / 25,
                 "reason": (~clip.valid).astype(np.uint8),
                 "choice": np.where(clip.valid, Choice.CONTINUED, Choice.NONE).astype(np.uint8),
+                "box": np.where(clip.valid[:, None], np.array([60.0, 60.0, 140.0, 140.0]), np.nan),
                 "landmarks": np.where(seen, FACE + rng.normal(0, 1, (len(features), 68, 2)), np.nan),
             }
             of_shards = {track: tracked, first: {"EF-A": features[:, :4]}, second: {"EF-B": features[:, 4:]}}
@@ -128,7 +130,7 @@ def _write_video(shards, clips, dtype):
                     continue
                 for name, values in rows.items():
                     shard.append(name, values)
-                shard.end(**({"sha256": clip.sha256} if shard is track else {}))
+                shard.end(**({"sha256": clip.sha256, "width": 320} if shard is track else {}))
 
 
 def _write_spectrograms(path, clips, dtype):

@@ -10,7 +10,7 @@ from deepfusion.faces.detect import Detection
 from deepfusion.faces.face_track import Choice, Found, Reason, Row
 from deepfusion.media import Frame
 
-# "", "largest", "left", "right" or a box.
+# "", "largest", "left", "right", "left-half", "right-half" or a box.
 Person = str | tuple[float, float, float, float]
 F = TypeVar("F")
 
@@ -90,7 +90,8 @@ def pick(found: list[F], person: Person, image: np.ndarray) -> F | None:
 
     Args:
         found: Faces with a `box`.
-        person: "": the most prominent. "largest", "left", "right": by box, "left" as seen in the picture. A box (left,
+        person: "": the most prominent. "largest", "left", "right": by box, "left" as seen in the picture. "left-half",
+            "right-half": the most prominent of those whose middle is there. A box (left,
             top, right, bottom) in px: the face that shares most with it, if any shares something.
         image: The picture.
     """
@@ -101,7 +102,12 @@ def pick(found: list[F], person: Person, image: np.ndarray) -> F | None:
             key=lambda face: _common(face.box, place),
             default=None,
         )
+    width = image.shape[1]
     match person:
+        case "left-half":
+            found = [face for face in found if face.box[0] + face.box[2] + 1 < width]
+        case "right-half":
+            found = [face for face in found if face.box[0] + face.box[2] + 1 >= width]
         case "largest":
             return max(found, key=lambda face: np.prod(face.box[2:] - face.box[:2] + 1), default=None)
         case "left":

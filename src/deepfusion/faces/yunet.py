@@ -25,8 +25,8 @@ SAME_FACE = 0.3  # intersection over union above which YuNet keeps the better of
 
 # From YuNet's box to dlib's, which is square: its centre in widths and heights of YuNet's box, and its side in the
 # geometric mean of those. Medians over faces that both see (benchmarks/yunet.py).
-CENTRE = np.array([0.513, 0.561])
-WIDTH = 0.957
+CENTRE = np.array([0.516, 0.558])
+WIDTH = 0.926
 EYES = 0.383  # distance between the eyes of a frontal face, in widths of dlib's box; likewise
 
 

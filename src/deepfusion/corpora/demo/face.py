@@ -195,6 +195,7 @@ class Look:
         shaped: the same for every expression, its mouth painted as the apex needs it.
         fields: (SIDE, SIDE, 2) float32 backward displacement of every expression at its apex, face pixels.
         middle: (2,) centre of the face, face pixels.
+        places: (68, 2) landmarks of the face without expression, portrait pixels.
         background: (SIZE, SIZE, 3) float32.
         light: (SIZE, SIZE, 1) float32 factor.
         scale: frame pixels per face pixel.
@@ -208,6 +209,7 @@ class Look:
     shaped: tuple[np.ndarray, ...]
     fields: tuple[np.ndarray, ...]
     middle: np.ndarray
+    places: np.ndarray
     background: np.ndarray
     light: np.ndarray
     scale: float
@@ -281,6 +283,7 @@ def look(speaker: int, seed: int) -> Look:
         shaped=tuple(texture(e) for e in range(len(EXPRESSIONS))),
         fields=tuple(fields),
         middle=(SCALE * (MIDDLE - ORIGIN)),
+        places=places,
         background=_backdrop(rng),
         light=(1 + strength * slope)[..., None].astype(np.float32),
         scale=rng.uniform(0.86, 1.12),

@@ -20,8 +20,8 @@ FAR = 0.15  # of its width, by which a face may have moved without a second look
 # And where else before it counts as gone: all that could share 0.3 of its area with the face seen last.
 WIDE = {"reach": 7, "levels": 3}
 
-PROPOSED = 0.5  # least score of YuNet's in the reduced frame for a second look from near,
-CHOOSING = 0.7  # and there, for a person to be chosen; of others in the reduced frame, to be counted
+PROPOSED = 0.5  # least score of YuNet's in the reduced frame for a second look from near
+CHOOSING = 0.7  # and there, for a person to be chosen; at both scales for others to be counted
 SECOND = 0.5  # least score of YuNet's for a person to be chosen by a weak face of dlib's
 AGREEING = 0.3  # least score of YuNet's for a weak face of dlib's
 AGREED = -1.0  # least score of dlib's for a box that YuNet agrees with: its landmarks fit better than those in YuNet's
@@ -114,7 +114,8 @@ class Finder:
         while (best := pick(found, person, picture.grey)) is not None:
             face = self._confirmed(picture, best)
             if face is not None:
-                return face, [other for other in found if other is best or other.score >= CHOOSING]
+                others = [other for other in found if other is not best and other.score >= CHOOSING]
+                return face, [best, *self._agreed(picture, others)]
             found = [other for other in found if other is not best]
         if person == "":
             best, found, weak = self._most_prominent(picture)
@@ -133,7 +134,7 @@ class Finder:
     def everybody(self, picture: Picture, least: float) -> list[Sighting]:
         """All faces of a frame, those of dlib's from about `least` px of width, those of YuNet's of any."""
         if self._yunet is not None:
-            return self._seen(picture, CHOOSING)
+            return self._agreed(picture, self._seen(picture, CHOOSING))
         return self._detector.everywhere(picture.grey, self._coarsest(least))
 
     def _by_dlib(
@@ -192,6 +193,10 @@ class Finder:
     def _near(self, picture: Picture, box: np.ndarray, least: float) -> Seen | None:
         """The face that YuNet sees in a box, searching round it."""
         return _nearest([seen for seen in self._yunet.near(picture.rgb, box) if seen.score >= least], box, SAME_FACE)
+
+    def _agreed(self, picture: Picture, found: list[Sighting]) -> list[Sighting]:
+        """Those faces of the reduced frame that YuNet sees from near as well: text and fur it does not."""
+        return [face for face in found if self._near(picture, face.box, CHOOSING) is not None]
 
     def _by_dlib_everywhere(self, picture: Picture, coarser: int = 0) -> tuple[list[Sighting], list[Sighting]]:
         """The faces of the whole frame, and the weak ones that YuNet may agree with, by dlib's detector."""
