@@ -454,8 +454,8 @@ def yunet(figures: dict) -> str:
             *lines,
             "",
             f"{easy['seen_by_both']} of {easy['frames']} frames of Java-SED, which both detectors see. In "
-            f"{nobody['pictures']} pictures without people, YuNet's highest score is {nobody['highest_score_whole']} in "
-            f"the whole picture and {nobody['highest_score_near']} in a part of it; the front end chooses "
+            f"{nobody['pictures']} pictures without people, YuNet's highest score is {nobody['highest_score_whole']} "
+            f"in the whole picture and {nobody['highest_score_near']} in a part of it; the front end chooses "
             f"{nobody['persons_chosen']} persons.",
         ]
     )
