@@ -133,6 +133,7 @@ def _corpus(store: FeatureStore) -> dict[str, Any]:
         "clips": clips,
         "clip_count": len(clips),
         "findings": findings.findings(clips, findings.frame_intervals(store)),
+        "left_out": str(store.attrs.get("left_out", "")).splitlines(),
         "balance": balance,
         "top_share": max((label["share"] for label in balance["labels"]), default=1),
         "bins": findings.coverage_bins(clips),
