@@ -358,6 +358,77 @@ def laboratory(figures: dict) -> str:
     )
 
 
+def _inner(found: dict) -> str:
+    """Accuracy on inner folds, mean over seeds, and cross-entropy."""
+    mean = {name: sum(of) / len(of) for name, of in found.items()}
+    return f"{percent(mean['accuracy'])} ({mean['cross_entropy']:.3f})"
+
+
+def rate(figures: dict) -> str:
+    """Accuracy and time at lower rates of frames."""
+    cpu = figures.get("cpu_s_per_s", {})
+    lines = [
+        "| `faces.rate` | frames kept | video alone | FBP | networks' CPU s per s of video |",
+        "|---|---|---|---|---|",
+    ]
+    for name, found in figures["inner_folds"].items():
+        cells = [f"{100 * found['share_of_frames']:.0f} %", _inner(found["video"]), _inner(found["fbp"])]
+        seconds = f"{cpu[name]:.2f}" if name in cpu else ""
+        lines.append(f"| {'null: all' if name == 'all' else name} | {' | '.join(cells)} | {seconds} |")
+    return "\n".join([*lines, "", INNER.format(**figures["settings"])])
+
+
+INNER = (
+    "accuracy in per cent and, in brackets, cross-entropy in nats, on the inner folds of {folds} outer folds by "
+    "speaker, mean of {seeds} seeds; test clips were not looked at"
+)
+
+
+def emotion_stream(figures: dict) -> str:
+    """The stream `emotion` next to the others."""
+    lines = ["| streams of the video | video alone | FBP |", "|---|---|---|"]
+    of = figures["streams"]
+    lines.append(f"| all networks, landmarks | {_inner(of['video'])} | {_inner(of['fbp'])} |")
+    if "emotion" in of:
+        lines.append(f"| the same and `emotion` | {_inner(of['video_emotion'])} | {_inner(of['fbp_emotion'])} |")
+        lines.append(f"| `emotion` alone | {_inner(of['emotion'])} | |")
+    return "\n".join([*lines, "", INNER.format(**figures["settings"])])
+
+
+def zero_shot(figures: dict) -> str:
+    """Poolings of `video/emotion` over a clip."""
+    classes = figures["classes"]
+    lines = [f"| pooling | accuracy | {' | '.join(classes)} |", "|---" * (2 + len(classes)) + "|"]
+    named = sorted(figures["poolings"].items(), key=lambda item: -item[1]["accuracy"])
+    best = [item for item in named if item[0] == "mean"] + [item for item in named if item[0] != "mean"][:8]
+    chosen = figures["chosen"]
+    for name, of in [("chosen by the other speakers", chosen), *((f"`{name}`", of) for name, of in best)]:
+        recalls = " | ".join(percent(of["recall"][label]) for label in classes)
+        lines.append(f"| {name} | {percent(of['accuracy'])} | {recalls} |")
+    low, high = chosen["by_speaker"][0], chosen["by_speaker"][-1]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"per cent; {figures['clips']} clips, chance {percent(figures['chance'])}; by classes: recall. Chosen: "
+            f"lowest speaker {percent(low)}, highest {percent(high)}; "
+            f"poolings {', '.join(sorted(set(chosen['poolings'])))}. The mean, then the best eight of all poolings by "
+            "these very clips: only the first row is free of choice",
+        ]
+    )
+
+
+def emotion(figures: dict) -> str:
+    """Calibration of the mean of the four networks."""
+    lines = ["| FER2013 | mean of the four | accuracy | ECE | cross-entropy, nats |", "|---|---|---|---|---|"]
+    for usage in ("PublicTest", "PrivateTest"):
+        for how, of in figures[usage].items():
+            cells = f"{percent(of['accuracy'])} | {of['ece']:.3f} | {of['cross_entropy']:.3f}"
+            lines.append(f"| {usage} | {how.replace('_', ' ')} | {cells} |")
+    temperatures = ", ".join(f"{name} {value:.2f}" for name, value in figures["temperatures"].items())
+    return "\n".join([*lines, "", f"temperatures, fitted on PublicTest: {temperatures}"])
+
+
 def face_parts(figures: dict) -> str:
     """Our parts of dlib beside its own."""
     lines = ["| part | by | CPU ms | other than dlib's |", "|---|---|---|---|"]
@@ -473,6 +544,10 @@ TABLES = {
     "hard-clips": ("front_end.json", hard_clips),
     "hard-clips-by-difficulty": ("front_end.json", hard_clips_by_difficulty),
     "laboratory": ("front_end.json", laboratory),
+    "rate": ("rate.json", rate),
+    "emotion-stream": ("emotion_stream.json", emotion_stream),
+    "zero-shot": ("zero_shot.json", zero_shot),
+    "emotion": ("emotion.json", emotion),
     "face-parts": ("face_parts.json", face_parts),
     "dag": ("dag.json", dag),
     "store": ("store.json", store),

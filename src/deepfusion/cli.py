@@ -245,6 +245,9 @@ def networks(
     settings: SettingsText,
     limits: LimitsText = "{}",
     dtype: Dtype = "float32",
+    rate: Annotated[
+        float | None, typer.Option(help="Frames per second that the networks see; all if left out.")
+    ] = None,
     device: Device = "auto",
     engine: EngineName = "auto",
     threads: Annotated[
@@ -271,6 +274,7 @@ def networks(
         networks=chosen,
         dtype=dtype,
         device=where,
+        rate=rate,
         engine=engine,
         limits=from_json(LimitSettings, limits),
         workers=0 if where.type == "cpu" else threads,

@@ -87,6 +87,14 @@ class FaceSettings(Settings):
     max_gap: float = Field(1.0, gt=0, description="s without the person after which a person is chosen again")
     min_overlap: float = Field(0.3, gt=0, lt=1, description="of two successive faces of one person")
     cut_difference: float = Field(0.3, gt=0, description="of two successive frames that makes a cut")
+    rate: float | None = Field(
+        None, gt=0, description="frames per second that the networks see and the store keeps; null: all"
+    )
+
+    @property
+    def tracking(self) -> dict:
+        """What a face track depends on: `rate` chooses among its frames afterwards."""
+        return self.model_dump(exclude={"rate"})
 
 
 class LimitSettings(Settings):
@@ -232,7 +240,7 @@ class StoreSettings(Settings):
 
 Lambda = Annotated[float, Field(ge=0, le=1)] | Literal["learned"]
 AudioStream = Literal["speech", "speech-clip", "AF", "AF-clip"] | Annotated[str, Field(pattern="^AX-.+$")]
-VideoStream = Annotated[str, Field(pattern="^(EF-.+|landmarks|landmarks-clip)$")]
+VideoStream = Annotated[str, Field(pattern="^(EF-.+|landmarks|landmarks-clip|emotion)$")]
 
 
 class NetworkShape(Settings):
@@ -274,7 +282,7 @@ class FusionSettings(NetworkShape, TrainingSettings):
         None, description="streams of the audio; null: speech, speech-clip, and AF-clip where the store has AF"
     )
     video: tuple[VideoStream, ...] | None = Field(
-        None, description="streams of the video; null: of all networks, and the landmarks"
+        None, description="streams of the video, as EF-A, landmarks, emotion; null: of all networks, and the landmarks"
     )
     normalisation: Literal["training", "speaker"] = Field(
         "training",

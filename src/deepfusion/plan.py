@@ -143,9 +143,10 @@ class Plan:
         for shard, block in self._blocks.items():
             texts[self.rows(shard)] = manifest_text(self.rows(shard), needed.iloc[block])
         config, dtype = self.config, self.config.store.dtype
+        sampling = [] if config.faces.rate is None else [config.faces.rate]
         for stage, *depends in (
-            ("faces", config.faces, config.limits),
-            ("networks", config.networks, config.limits, dtype),
+            ("faces", config.faces.tracking, config.limits),
+            ("networks", config.networks, config.limits, dtype, *sampling),
             ("spectrogram", config.spectrogram, config.limits, dtype),
         ):
             texts[self.settings(stage)] = _as_json({"version": VERSIONS[stage], "settings": depends})
@@ -154,6 +155,7 @@ class Plan:
         if not self.no_encoder:
             weights = {"version": VERSIONS["audio_encoder"], "sha256": self._encoder["sha256"]}
             texts[self.settings("audio_encoder")] = _as_json(weights)
+        texts[self.settings("derived")] = _as_json({"version": VERSIONS["derived"]})
         return texts | {self.settings("store"): _as_json(json.loads(self.extraction_json))}
 
     @cached_property
@@ -206,6 +208,11 @@ class Plan:
         groups = ("finetune", "pretrain_audio", "fusion", "study", "protocol", "device", "engine")
         others = {**dict.fromkeys(groups, True), "corpus": self._not_ours}
         return self.config.model_dump_json(exclude={name: part for name, part in others.items() if part})
+
+    @property
+    def tracking_json(self) -> str:
+        """How faces are found and followed, as `deepfusion faces` takes it."""
+        return json.dumps(self.config.faces.tracking, separators=(",", ":"))
 
     @property
     def networks_json(self) -> str:

@@ -153,6 +153,8 @@ def test_shapes_and_types_even_of_a_track_without_frames(detector, scene, length
         "reason": ((length,), np.uint8),
         "choice": ((length,), np.uint8),
         "faces": ((length,), np.uint8),
+        "detector": ((length,), np.uint8),
+        "alignment": ((length,), np.float32),
     }
     assert track.valid.shape == (length,) and track.valid.dtype == bool
 

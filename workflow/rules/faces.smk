@@ -20,7 +20,7 @@ rule faces:
     params:
         # Its paths are relative to where it is: a copy on scratch would name other files.
         rows=lambda wildcards: str(PLAN.rows(wildcards.shard)),
-        settings=CONFIG.faces.model_dump_json(),
+        settings=PLAN.tracking_json,
         limits=CONFIG.limits.model_dump_json(),
         version=VERSIONS["faces"],
     shell:

@@ -7,6 +7,7 @@ rule join:
     input:
         manifest=here(PLAN.manifest),
         depends=here(PLAN.settings("store")),
+        derived=here(PLAN.settings("derived")),
         shards=expand(
             f"{OUT}/shards/{{stage}}/{{shard}}.h5",
             stage=["faces", *SLOTS, *AUDIO],

@@ -1,5 +1,6 @@
 """Clips of a block -> a shard of face tracks."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from functools import partial
@@ -121,7 +122,7 @@ def faces_shard(
         workers: Processes, each with a clip at a time. Threads would not do: dlib does not release the GIL.
     """
     hashes = dict(zip(clips["id"], map(hash_of, media_files("faces", clips)), strict=True))
-    key = media_key("faces", clips, list(hashes.values()), settings.model_dump(), limits.model_dump())
+    key = media_key("faces", clips, list(hashes.values()), settings.tracking, limits.model_dump())
     if kept(out, key):
         return
 
@@ -137,7 +138,9 @@ def faces_shard(
 
     processes = Workers(partial(_begin, settings, limits), count=min(workers, len(clips)), limits=limits)
     with (
-        ShardWriter(out, stage="faces", key=key, attrs={"settings": settings.model_dump_json()}) as shard,
+        ShardWriter(
+            out, stage="faces", key=key, attrs={"settings": json.dumps(settings.tracking, separators=(",", ":"))}
+        ) as shard,
         measured(shard, threads=workers),
         processes,
         closing(_tracks(clips, processes, workers)) as tracks,

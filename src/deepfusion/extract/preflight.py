@@ -187,20 +187,30 @@ def _try(
     tracks, spectrograms, outs = paths["faces"], paths["spectrogram"], {slot: paths[slot] for slot in config.networks}
     faces_shard(clips, tracks, settings=config.faces, limits=config.limits)
     network_shards(
-        clips, tracks, outs, networks=config.networks, dtype=dtype, device=device, engine=engine, limits=config.limits
+        clips,
+        tracks,
+        outs,
+        networks=config.networks,
+        rate=config.faces.rate,
+        dtype=dtype,
+        device=device,
+        engine=engine,
+        limits=config.limits,
     )
     spectrogram_shard(clips, spectrograms, settings=config.spectrogram, dtype=dtype, limits=config.limits)
     if ENCODER in paths:
         encoder_shard(spectrograms, paths[ENCODER], settings=config.audio_encoder)
-    costs, frame_bytes, audio_bytes, audio_s = [], 0.0, 0, 0.0
+    costs, frame_bytes, audio_bytes, audio_s, frames = [], 0.0, 0, 0.0, 0
     for stage, path in paths.items():
         with read_shard(path) as shard:
             costs.append(shard.ledger)
             size, rows = sum(data.nbytes for data in shard.columns.values()), shard.offsets[-1]
             if stage == "spectrogram":
                 audio_s = shard.seconds()
+            elif stage == "faces":
+                frames = rows  # the video's: networks may see fewer (faces.rate)
         if stage in AUDIO:
             audio_bytes += size
         else:
-            frame_bytes += size / max(1, rows)
+            frame_bytes += size / max(1, frames)
     return pd.concat(costs, ignore_index=True), frame_bytes, audio_bytes / audio_s if audio_s else 0.0

@@ -19,7 +19,7 @@ MODEL_SHA256 = "49f000ec501fef24739071fc7e68267d32209045b6822c0c72dce1da25726f10
 
 FRAME_SIDE = 256  # px: longest side to which a whole frame is reduced; faces are found from about 12 px
 CROP_SIDE = 128  # px: side to which the part round a face is scaled
-REACH = 3.0  # side of that part, in widths of the box
+REACH = 2.4  # side of that part, in widths of the box
 LEAST_SCORE = 0.3
 SAME_FACE = 0.3  # intersection over union above which YuNet keeps the better of two boxes
 

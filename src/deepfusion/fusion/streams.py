@@ -29,11 +29,14 @@ LANDMARKS = {
     "landmarks": "landmarks",  # the shape of the face, a row per frame
     "landmarks-clip": "landmarks",  # that shape over the clip, and how the head moves
 }
+EMOTION = "emotion"  # logarithm of the emotions' probabilities, a row per frame
+VIDEO = {**LANDMARKS, EMOTION: "emotion"}
+SMALLEST = 1e-4  # probabilities below are not told apart
 
 
 def is_video(name: str) -> bool:
-    """Whether a stream is of the video: face features and landmarks."""
-    return name.startswith("EF-") or name in LANDMARKS
+    """Whether a stream is of the video: face features, landmarks, emotion."""
+    return name.startswith("EF-") or name in VIDEO
 
 
 def is_imported_audio(name: str) -> bool:
@@ -48,7 +51,7 @@ def is_per_clip(name: str) -> bool:
 
 def keys(streams: Iterable[str]) -> list[str]:
     """Keys of a feature store that streams are computed from."""
-    needed = dict.fromkeys(AUDIO.get(name) or LANDMARKS.get(name) or _imported(name) for name in streams)
+    needed = dict.fromkeys(AUDIO.get(name) or VIDEO.get(name) or _imported(name) for name in streams)
     return list(needed)
 
 
@@ -72,7 +75,7 @@ def check(streams: Mapping[Modality, Sequence[str]], available: Iterable[str]) -
             if is_video(name) != (modality == "video") or not (
                 is_video(name) or name in AUDIO or is_imported_audio(name)
             ):
-                known = "EF-..., " + ", ".join(LANDMARKS) if modality == "video" else ", ".join((*AUDIO, "AX-..."))
+                known = "EF-..., " + ", ".join(VIDEO) if modality == "video" else ", ".join((*AUDIO, "AX-..."))
                 raise UserError(f"fusion.{modality}: no stream {name!r}; there are {known}")
             if missing := [key for key in keys([name]) if key not in available]:
                 raise UserError(
@@ -155,6 +158,8 @@ def _video(clip: Mapping[str, np.ndarray], names: list[str], made: ClipStreams) 
     for name in names:
         if name.startswith("EF-"):
             made.rows[name] = clip[name][valid].astype(np.float32, copy=False)
+    if EMOTION in names:
+        made.rows[EMOTION] = np.log(np.maximum(clip["emotion"][valid], SMALLEST))
     if LANDMARKS.keys() & set(names):
         points, choice = clip["landmarks"][valid], clip["choice"][valid]
         shapes = landmark_features.shapes(points)

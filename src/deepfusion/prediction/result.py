@@ -23,7 +23,9 @@ STATUSES = {
     "no_answer": "no answer: no face and no audio",
     "failed": "no answer: the file cannot be read",
 }
-TRACK = ("time", "valid", "reason", "choice", "box", "score", "landmarks", "emotions")
+TRACK = (
+    "time", "valid", "reason", "choice", "box", "score", "landmarks", "emotion", "pose", "eye_opening", "mouth_opening"
+)  # fmt: skip
 """Arrays of a clip that a prediction keeps, apart from the spectrogram."""
 ATTENTION_DIGITS = 6
 
@@ -273,7 +275,8 @@ def frame_table(clip: Mapping[str, np.ndarray], attention: "Attention | None") -
     Returns:
         frame (from 0), face_id (rises when a person is chosen again), timestamp (s), confidence (the detector's score
         cut to 0..1), success (0 or 1), reason, FaceRectX, FaceRectY, FaceRectWidth, FaceRectHeight (px), FaceScore (the
-        detector's own), the seven emotions of the face networks, attention.
+        detector's own), the seven emotions of the face networks, Pitch, Roll, Yaw (degrees), eye_opening_left and
+        eye_opening_right (of the image), mouth_opening, attention.
     """
     length = len(clip.get("time", ()))
     nothing = np.full(length, np.nan)
@@ -281,7 +284,9 @@ def frame_table(clip: Mapping[str, np.ndarray], attention: "Attention | None") -
     score = clip.get("score", np.zeros(0))
     choice = clip.get("choice", np.zeros(0, np.uint8))
     again = np.isin(choice, [Choice.AFTER_CUT, Choice.AFTER_GAP])
-    emotions = clip.get("emotions", np.full((length, len(EMOTIONS)), np.nan))
+    emotion = clip.get("emotion", np.full((length, len(EMOTIONS)), np.nan))
+    yaw, pitch, roll = clip.get("pose", np.full((length, 3), np.nan)).T
+    eyes = clip.get("eye_opening", np.full((length, 2), np.nan))
     weights = nothing.copy()
     if attention is not None:
         weights[np.searchsorted(clip["time"], np.asarray(attention.time) - 1e-6)] = attention.weight
@@ -298,7 +303,13 @@ def frame_table(clip: Mapping[str, np.ndarray], attention: "Attention | None") -
             "FaceRectWidth": box[:, 2] - box[:, 0] + 1,
             "FaceRectHeight": box[:, 3] - box[:, 1] + 1,
             "FaceScore": score,
-            **{name: emotions[:, i] for i, name in enumerate(EMOTIONS)},
+            **{name: emotion[:, i] for i, name in enumerate(EMOTIONS)},
+            "Pitch": pitch,
+            "Roll": roll,
+            "Yaw": yaw,
+            "eye_opening_left": eyes[:, 0],
+            "eye_opening_right": eyes[:, 1],
+            "mouth_opening": clip.get("mouth_opening", nothing),
             "attention": weights,
         }
     )

@@ -90,8 +90,8 @@ def _lanes(prediction: Prediction, begin: float, end: float) -> list[dict[str, A
         lane = _curves(title, *timeline.binned(middles, values, POINTS), prediction.labels, (begin, end))
         silent = [vars(part) for part in prediction.parts if part.answer is None]
         lanes.append(lane | {"silent": silent[:SILENT], "more": max(0, len(silent) - SILENT)})
-    if "emotions" in clip and clip["valid"].any():
-        times, values = timeline.binned(clip["time"], clip["emotions"], POINTS)
+    if "emotion" in clip and clip["valid"].any():
+        times, values = timeline.binned(clip["time"], clip["emotion"], POINTS)
         lanes.append(
             _curves("Emotions that the face networks see in each frame", times, values, EMOTIONS, (begin, end))
         )

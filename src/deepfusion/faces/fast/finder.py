@@ -20,6 +20,7 @@ FAR = 0.15  # of its width, by which a face may have moved without a second look
 WIDE = {"reach": 7, "levels": 3}
 
 CHOOSING = 0.7  # least score of YuNet's for a person to be chosen by it, at two scales
+SECOND = 0.5  # least score of YuNet's for a person to be chosen by a weak face of dlib's
 AGREEING = 0.3  # least score of YuNet's for a weak face of dlib's
 AGREED = -1.0  # least score of dlib's for a box that YuNet agrees with: its landmarks fit better than those in YuNet's
 GOOD = 0.25  # misalignment of a frontal face at most
@@ -86,7 +87,8 @@ class Finder:
     def person(self, image: np.ndarray, person: Person) -> tuple[Detection | None, list[Sighting]]:
         """Whom to follow in a frame, and all faces found on the way, by a search of the whole frame.
 
-        YuNet's faces come first: its search is the cheaper one. Where it finds nobody, dlib's detector is asked.
+        YuNet's faces come first: its search is the cheaper one. Where it finds nobody, dlib's detector is asked, and of
+        its weak faces those are taken that YuNet sees from near.
 
         Args:
             image: (H, W) uint8.
@@ -99,11 +101,18 @@ class Finder:
                 return face, found
             found = [other for other in found if other is not best]
         if person == "":
-            best, found = self._most_prominent(image)
+            best, found, weak = self._most_prominent(image)
         else:
-            found = self._detector.everywhere(image)
+            found, weak = self._by_dlib_everywhere(image)
             best = pick(found, person, image)
-        return best and self._detector.detection(image, best), found
+        if best is not None:
+            return self._detector.detection(image, best), found
+        agreed = [(face, seen) for face in weak if (seen := self._near(image, face.box, SECOND)) is not None]
+        best = pick([face for face, _ in agreed], person, image)
+        if best is None:
+            return None, found
+        seen = next(seen for face, seen in agreed if face is best)
+        return self._by_both(image, seen, [best]), [face for face, _ in agreed]
 
     def everybody(self, image: np.ndarray, least: float) -> list[Sighting]:
         """All faces of a frame, those of dlib's from about `least` px of width, those of YuNet's of any."""
@@ -154,8 +163,7 @@ class Finder:
 
     def _confirmed(self, image: np.ndarray, face: Sighting) -> Detection | None:
         """A face of the whole frame's search as the search round it finds it; None if it does not."""
-        near = [seen for seen in self._yunet.near(image, face.box) if seen.score >= CHOOSING]
-        seen = _nearest(near, face.box, SAME_FACE)
+        seen = self._near(image, face.box, CHOOSING)
         found = self._detector.near(image, (seen or face).box, reach=4, levels=2, threshold=self._least)
         strong = _nearest(self._strong(found), (seen or face).box, SAME_FACE)
         if strong is not None:
@@ -163,21 +171,32 @@ class Finder:
             return strong if seen is None else self._measured(strong, seen)
         return None if seen is None else self._by_both(image, seen, found)
 
-    def _most_prominent(self, image: np.ndarray) -> tuple[Sighting | None, list[Sighting]]:
-        """The most prominent face by dlib's detector, and all that were found on the way to it.
+    def _near(self, image: np.ndarray, box: np.ndarray, least: float) -> Seen | None:
+        """The face that YuNet sees in a box, searching round it."""
+        return _nearest([seen for seen in self._yunet.near(image, box) if seen.score >= least], box, SAME_FACE)
+
+    def _by_dlib_everywhere(self, image: np.ndarray, coarser: int = 0) -> tuple[list[Sighting], list[Sighting]]:
+        """The faces of the whole frame, and the weak ones that YuNet may agree with, by dlib's detector."""
+        least = None if self._yunet is None else min(self._weak_threshold, self._detector.threshold)
+        found = self._detector.everywhere(image, coarser, least)
+        strong = self._strong(found)
+        return strong, found[len(strong) :]  # sorted by their scores
+
+    def _most_prominent(self, image: np.ndarray) -> tuple[Sighting | None, list[Sighting], list[Sighting]]:
+        """The most prominent face by dlib's detector, all that were found on the way to it, and the weak ones.
 
         The search is coarse first: it ends once no face too small for it could be more prominent than what it found.
         """
         height, width = image.shape
         for coarser in range(self._coarsest(min(height, width) / 3), -1, -1):
-            found = self._detector.everywhere(image, coarser)
+            found, weak = self._by_dlib_everywhere(image, coarser)
             best = most_prominent(found, image)
             bound = self._detector.smallest(coarser) / np.sqrt(height * width)
             if best is not None and prominence(best.box, width, height) >= bound and coarser:
                 best = self._detector.refined(image, best)
                 if best is not None:
                     break
-        return best, found
+        return best, found, weak
 
     def _coarsest(self, side: float) -> int:
         """The coarsest search that finds faces as small as `side` px."""
