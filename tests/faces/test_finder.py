@@ -131,7 +131,7 @@ def test_the_person_that_was_asked_for(follow_both, scene, person, left):
 
 def test_landmarks_of_a_rolled_face_are_those_of_the_upright_one_rolled(shown):
     upright, finder = shown(), Finder(NearDetector(), YuNet())
-    (face,) = finder._detector.everywhere(cv2.cvtColor(upright, cv2.COLOR_RGB2GRAY))
+    (face,) = finder._detector.detect_full(cv2.cvtColor(upright, cv2.COLOR_RGB2GRAY))
     matrix = cv2.getRotationMatrix2D((face.box[:2] + face.box[2:]).astype(float) / 2, -60, 1.0)  # clockwise
     wanted = cv2.transform(finder._detector.detection(picture_of(upright).grey, face).landmarks[None], matrix)[0]
     seen = Seen(face.box, 0.9, five_points(wanted))

@@ -151,8 +151,8 @@ def guard(clips: pd.DataFrame, *, train: Iterable[str], test: Iterable[str], sha
     if both := sorted(set(train.index) & set(test.index)):
         raise UserError(f"leakage: clips both trained and tested on: {_some(both)}")
     used = pd.concat([train, test])
-    if not shared_speakers and len(test) and (nobody := used["speaker"].eq("")).any():
-        raise UserError(f"no speaker, so leakage cannot be ruled out: {_some(used.index[nobody])}")
+    if not shared_speakers and len(test) and (unknown := used["speaker"].eq("")).any():
+        raise UserError(f"no speaker, so leakage cannot be ruled out: {_some(used.index[unknown])}")
     if not shared_speakers and (both := sorted(set(train["speaker"]) & set(test["speaker"]))):
         pairs = [
             f"{speaker} ({train.index[train['speaker'] == speaker][0]} and {test.index[test['speaker'] == speaker][0]})"
@@ -160,7 +160,7 @@ def guard(clips: pd.DataFrame, *, train: Iterable[str], test: Iterable[str], sha
         ]
         raise UserError(f"leakage: speakers both trained and tested on: {_some(pairs)}")
     if (unknown := used["sha256"].isna() | used["sha256"].eq("")).any():
-        raise UserError(f"no sha256, so copies cannot be told: {_some(used.index[unknown])}")
+        raise UserError(f"no sha256, so copies cannot be detected: {_some(used.index[unknown])}")
     pairs = train.reset_index().merge(test.reset_index(), on="sha256", suffixes=("_train", "_test"))
     starts, ends = pairs.filter(like="start_").fillna(0.0), pairs.filter(like="end_").fillna(np.inf)
     same = pairs[starts.max(axis=1) < ends.min(axis=1)]

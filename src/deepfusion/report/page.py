@@ -32,7 +32,7 @@ LISTED = 20  # clips of a finding that are listed
 CLIPS = 2000  # at most, in the table of clips
 SHORT = {"training": "normalised by training speakers", "speaker": "normalised per speaker"}
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "h5py", "av", "dlib-bin", "librosa", "snakemake")
-# Other pages of a corpus, linked to where they lie next to this one.
+# Other pages of a corpus, linked if they are in the same folder.
 PAGES = {"report.html": "FBP", "study.html": "fusion study", "faces.html": "contact sheet"}
 METHODS = (
     "Y. Zhang, Z.-R. Wang, J. Du, Deep Fusion: An Attention Guided Factorized Bilinear Pooling for Audio-video Emotion "
