@@ -438,6 +438,29 @@ def face_parts(figures: dict) -> str:
     return "\n".join(lines)
 
 
+def yunet(figures: dict) -> str:
+    """How far YuNet's faces are from dlib's, and its false ones."""
+    easy, nobody = figures["easy_faces"], figures["nobody"]
+    lines = ["| | median | 90 % | 99 % | most |", "|---|---|---|---|---|"]
+    rows = {
+        "landmarks moved by YuNet's box, % of the distance between the eyes": "landmarks_moved_percent_of_eye_distance",
+        "`alignment`": "misalignment",
+    }
+    for name, key in rows.items():
+        cells = (easy[key][column] for column in ("median", "percentile_90", "percentile_99", "most"))
+        lines.append(f"| {name} | {' | '.join(f'{cell:.3g}' for cell in cells)} |")
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"{easy['seen_by_both']} of {easy['frames']} frames of Java-SED, which both detectors see. In "
+            f"{nobody['pictures']} pictures without people, YuNet's highest score is {nobody['highest_score_whole']} in "
+            f"the whole picture and {nobody['highest_score_near']} in a part of it; the front end chooses "
+            f"{nobody['persons_chosen']} persons.",
+        ]
+    )
+
+
 def dag(figures: dict) -> str:
     """What Snakemake costs."""
     lines = ["| clips | shards | jobs | DAG, s | CPU, s | CPU ms a job |", "|---|---|---|---|---|---|"]
@@ -549,6 +572,7 @@ TABLES = {
     "zero-shot": ("zero_shot.json", zero_shot),
     "emotion": ("emotion.json", emotion),
     "face-parts": ("face_parts.json", face_parts),
+    "yunet": ("yunet.json", yunet),
     "dag": ("dag.json", dag),
     "store": ("store.json", store),
     "audio-pretraining": ("audio_pretraining.json", audio_pretraining),
