@@ -124,8 +124,7 @@ def load(
         clips = complete(folder.clips(path, classes=labels == "folders"), path)
         return Corpus(name, _classes(clips), clips, f"the folder {path} ({GIVEN})")
     if kind == "demo":
-        from deepfusion.corpora import demo as source  # heavier than the rest
-
+        source: Any = importlib.import_module("deepfusion.corpora.demo")  # heavier than the rest
         clips = source.plan(**(settings or {}))
     else:
         source = adapter(kind)

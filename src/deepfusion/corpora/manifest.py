@@ -60,7 +60,7 @@ def read_manifest(path: str | os.PathLike, *, labels: list[str] | None) -> pd.Da
     problems = [(header_line, problem) for problem in header_problems(header)]
     if problems:
         raise UserError(report(path, problems))
-    clips, line_of = [], {}
+    clips, line_of = [], dict[str, int]()
     indexed = header[0] in INDEX
     for place, (line, cells) in enumerate(lines):
         if len(cells) != len(header):

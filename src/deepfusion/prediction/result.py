@@ -201,7 +201,7 @@ class Prediction:
 
     def to_html(self, path: str | Path, *, thumbnails: bool = True) -> None:
         """Write the prediction as one HTML page that needs no network; the video itself is linked."""
-        from deepfusion.report.prediction_page import page_of_one
+        from deepfusion.prediction.page import page_of_one
 
         page_of_one(self, Path(path), thumbnails=thumbnails)
 
