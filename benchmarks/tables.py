@@ -406,16 +406,23 @@ def _inner(found: dict) -> str:
 
 def rate(figures: dict) -> str:
     """Accuracy and time at lower rates of frames."""
-    cpu = figures.get("cpu_s_per_s", {})
     lines = [
         "| `faces.rate` | frames kept | video alone | FBP | networks' CPU s per s of video |",
         "|---|---|---|---|---|",
     ]
     for name, found in figures["inner_folds"].items():
         cells = [f"{100 * found['share_of_frames']:.0f} %", _inner(found["video"]), _inner(found["fbp"])]
-        seconds = f"{cpu[name]:.2f}" if name in cpu else ""
-        lines.append(f"| {'null: all' if name == 'all' else name} | {' | '.join(cells)} | {seconds} |")
+        lines.append(f"| {'null: all' if name == 'all' else name} | {' | '.join(cells)} |")
     return "\n".join([*lines, "", INNER.format(**figures["settings"])])
+
+
+def rate_time(figures: dict) -> str:
+    """CPU time of the networks' stage at lower rates of frames."""
+    lines = ["| stage, `faces.rate` | frames | CPU s per s of video |", "|---|---|---|"]
+    for name, of in figures["stages"].items():
+        stage = "faces" if name == "faces" else f"networks, {'null: all' if name == 'all' else name}"
+        lines.append(f"| {stage} | {of['frames']} | {of['cpu_s_per_s']:.2f} |")
+    return "\n".join([*lines, "", f"{figures['clips']} clips, {figures['seconds']:.1f} s of video in all, one thread"])
 
 
 INNER = (
@@ -494,8 +501,8 @@ def yunet(figures: dict) -> str:
             *lines,
             "",
             f"{easy['seen_by_both']} of {easy['frames']} frames of Java-SED, which both detectors see. In "
-            f"{nobody['pictures']} pictures without people, YuNet's highest score is {nobody['highest_score_whole']} in "
-            f"the whole picture and {nobody['highest_score_near']} in a part of it; the front end chooses "
+            f"{nobody['pictures']} pictures without people, YuNet's highest score is {nobody['highest_score_whole']} "
+            f"in the whole picture and {nobody['highest_score_near']} in a part of it; the front end chooses "
             f"{nobody['persons_chosen']} persons.",
         ]
     )
@@ -611,6 +618,7 @@ TABLES = {
     "hard-clips-by-difficulty": ("front_end.json", hard_clips_by_difficulty),
     "laboratory": ("front_end.json", laboratory),
     "rate": ("rate.json", rate),
+    "rate-time": ("rate_time.json", rate_time),
     "emotion-stream": ("emotion_stream.json", emotion_stream),
     "zero-shot": ("zero_shot.json", zero_shot),
     "emotion": ("emotion.json", emotion),

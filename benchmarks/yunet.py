@@ -50,7 +50,7 @@ def easy_faces() -> dict:
     places, sides, eyes, moved, apart = [], [], [], [], []
     count = 0
     for rgb, grey in frames():
-        found = dlib.everywhere(grey)
+        found = dlib.detect_full(grey)
         count += 1
         seen = network.near(rgb, found[0].box) if found else []
         if not seen:

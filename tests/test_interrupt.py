@@ -1,5 +1,6 @@
 """Ctrl-C, by a real signal to a real process: status 130, one line, and no partial file."""
 
+import inspect
 import json
 import signal
 import subprocess
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 from mediafiles import Video, write
 from small_corpus import portrait, voice
+
+from deepfusion import cli
 
 DEEPFUSION = str(Path(sys.executable).with_name("deepfusion"))
 NETWORKS = {"EF-A": {"network": "dlib-resnet29"}}
@@ -72,3 +75,20 @@ def test_an_extraction_leaves_nothing_half_written(folder, arguments):
 def test_predictions_that_were_made_are_kept(folder):
     interrupted(["predict", "few.csv", "--out", "answers"], folder, lambda: list((folder / "answers").rglob("*.json")))
     assert not (folder / "answers/predictions.csv").exists()
+
+
+class Disk:
+    """Called like the file that HDF5 writes to."""
+
+    def write(self):
+        cli._interrupt(signal.SIGINT, inspect.currentframe())
+
+
+def test_hdf5_is_never_interrupted_while_it_writes(monkeypatch):
+    later = []
+    monkeypatch.setattr(signal, "setitimer", lambda *arguments: later.append(arguments))
+    monkeypatch.setattr(signal, "signal", lambda *arguments: None)
+    Disk().write()
+    assert len(later) == 1
+    with pytest.raises(cli.Interrupted):
+        cli._interrupt(signal.SIGINT, inspect.currentframe())

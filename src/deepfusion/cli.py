@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Literal
 
 import typer
@@ -57,7 +58,13 @@ class Interrupted(BaseException):
     """Ctrl-C. The parser would catch KeyboardInterrupt and end with status 1."""
 
 
-def _interrupt(number: int, frame: object) -> None:
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise `Interrupted`; a moment later while HDF5 calls `store.commit.Disk`, as it cannot pass an error on."""
+    while frame is not None:
+        if frame.f_code.co_qualname.startswith("Disk."):
+            signal.setitimer(signal.ITIMER_REAL, 0.02)
+            return
+        frame = frame.f_back
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one ends the process at once
     raise Interrupted
 
@@ -65,6 +72,7 @@ def _interrupt(number: int, frame: object) -> None:
 def main() -> None:
     """Run the command line; every foreseen error is one line, with the status that `EPILOG` documents."""
     signal.signal(signal.SIGINT, _interrupt)
+    signal.signal(signal.SIGALRM, _interrupt)
     try:
         app()
         return

@@ -8,7 +8,7 @@ import skimage.data
 from deepfusion.errors import UserError
 from deepfusion.faces.align import five_points
 from deepfusion.faces.fast.local_detector import shared
-from deepfusion.faces.yunet import MODEL, YuNet, misalignment
+from deepfusion.faces.yunet import MODEL, YuNet, misalignment, roll
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +31,15 @@ def test_boxes_are_near_dlibs_and_points_near_the_landmarks(yunet, detector, sce
         assert np.linalg.norm(face.points - five_points(exact.landmarks), axis=1).max() < 0.3 * eyes
         assert misalignment(exact.landmarks, face.points, exact.box) < 0.2
         assert misalignment(exact.landmarks + 0.5 * eyes, face.points, exact.box) > 0.5
+
+
+@pytest.mark.parametrize("width", [1.0, 0.2])  # 0.2: the eyes of a turned head are near each other
+@pytest.mark.parametrize("degrees", [-70, 0, 35])
+def test_roll(degrees, width):
+    upright = np.array([[-10, -10], [10, -10], [0, 0], [-8, 10], [8, 10]]) * [width, 1]
+    angle = np.radians(degrees)
+    turned = upright @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    assert roll(50 + turned) == pytest.approx(degrees)
 
 
 def test_a_face_at_the_rim_and_boxes_outside(yunet, scene):

@@ -150,7 +150,7 @@ def _no_file(file: str, manifest: Path | None) -> str:
 
 
 def _written(files: pd.Series, folder: Path) -> list[str]:
-    """Paths as they stand in a manifest in this folder; "" stays."""
+    """Paths relative to a manifest in this folder; "" stays."""
     return [_relative(absolute(file), folder) if file else "" for file in files]
 
 

@@ -96,7 +96,7 @@ class Prediction:
 
     @property
     def attention(self) -> "dict[str, Attention]":
-        """Weights, which sum to 1, and where they lie: by modality.
+        """Weights, which sum to 1, and their positions, by modality.
 
         "video": weight (L,), time (L,) s. "audio": weight (R,) or (R, F'), time (R,) s, frequency (F',) Hz.
         """

@@ -119,7 +119,7 @@ def _legend(store: FeatureStore) -> dict[int, dict[str, str]]:
 
 
 def _facts(store: FeatureStore, clip: Clip, row: pd.Series) -> dict[str, Any]:
-    """What is said of a clip in words and drawn over time."""
+    """The text and the timeline of a clip."""
     time, valid = clip["time"], clip["valid"]
     found = {"time": time, "reason": clip["reason"]}
     first, last = (float(time[0]), float(time[-1])) if len(time) else (0.0, 0.0)

@@ -148,6 +148,9 @@ PAGE = """
 {% endfor %}
 </tbody></table>
 {% endcall %}
+{% for line in left_out %}
+<p>{{ line }}.</p>
+{% endfor %}
 {% if balance.labels %}
 <h3>Labels</h3>
 {% call scroll("Labels") %}

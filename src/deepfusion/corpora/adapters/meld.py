@@ -20,7 +20,7 @@ dev/dev_splits_complete/dia0_utt0.mp4    also dev_splits_complete/
 test/output_repeated_splits_test/...     also output_repeated_splits_test/"""
 
 FOLDERS = {"train": "train_splits", "dev": "dev_splits_complete", "test": "output_repeated_splits_test"}
-LONG = "its times are wrong: it is far longer than what is said"
+LONG = "its times are wrong: it is far longer than the utterance"
 BROKEN = {
     "train/dia125_utt3": "its file cannot be read",
     "dev/dia110_utt7": "its file is missing from the corpus",

@@ -1,4 +1,4 @@
-"""Where the followed person's face is in a frame: by dlib's detector, or by YuNet where that sees none."""
+"""Where the followed person's face is in a frame: by dlib's detector, or by YuNet where dlib finds none."""
 
 from typing import NamedTuple, TypeVar
 
@@ -9,7 +9,7 @@ from deepfusion.faces.detect import Detection
 from deepfusion.faces.face_track import Source
 from deepfusion.faces.fast.local_detector import SAME_FACE, NearDetector, Sighting, shared
 from deepfusion.faces.tracker import Person, continuation, most_prominent, overlap, pick, prominence
-from deepfusion.faces.yunet import Seen, YuNet, misalignment
+from deepfusion.faces.yunet import Seen, YuNet, misalignment, roll
 
 F = TypeVar("F", Seen, Sighting)
 
@@ -20,7 +20,7 @@ FAR = 0.15  # of its width, by which a face may have moved without a second look
 # And where else before it counts as gone: all that could share 0.3 of its area with the face seen last.
 WIDE = {"reach": 7, "levels": 3}
 
-PROPOSED = 0.5  # least score of YuNet's in the reduced frame for a second look from near
+PROPOSED = 0.5  # least score of YuNet's in the reduced frame for a second search at a larger scale
 CHOOSING = 0.7  # and there, for a person to be chosen; at both scales for others to be counted
 SECOND = 0.5  # least score of YuNet's for a person to be chosen by a weak face of dlib's
 AGREEING = 0.3  # least score of YuNet's for a weak face of dlib's
@@ -72,7 +72,7 @@ class Finder:
 
         dlib's face comes first, at its usual threshold. Where there is none, YuNet is asked, which is cheap on a part
         of the frame; where it sees the face, dlib's box is taken even at a low score. Last comes a weak face of dlib's
-        that nobody else sees: its `alignment` is NaN.
+        that YuNet does not see: its `alignment` is NaN.
 
         Args:
             picture: The frame.
@@ -103,8 +103,8 @@ class Finder:
     def person(self, picture: Picture, person: Person) -> tuple[Detection | None, list[Sighting]]:
         """Whom to follow in a frame, and all faces found on the way, by a search of the whole frame.
 
-        YuNet's faces come first: its search is the cheaper one. Where it finds nobody, dlib's detector is asked, and of
-        its weak faces those are taken that YuNet sees from near.
+        YuNet's faces come first: its search is the cheaper one. Where it finds none, dlib's detector is run, and its
+        weak faces that YuNet confirms at a larger scale are taken.
 
         Args:
             picture: The frame.
@@ -120,7 +120,7 @@ class Finder:
         if person == "":
             best, found, weak = self._most_prominent(picture)
         else:
-            found, weak = self._by_dlib_everywhere(picture)
+            found, weak = self._by_dlib_in_full(picture)
             best = pick(found, person, picture.grey)
         if best is not None:
             return self._detector.detection(picture.grey, best), found
@@ -135,17 +135,17 @@ class Finder:
         """All faces of a frame, those of dlib's from about `least` px of width, those of YuNet's of any."""
         if self._yunet is not None:
             return self._agreed(picture, self._seen(picture, CHOOSING))
-        return self._detector.everywhere(picture.grey, self._coarsest(least))
+        return self._detector.detect_full(picture.grey, self._coarsest(least))
 
     def _by_dlib(
         self, picture: Picture, box: np.ndarray, last: Detection, where: dict[str, int]
     ) -> tuple[Detection | None, list[Sighting]]:
         """The face round a box that continues the last one, and those that are too weak to do so."""
-        found = self._detector.near(picture.grey, box, **where, threshold=self._least)
+        found = self._detector.detect_local(picture.grey, box, **where, threshold=self._least)
         face = self._continuing(picture, self._strong(found), last)
         if face is not None and np.abs(face.box - box).max() > FAR * (box[2] - box[0]):
             # Near the rim of the part searched dlib would have seen more, and perhaps preferred another box.
-            again = self._detector.near(picture.grey, face.box, **CLOSE)
+            again = self._detector.detect_local(picture.grey, face.box, **CLOSE)
             face = self._continuing(picture, again, last) or face
         return face, [other for other in found if other.score < self._detector.threshold]
 
@@ -168,8 +168,26 @@ class Finder:
             if box is not None:
                 faces.append(self._measured(self._detector.detection(picture.grey, box), seen))
                 if faces[-1].alignment <= GOOD:
-                    break
+                    return faces[-1]
+        faces.append(self._measured(self._upright(picture, seen), seen))
         return min(faces, key=lambda face: face.alignment)
+
+    def _upright(self, picture: Picture, seen: Seen) -> Detection:
+        """The face that YuNet sees, its landmarks found in the image rotated by the roll of YuNet's points.
+
+        dlib's predictor was trained on faces with little roll.
+        """
+        side = float(seen.box[2] - seen.box[0] + 1)
+        centre = (seen.box[:2] + seen.box[2:]).astype(np.float64) / 2
+        to_patch = cv2.getRotationMatrix2D(centre, roll(seen.points), 1.0)
+        to_patch[:, 2] += side - centre
+        size = 2 * round(side)
+        patch = cv2.warpAffine(picture.grey, to_patch, (size, size), flags=cv2.INTER_LINEAR)
+        low = np.round(side / 2)
+        box = np.array([low, low, low + round(side) - 1, low + round(side) - 1], np.float32)
+        found = self._detector.detection(patch, Sighting(box, seen.score, Source.YUNET))
+        points = cv2.transform(found.landmarks[None], cv2.invertAffineTransform(to_patch))[0]
+        return found._replace(box=seen.box, landmarks=points.astype(np.float32))
 
     def _measured(self, face: Detection, seen: Seen) -> Detection:
         return face._replace(alignment=misalignment(face.landmarks, seen.points, face.box))
@@ -183,7 +201,7 @@ class Finder:
     def _confirmed(self, picture: Picture, face: Sighting) -> Detection | None:
         """A face of the whole frame's search as the search round it finds it; None if it does not."""
         seen = self._near(picture, face.box, CHOOSING)
-        found = self._detector.near(picture.grey, (seen or face).box, reach=4, levels=2, threshold=self._least)
+        found = self._detector.detect_local(picture.grey, (seen or face).box, reach=4, levels=2, threshold=self._least)
         strong = _nearest(self._strong(found), (seen or face).box, SAME_FACE)
         if strong is not None:
             strong = self._detector.detection(picture.grey, strong)
@@ -195,13 +213,13 @@ class Finder:
         return _nearest([seen for seen in self._yunet.near(picture.rgb, box) if seen.score >= least], box, SAME_FACE)
 
     def _agreed(self, picture: Picture, found: list[Sighting]) -> list[Sighting]:
-        """Those faces of the reduced frame that YuNet sees from near as well: text and fur it does not."""
+        """Those faces of the reduced frame that YuNet confirms at a larger scale: text and fur are not."""
         return [face for face in found if self._near(picture, face.box, CHOOSING) is not None]
 
-    def _by_dlib_everywhere(self, picture: Picture, coarser: int = 0) -> tuple[list[Sighting], list[Sighting]]:
+    def _by_dlib_in_full(self, picture: Picture, coarser: int = 0) -> tuple[list[Sighting], list[Sighting]]:
         """The faces of the whole frame, and the weak ones that YuNet may agree with, by dlib's detector."""
         least = None if self._yunet is None else min(self._weak_threshold, self._detector.threshold)
-        found = self._detector.everywhere(picture.grey, coarser, least)
+        found = self._detector.detect_full(picture.grey, coarser, least)
         strong = self._strong(found)
         return strong, found[len(strong) :]  # sorted by their scores
 
@@ -212,7 +230,7 @@ class Finder:
         """
         height, width = picture.grey.shape
         for coarser in range(self._coarsest(min(height, width) / 3), -1, -1):
-            found, weak = self._by_dlib_everywhere(picture, coarser)
+            found, weak = self._by_dlib_in_full(picture, coarser)
             best = most_prominent(found, picture.grey)
             bound = self._detector.smallest(coarser) / np.sqrt(height * width)
             if best is not None and prominence(best.box, width, height) >= bound and coarser:
