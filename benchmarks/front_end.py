@@ -11,9 +11,12 @@ The script: cv2.VideoCapture, dlib's frontal detector on the RGB frame, its 68 l
 face_recognition package's front end is the same with one doubling: it is not installable beside dlib's wheel
 (it wants dlib's source build), so its calls face_locations and face_landmarks are written out (api.py of 1.3.0).
 Agreement: every frame by `search: near` and by `search: exact`. `--all-clips` takes all 240 real clips for it.
+Faces in hard clips, and the coverage of real ones: hard_faces.py. `--faces-only` measures these alone, and keeps the
+other figures.
 """
 
 import argparse
+import json
 import os
 import tempfile
 import time
@@ -26,6 +29,7 @@ import cv2
 import dlib
 import numpy as np
 from front_end_clips import COUNT, RATE, SIZES, write_clip, write_nobody
+from hard_faces import SCORES, hard_faces, laboratory
 from provenance import ROOT, publish
 
 from deepfusion import media
@@ -38,6 +42,7 @@ from deepfusion.faces.fast import tracker as following
 from deepfusion.faces.fast.local_detector import NearDetector
 
 JAVSED = ROOT.parent / "shared/data/javsed/clips"
+OUT = Path("docs/results/front_end.json")
 SUBSET = slice(5, None, 29)  # 9 clips, of different speakers and emotions
 TURNS = 3
 
@@ -130,7 +135,7 @@ class TimedDetector(NearDetector):
 
     def __init__(self, **settings) -> None:
         super().__init__(**settings)
-        self.spent = dict.fromkeys(("near", "everywhere", "detection"), 0.0)
+        self.spent = dict.fromkeys(("detect_local", "detect_full", "detection"), 0.0)
         self.calls = dict.fromkeys(self.spent, 0)
 
     def _timed(self, name: str, *args, **kwargs):
@@ -140,11 +145,11 @@ class TimedDetector(NearDetector):
         self.calls[name] += 1
         return result
 
-    def near(self, *args, **kwargs):  # noqa: D102
-        return self._timed("near", *args, **kwargs)
+    def detect_local(self, *args, **kwargs):  # noqa: D102
+        return self._timed("detect_local", *args, **kwargs)
 
-    def everywhere(self, *args, **kwargs):  # noqa: D102
-        return self._timed("everywhere", *args, **kwargs)
+    def detect_full(self, *args, **kwargs):  # noqa: D102
+        return self._timed("detect_full", *args, **kwargs)
 
     def detection(self, *args, **kwargs):  # noqa: D102
         return self._timed("detection", *args, **kwargs)
@@ -171,14 +176,14 @@ def shares(path: Path, upsample: int) -> dict:
     whole = time.process_time() - begun
     parts = {
         "decode": decoding,
-        "search_near": detector.spent["near"],
-        "search_whole_frame": detector.spent["everywhere"],
+        "search_near": detector.spent["detect_local"],
+        "search_whole_frame": detector.spent["detect_full"],
         "landmarks": detector.spent["detection"],
     }
     parts["rest"] = whole - sum(parts.values())
     return {
         **{name: round(1000 * spent / count, 3) for name, spent in parts.items()},
-        "whole_frame_searches": detector.calls["everywhere"],
+        "whole_frame_searches": detector.calls["detect_full"],
         "frames": count,
     }
 
@@ -254,13 +259,39 @@ def agreement(paths: list[Path], upsample: int) -> dict:
     }
 
 
+def found_faces(real: list[Path]) -> dict:
+    """What hard_faces.py measures, and its ratios."""
+    hard = alone(hard_faces)
+    ours, yunet = hard["ways"]["dlib+yunet"], hard["ways"][f"yunet {SCORES[0]:g}"]
+    ratios = {
+        "hard_clips_recall": ours["recall"],
+        "hard_clips_false_faces_per_frame": ours["false_faces_per_frame"],
+        "hard_clips_cost_against_yunet": round(ours["cpu_ms_a_frame"] / yunet["cpu_ms_a_frame"], 2),
+    }
+    figures = {"hard_clips": hard}
+    if real:
+        figures["laboratory"] = laboratory_ = alone(laboratory, real)
+        ways = laboratory_["ways"]
+        ratios["javsed_coverage"] = ways["dlib+yunet"]["coverage"]
+        cost = ways["dlib+yunet"]["cpu_ms_a_frame"] / ways["dlib near"]["cpu_ms_a_frame"]
+        ratios["javsed_cost_of_yunet"] = round(cost, 3)
+    return {"ratios": ratios, **figures}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--all-clips", action="store_true", help="agreement on all real clips, else on 9")
+    parser.add_argument("--all-clips", action="store_true", help="agreement and coverage on all real clips, else on 9")
+    parser.add_argument("--faces-only", action="store_true", help="hard clips and coverage alone")
     options = parser.parse_args()
     real = sorted(JAVSED.glob("*.mp4"))
     some = real[SUBSET]
-    ratios, speed, growth = {}, {}, {}
+    faces = found_faces(real if options.all_clips else some)
+    if options.faces_only:
+        before = json.loads(OUT.read_text())
+        made_by = [command for command in before.pop("provenance")["commands"] if "--faces-only" not in command]
+        publish(OUT, before | faces | {"ratios": before["ratios"] | faces["ratios"]}, made_by=made_by)
+        return
+    ratios, speed, growth = faces.pop("ratios"), {}, {}
     with tempfile.TemporaryDirectory() as folder, get_context("spawn").Pool(1, bound, (-1,)) as other_core:
         clips = {name: Path(folder) / f"{name}.mp4" for name in SIZES}
         for name, size in SIZES.items():
@@ -301,7 +332,7 @@ def main() -> None:
         "ratio_2_workers_to_script": round(two * speed["576p_up0"]["script_clock_ms_a_frame"] / 1000, 2),
     }
     publish(
-        Path("docs/results/front_end.json"),
+        OUT,
         {
             "ratios": ratios,
             "speed": speed,
@@ -309,6 +340,7 @@ def main() -> None:
             "cpu_ms_a_frame_by_part": shown,
             "growth_with_length_720p_up0": growth,
             "agreement_with_exact": agreeing,
+            **faces,
             "clips": {"frames": COUNT, "rate": RATE, "sizes": SIZES, "real": [path.name for path in some]},
         },
     )

@@ -6,6 +6,7 @@ end. Clips without anybody are made apart: what they cost depends on nothing but
 The profile is the front view squeezed to a third, which dlib does not find either.
 """
 
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 
@@ -30,24 +31,27 @@ def write_clip(path: Path, size: tuple[int, int], *, seed: int = 0, repeats: int
         seed: Of the people and their moves.
         repeats: How often the 8 s follow each other.
     """
-    _write(path, size, _pictures(size, seed) * repeats)
+    write_video(path, _pictures(size, seed) * repeats)
 
 
 def write_nobody(path: Path, size: tuple[int, int]) -> None:
     """Write 8 s of a still picture without a face, with a camera's noise."""
     back = cv2.resize(skimage.data.chelsea(), size, interpolation=cv2.INTER_CUBIC)
     rng = np.random.default_rng(0)
-    _write(path, size, [_noisy(back, rng) for _ in range(COUNT)])
+    write_video(path, [_noisy(back, rng) for _ in range(COUNT)])
 
 
-def _write(path: Path, size: tuple[int, int], pictures: list[np.ndarray]) -> None:
+def write_video(path: Path, pictures: Iterable[np.ndarray], rate: float = RATE) -> None:
+    """Encode (H, W, 3) uint8 RGB pictures as H.264, without sound."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=RATE, options={"preset": "veryfast", "crf": "21"})
-        stream.width, stream.height = size
+        rate = Fraction(rate).limit_denominator(1000)
+        stream = container.add_stream("libx264", rate=rate, options={"preset": "veryfast", "crf": "21"})
         stream.pix_fmt = "yuv420p"
         for i, picture in enumerate(pictures):
+            if i == 0:
+                stream.height, stream.width = picture.shape[:2]
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            frame.pts, frame.time_base = i, Fraction(1, RATE)
+            frame.pts, frame.time_base = i, 1 / rate
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
 

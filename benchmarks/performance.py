@@ -20,6 +20,9 @@ WANTED: dict[str, dict[str, float | None]] = {
         "front_end_576p_up1": 16,
         "front_end_720p_up0": 8,
         "front_end_720p_up1": 30,
+        "hard_clips_recall": 0.97,
+        "hard_clips_false_faces_per_frame": 0.003,
+        "hard_clips_cost_against_yunet": 1.0,
     },
     "networks": {"networks_compact": 2.2},
     "end_to_end": {"end_to_end_compact": 3, "rerun": 500},
@@ -34,6 +37,7 @@ WANTED: dict[str, dict[str, float | None]] = {
 AT_MOST = {
     *("dag_100000_s", "snakemake_share_10000", "store_clip_ms", "outside_large", "peak_mb_beside_weights"),
     *("train_fbp_10000_against_1000_clips", "train_fbp_10000_clips_gb"),
+    *("hard_clips_false_faces_per_frame", "hard_clips_cost_against_yunet", "javsed_cost_of_yunet"),
 }
 
 

@@ -9,9 +9,10 @@ import re
 import sys
 from pathlib import Path
 
-from deepfusion.evaluation.summary import summary_markdown
+from deepfusion.evaluation.summary import cells_of, summary_markdown
 
 ROOT = Path(__file__).resolve().parents[1]
+CARD = ROOT / "src/deepfusion/weights/model/model.json"
 MARK = re.compile(r"(<!-- figures: (\S+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 
 
@@ -29,6 +30,45 @@ def source(figures: dict, file: str) -> str:
 def train_fbp(figures: dict) -> str:
     """Models of `snakemake train_fbp`."""
     return _summary(figures["train_fbp"])
+
+
+def front_page(figures: dict) -> str:
+    """The README's table: accuracy and UAR of `train_fbp`, and what may be concluded."""
+    found = figures["train_fbp"]
+    lines = ["| model | accuracy, % | UAR, % |", "|---|---|---|"]
+    lines += [f"| {name} | {' | '.join(cells_of(of)[:2])} |" for name, of in found["models"].items()]
+    chance = 100 / len(found["models"]["fbp"]["labels"])
+    return "\n".join(
+        [*lines, "", f"Mean ± standard deviation over speakers; chance {chance:.1f}. {found['words'][-1]}."]
+    )
+
+
+def recall(figures: dict) -> str:
+    """Recall of each emotion: of FBP on Java-SED, and the range over speakers."""
+    of = figures["train_fbp"]["models"]["fbp"]
+    speakers = json.loads(CARD.read_text())["metrics"]["by_speaker"]
+    return "\n".join(
+        [
+            f"| {' | '.join(of['recall'])} |",
+            "|---" * len(of["recall"]) + "|",
+            f"| {' | '.join(percent(share) for share in of['recall'].values())} |",
+            "",
+            f"recall in per cent; accuracy by speaker from {percent(min(speakers))} to {percent(max(speakers))} %",
+        ]
+    )
+
+
+def recall_of_faces(figures: dict) -> str:
+    """Recall of each emotion: of the mean of the four face networks on FER2013's PrivateTest."""
+    names, counts = figures["emotions"], figures["mean"]["private"]["confusion"]
+    shares = [row[i] / sum(row) for i, row in enumerate(counts)]
+    return "\n".join(
+        [
+            f"| {' | '.join(names)} |",
+            "|---" * len(names) + "|",
+            f"| {' | '.join(percent(share) for share in shares)} |",
+        ]
+    )
 
 
 def study(figures: dict) -> str:
@@ -111,7 +151,7 @@ def attention(figures: dict) -> str:
     """How evenly attention is spread, and whether it finds the stretch, where that is known."""
     known = "auc" in figures["attention"][0]
     head = ["streams", "network", "lambda", "accuracy", "attention over", "effective share"]
-    head += ["AUC of the stretch", "weight in it", "rows in it"] if known else []
+    head += ["AUC of the segment", "weight in it", "rows in it"] if known else []
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for row in figures["attention"]:
         cells = [row["streams"], row["network"], row["lambda"], percent(row["accuracy"]), row["modality"]]
@@ -159,8 +199,8 @@ def media_memory(figures: dict) -> str:
     rows = [
         ("start", found["peak_before_mb"], ""),
         (f"{found['frames']} frames", found["peak_after_frames_mb"], found["frames_s"]),
-        ("its sound", found["peak_after_sound_mb"], found["sound_s"]),
-        (f"its spectrogram, {found['windows']} windows", found["peak_mb"], found["spectrogram_s"]),
+        ("the audio", found["peak_after_sound_mb"], found["sound_s"]),
+        (f"the spectrogram, {found['windows']} windows", found["peak_mb"], found["spectrogram_s"]),
     ]
     lines = ["| after | peak memory, MB | time, s |", "|---|---|---|"]
     return "\n".join([*lines, *(f"| {what} | {memory:.0f} | {time} |" for what, memory, time in rows)])
@@ -215,7 +255,7 @@ def fer2013(figures: dict) -> str:
             *lines,
             "",
             "accuracy in per cent; macro-F1, ECE and the last but one column: PrivateTest. The row with mirror images "
-            "was added when PrivateTest had been seen: believe of its gain there what PublicTest shows, too",
+            "was added after PrivateTest had been seen: only PublicTest measures its gain",
         ]
     )
 
@@ -233,7 +273,7 @@ def _fer2013_row(name: str, shipped: dict, *others: str) -> str:
 
 
 def confusion(figures: dict) -> str:
-    """Who is taken for whom, by the mean of the four, on PrivateTest."""
+    """Confusion matrix of the mean of the four on PrivateTest."""
     names = figures["emotions"]
     lines = [f"| label | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
     for name, row in zip(names, figures["mean"]["private"]["confusion"], strict=True):
@@ -242,7 +282,7 @@ def confusion(figures: dict) -> str:
 
 
 def performance(figures: dict) -> str:
-    """Every ratio beside its goal."""
+    """Every ratio next to its goal."""
     lines = ["| figure | measured | goal | by |", "|---|---|---|---|"]
     for name, value in figures["ratios"].items():
         goal = figures["goals"].get(name)
@@ -257,8 +297,8 @@ def performance(figures: dict) -> str:
 
 
 def front_end(figures: dict) -> str:
-    """The near search beside the script that everyone writes, and beside the exact search."""
-    lines = ["| clip, upsample | script, CPU ms a frame | ours | times |", "|---|---|---|---|"]
+    """The near search against the usual script, and against the exact search."""
+    lines = ["| clip, upsample | script, CPU ms per frame | ours | factor |", "|---|---|---|---|"]
     for name, entry in figures["speed"].items():
         cells = [entry["script_cpu_ms_a_frame"], entry["ours_cpu_ms_a_frame"], entry["ratio_one_core"]]
         lines.append(f"| {name} | {cells[0]:.1f} | {cells[1]:.1f} | {cells[2]:.1f} |")
@@ -279,13 +319,83 @@ def front_end(figures: dict) -> str:
     }
     lines += [
         "",
-        "If the search near the face and all the rest took no time, decoding, landmarks and searches of whole frames "
-        f"would leave at most {', '.join(f'{times:.1f} ({name})' for name, times in least.items())} times.",
+        "If the search near the face and everything else took no time, decoding, landmarks and searches of whole "
+        f"frames would allow at most {', '.join(f'{times:.1f} ({name})' for name, times in least.items())} times.",
         "",
         "One core against one core. Agreement of the near search with the exact one, per cent; landmarks in per cent "
-        f"of the distance of the eyes. Two workers make {cores['scaling']} times the frames of one.",
+        f"of the distance between the eyes. Two workers process {cores['scaling']} times the frames of one.",
     ]
     return "\n".join(lines)
+
+
+# Way in front_end.json -> in words.
+WAYS = {
+    "dlib": "dlib, every frame whole (`search: exact`)",
+    "dlib near": "dlib near the last face (`detector: dlib`, `weak_threshold: 0`)",
+    "dlib+yunet": "front end",
+    "yunet": "YuNet alone, every frame",
+    "yunet reduced": "YuNet alone, every frame, reduced to 256 px",
+}
+
+
+def _way(name: str) -> str:
+    of, _, score = name.rpartition(" ")
+    return WAYS.get(name) or f"{WAYS[of]}, score {score}"
+
+
+def hard_clips(figures: dict) -> str:
+    """Recall, false faces and cost on generated hard clips."""
+    found = figures["hard_clips"]
+    kinds = {"rendered": "rendered heads", "fer2013": "faces of FER2013"}
+    kinds = {kind: words for kind, words in kinds.items() if kind in found["ways"]["dlib"]["recall_by_kind"]}
+    head = ["by", *kinds.values(), "of frames that YuNet sees", "the same, also misaligned"]
+    head += ["false faces in 1,000 frames", "CPU ms a frame"]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for name, way in found["ways"].items():
+        shares = [way["recall_by_kind"][kind] for kind in kinds]
+        shares += [way[f"of_frames_that_yunet_sees{what}"] for what in ("", "_with_misaligned")]
+        cells = list(map(percent, shares))
+        cells += [f"{1000 * way['false_faces_per_frame']:.1f}", f"{way['cpu_ms_a_frame']:.1f}"]
+        lines.append(f"| {_way(name)} | {' | '.join(cells)} |")
+    score = next(name for name in found["ways"] if name.startswith("yunet ")).rpartition(" ")[2]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Recall in per cent of {found['visible_frames']:,} visible frames; {found['clips']} clips, "
+            f"{found['frames']:,} frames. YuNet sees: at a score of {score}, in the frame's own size.",
+        ]
+    )
+
+
+def hard_clips_by_difficulty(figures: dict) -> str:
+    """Recall on each difficulty."""
+    ways = figures["hard_clips"]["ways"]
+    shown = [name for name in ways if name in WAYS or name == next(of for of in ways if of.startswith("yunet "))]
+    lines = [f"| difficulty | {' | '.join(map(_way, shown))} |", "|---" * (len(shown) + 1) + "|"]
+    for what in ways["dlib"]["recall_by_difficulty"]:
+        lines.append(f"| {what} | {' | '.join(percent(ways[name]['recall_by_difficulty'][what]) for name in shown)} |")
+    return "\n".join(lines)
+
+
+def laboratory(figures: dict) -> str:
+    """Coverage of clips of a laboratory."""
+    found = figures["laboratory"]
+    lines = [
+        "| Java-SED by | frames with a face | of frames that YuNet sees | clips without a face | CPU ms a frame |",
+        "|---|---|---|---|---|",
+    ]
+    for name, way in found["ways"].items():
+        cells = [percent(way["coverage"]), percent(way["of_frames_that_yunet_sees"]), way["clips_without_a_face"]]
+        lines.append(f"| {WAYS[name]} | {' | '.join(map(str, cells))} | {way['cpu_ms_a_frame']:.1f} |")
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Per cent of {found['frames']:,} frames of {found['clips']} clips; {percent(found['black_frames'])} % of "
+            "the frames are black.",
+        ]
+    )
 
 
 def _inner(found: dict) -> str:
@@ -367,17 +477,40 @@ def emotion(figures: dict) -> str:
 
 
 def face_parts(figures: dict) -> str:
-    """Our parts of dlib beside its own."""
-    lines = ["| part | by | CPU ms | other than dlib's |", "|---|---|---|---|"]
+    """Our parts of dlib against its own."""
+    lines = ["| part | by | CPU ms | differs from dlib |", "|---|---|---|---|"]
     for part, ways in figures["parts"].items():
         for way, entry in ways.items():
             lines.append(f"| {part} | {way} | {entry['cpu_ms']:.2f} | {entry['other_than_dlibs']:.2g} |")
     return "\n".join(lines)
 
 
+def yunet(figures: dict) -> str:
+    """How far YuNet's faces are from dlib's, and its false ones."""
+    easy, nobody = figures["easy_faces"], figures["nobody"]
+    lines = ["| | median | 90 % | 99 % | most |", "|---|---|---|---|---|"]
+    rows = {
+        "landmarks moved by YuNet's box, % of the distance between the eyes": "landmarks_moved_percent_of_eye_distance",
+        "`alignment`": "misalignment",
+    }
+    for name, key in rows.items():
+        cells = (easy[key][column] for column in ("median", "percentile_90", "percentile_99", "most"))
+        lines.append(f"| {name} | {' | '.join(f'{cell:.3g}' for cell in cells)} |")
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"{easy['seen_by_both']} of {easy['frames']} frames of Java-SED, which both detectors see. In "
+            f"{nobody['pictures']} pictures without people, YuNet's highest score is {nobody['highest_score_whole']} "
+            f"in the whole picture and {nobody['highest_score_near']} in a part of it; the front end chooses "
+            f"{nobody['persons_chosen']} persons.",
+        ]
+    )
+
+
 def dag(figures: dict) -> str:
     """What Snakemake costs."""
-    lines = ["| clips | shards | jobs | DAG, s | CPU, s | CPU ms a job |", "|---|---|---|---|---|---|"]
+    lines = ["| clips | shards | jobs | DAG, s | CPU, s | CPU ms per job |", "|---|---|---|---|---|---|"]
     for entry in figures["dag"].values():
         cells = f"{entry['clips']:,} | {entry['shards']:,} | {entry['jobs']:,}"
         job = f"{1e3 * entry['cpu_s_a_job']:.0f}" if "cpu_s_a_job" in entry else ""
@@ -402,7 +535,7 @@ LAYOUTS = {
     "store": "store, by its reader",
     "store_by_h5py": "store, by h5py alone",
     "contiguous_by_h5py": "the same contiguous and without checksums, by h5py alone",
-    "dataset_a_clip": "HDF5, a dataset for every clip",
+    "dataset_a_clip": "HDF5, one dataset per clip",
     "npy_files": ".npy files",
     "copy_in_memory": "a copy in memory, for comparison",
 }
@@ -412,7 +545,7 @@ def store(figures: dict) -> str:
     """The store against other layouts."""
     sizes = list(figures["corpora"])
     heads = [f"{int(size):,} clips" for size in sizes]
-    lines = [f"| ms a clip, warm, random order | {' | '.join(heads)} | writing, s |", "|---" * (len(sizes) + 2) + "|"]
+    lines = [f"| ms per clip, warm, random order | {' | '.join(heads)} | writing, s |", "|---" * (len(sizes) + 2) + "|"]
     last = figures["corpora"][sizes[-1]]["write_s"]
     for layout, words in LAYOUTS.items():
         cells = [f"{figures['corpora'][size]['read_ms_a_clip'][f'{layout}/both']:.3f}" for size in sizes]
@@ -424,7 +557,7 @@ def store(figures: dict) -> str:
         f"| store, all that a clip has | {' | '.join(whole)} | |",
         f"| memory of building the store, MB | {' | '.join(peaks)} | |",
     ]
-    growth = ["| frames a clip | kB | ms | a copy in memory, ms | memory of building, MB |", "|---|---|---|---|---|"]
+    growth = ["| frames per clip | kB | ms | a copy in memory, ms | memory of building, MB |", "|---|---|---|---|---|"]
     for entry in figures["clip_length"]:
         growth.append(
             f"| {entry['frames']:,} | {entry['kB']:,.0f} | {entry['store_ms']:.3f} | {entry['copy_in_memory_ms']:.3f} "
@@ -444,7 +577,31 @@ def store(figures: dict) -> str:
 
 
 # Name in the mark -> file and table.
+def speaker_groups(figures: dict) -> str:
+    """Groups of alike faces against the speakers of a corpus."""
+    lines = [
+        "| distance | groups | clips whose group has one speaker | speakers in several groups "
+        "| pairs of a speaker's clips parted | adjusted Rand index |",
+        "|---|---|---|---|---|---|",
+    ]
+    for at, of in figures["distances"].items():
+        default = " (default)" if float(at) == figures["default"] else ""
+        lines.append(
+            f"| {at}{default} | {of['groups']} | {100 * of['of_one_speaker']:.0f} % | {of['split']} | "
+            f"{100 * of['leaked']:.1f} % | {of['adjusted_rand']:.2f} |"
+        )
+    clips, speakers, frames = (figures[name] for name in ("clips", "speakers", "frames_per_clip"))
+    about = (
+        f"{figures['corpus']}: {clips} clips of {speakers} speakers, {frames} frames each, {figures['network']}; "
+        f"{figures['without_a_face']} clips without a face"
+    )
+    return "\n".join([*lines, "", about])
+
+
 TABLES = {
+    "front-page": ("javsed.json", front_page),
+    "recall": ("javsed.json", recall),
+    "recall-of-faces": ("fer2013.json", recall_of_faces),
     "javsed": ("javsed.json", study),
     "javsed-by-speaker": ("javsed.json", study_by_speaker),
     "javsed-fbp": ("javsed.json", train_fbp),
@@ -457,12 +614,16 @@ TABLES = {
     "attention-demo": ("attention_demo.json", attention),
     "performance": ("../performance.json", performance),
     "front-end": ("front_end.json", front_end),
+    "hard-clips": ("front_end.json", hard_clips),
+    "hard-clips-by-difficulty": ("front_end.json", hard_clips_by_difficulty),
+    "laboratory": ("front_end.json", laboratory),
     "rate": ("rate.json", rate),
     "rate-time": ("rate_time.json", rate_time),
     "emotion-stream": ("emotion_stream.json", emotion_stream),
     "zero-shot": ("zero_shot.json", zero_shot),
     "emotion": ("emotion.json", emotion),
     "face-parts": ("face_parts.json", face_parts),
+    "yunet": ("yunet.json", yunet),
     "dag": ("dag.json", dag),
     "store": ("store.json", store),
     "audio-pretraining": ("audio_pretraining.json", audio_pretraining),
@@ -470,12 +631,13 @@ TABLES = {
     "media-memory": ("media_memory.json", media_memory),
     "fer2013": ("fer2013.json", fer2013),
     "fer2013-confusion": ("fer2013.json", confusion),
+    "speaker-groups": ("speaker_groups.json", speaker_groups),
     "face_networks": ("face_networks.json", face_networks),
 }
 
 
 def filled(text: str) -> str:
-    """The document with all its tables made anew."""
+    """The document with all its tables made again."""
 
     def table(match: re.Match) -> str:
         file, make = TABLES[match[2]]

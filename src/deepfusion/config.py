@@ -40,6 +40,9 @@ class CorpusSettings(Settings):
     labels: Literal["folders"] | tuple[str, ...] | None = Field(
         None, description="class names in order, else those of the corpus; folders: the subfolders of source folder"
     )
+    options: dict[str, str] = Field(
+        {}, description="of an adapter, see `deepfusion corpora NAME`: which folds, classes"
+    )
     demo: DemoSettings = DemoSettings()
 
     @model_validator(mode="after")
@@ -68,7 +71,15 @@ class FaceSettings(Settings):
     """Finding faces and following one person."""
 
     upsample: int = Field(0, ge=0, le=3, description="doublings before the search: 0 finds faces from 80 px, 1 from 40")
-    threshold: float = Field(0.0, description="least detector score")
+    detector: Literal["dlib+yunet", "dlib"] = Field(
+        "dlib+yunet", description="dlib+yunet: OpenCV's YuNet where dlib sees no face (near; exact is dlib alone)"
+    )
+    threshold: float = Field(0.0, description="least score of dlib's detector for a face to be chosen or followed")
+    weak_threshold: float = Field(-0.6, description="least score of dlib's for a weak face next to the last (near)")
+    yunet_threshold: float = Field(0.4, gt=0, lt=1, description="least score of YuNet's for a face next to the last")
+    max_misalignment: float = Field(
+        0.4, gt=0, description="of dlib's and YuNet's eyes, nose and mouth, in frontal distances of the eyes"
+    )
     search: Literal["near", "exact"] = Field(
         "near", description="exact: the whole of every frame. near: round the last face, else the whole frame"
     )
@@ -228,7 +239,7 @@ class StoreSettings(Settings):
 
 
 Lambda = Annotated[float, Field(ge=0, le=1)] | Literal["learned"]
-AudioStream = Literal["speech", "speech-clip", "AF", "AF-clip"]
+AudioStream = Literal["speech", "speech-clip", "AF", "AF-clip"] | Annotated[str, Field(pattern="^AX-.+$")]
 VideoStream = Annotated[str, Field(pattern="^(EF-.+|landmarks|landmarks-clip|emotion)$")]
 
 
@@ -345,6 +356,15 @@ class ProtocolSettings(Settings):
         description="k folds by speaker, leave one speaker out, the corpus' own train, val and test, or its own folds",
     )
     k: int = Field(4, ge=2, description="number of folds of kfold")
+    shared_speakers: Literal["refused", "declared"] = Field(
+        "refused", description="declared: the corpus' own split or folds may have a speaker in training and test"
+    )
+
+    @model_validator(mode="after")
+    def _own_partition(self):
+        if self.shared_speakers == "declared" and self.folds not in ("split", "published"):
+            raise ValueError(f"shared_speakers: declared is for folds: split or published; {self.folds} shares none")
+        return self
 
 
 class Extraction(Settings):
@@ -354,7 +374,11 @@ class Extraction(Settings):
     limits: LimitSettings = LimitSettings()
     faces: FaceSettings = FaceSettings()
     preset: Preset = Field("compact", description="fills the slots where `networks` is null")
-    networks: Networks = Field(None, min_length=1, description="slots of your own choice; null: the preset's")
+    networks: Networks = Field(  # null until the validator below fills it
+        None,  # type: ignore[arg-type]
+        min_length=1,
+        description="slots of your own choice; null: the preset's",
+    )
     spectrogram: SpectrogramSettings = SpectrogramSettings()
     audio_encoder: AudioEncoderSettings = AudioEncoderSettings()
     store: StoreSettings = StoreSettings()

@@ -66,7 +66,7 @@ def make_clips(seed=0, speakers=4, clips=6):
     return made
 
 
-def write_store(folder, clips, *, dtype=np.float32, encoder=False, labels=LABELS):
+def write_store(folder, clips, *, dtype=np.float32, encoder=False, labels=LABELS, attrs=None):
     """Through the store's own writers, as the extraction does it.
 
     Args:
@@ -75,6 +75,7 @@ def write_store(folder, clips, *, dtype=np.float32, encoder=False, labels=LABELS
         dtype: Of features and spectrograms.
         encoder: Whether the shipped audio encoder runs, so that the store has `AF`.
         labels: Classes of the store.
+        attrs: Root attributes.
     """
     shards = {name: folder / f"{name}.h5" for name in ("faces", "EF-A", "EF-B", "spectrogram", "AF")}
     _write_video(shards, clips, dtype)
@@ -94,7 +95,7 @@ def write_store(folder, clips, *, dtype=np.float32, encoder=False, labels=LABELS
         audio=[shards["spectrogram"]],
         encoder=[shards["AF"]] if encoder else [],
         labels=labels,
-        attrs={},
+        attrs=attrs or {},
     )
     return path
 
@@ -109,6 +110,7 @@ def _write_video(shards, clips, dtype):
         track.column("time", dtype=np.float64)
         track.column("reason", dtype=np.uint8)
         track.column("choice", dtype=np.uint8)
+        track.column("box", (4,))
         track.column("landmarks", (68, 2))
         first.column("EF-A", (4,), dtype)
         second.column("EF-B", (3,), dtype)
@@ -118,6 +120,7 @@ def _write_video(shards, clips, dtype):
                 "time": np.arange(len(features)) / 25,
                 "reason": (~clip.valid).astype(np.uint8),
                 "choice": np.where(clip.valid, Choice.CONTINUED, Choice.NONE).astype(np.uint8),
+                "box": np.where(clip.valid[:, None], np.array([60.0, 60.0, 140.0, 140.0]), np.nan),
                 "landmarks": np.where(seen, FACE + rng.normal(0, 1, (len(features), 68, 2)), np.nan),
             }
             of_shards = {track: tracked, first: {"EF-A": features[:, :4]}, second: {"EF-B": features[:, 4:]}}
@@ -128,7 +131,7 @@ def _write_video(shards, clips, dtype):
                     continue
                 for name, values in rows.items():
                     shard.append(name, values)
-                shard.end(**({"sha256": clip.sha256} if shard is track else {}))
+                shard.end(**({"sha256": clip.sha256, "width": 320} if shard is track else {}))
 
 
 def _write_spectrograms(path, clips, dtype):

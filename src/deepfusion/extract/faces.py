@@ -16,14 +16,16 @@ from deepfusion.cache_key import media_files, media_key
 from deepfusion.config import DEFAULT_LIMITS, FaceSettings, LimitSettings
 from deepfusion.corpora.columns import person
 from deepfusion.costs import measured
-from deepfusion.extract.common import AbsentError, each_clip, finish, groups, hash_of, kept, report, segment
+from deepfusion.extract.common import AbsentError, each_clip, finish, groups, hash_of, is_up_to_date, report, segment
 from deepfusion.extract.prefetch import ahead
 from deepfusion.extract.workers import Work, Workers
 from deepfusion.faces.detect import Detector
-from deepfusion.faces.face_track import COLUMNS, Choice, FaceTrack, Reason, Row, collect
+from deepfusion.faces.face_track import COLUMNS, FOUND_COLUMNS, Choice, FaceTrack, Reason, Row, Source, collect
 from deepfusion.faces.fast.local_detector import NearDetector
 from deepfusion.faces.fast.tracker import follow_near
 from deepfusion.faces.tracker import follow
+from deepfusion.faces.yunet import YuNet
+from deepfusion.store.layout import FOUND
 from deepfusion.store.shard import ShardWriter
 
 # What the columns of a face track mean, for those who read the store with h5py alone.
@@ -32,10 +34,14 @@ MEANING = {
     "box": {
         "units": "px",
         "axes": "frame, (left, top, right, bottom)",
-        "description": "dlib's box in the upright frame; NaN: no face",
+        "description": "box of the face in the upright frame, as dlib's detector gives it; NaN: no face",
     },
-    "landmarks": {"units": "px", "axes": "frame, point, (x, y)", "description": "iBUG 300-W points; NaN: no face"},
-    "score": {"units": "1", "axes": "frame", "description": "dlib's detector score of the chosen face; NaN: no face"},
+    "landmarks": {"units": "px", "axes": "frame, point, (x, y)", "description": "iBUG 300-W points; NaN: not valid"},
+    "score": {
+        "units": "1",
+        "axes": "frame",
+        "description": "score of the detector that gave the box; NaN: no face",
+    },
     "reason": {
         "units": "code",
         "axes": "frame",
@@ -54,6 +60,29 @@ MEANING = {
         "description": "faces found in the frame: the person's and, by the latest search of a whole frame, the others"
         " (setting `search: exact`: of this very frame); 255 means 255 or more",
     },
+    "detector": {
+        "units": "code",
+        "axes": "frame",
+        "description": "which detector gave the box",
+        "codes": ", ".join(f"{s.value} {s.name}" for s in Source),
+    },
+    "alignment": {
+        "units": "distance between the eyes",
+        "axes": "frame",
+        "description": "mean distance of eyes, nose and mouth corners of the landmarks from YuNet's, in distances"
+        " between the eyes of a frontal face of this size; NaN: YuNet was not run",
+    },
+}
+# Likewise, of the table of all faces found in the searched frames: the group `found`, with offsets of its own.
+FOUND_MEANING = {
+    "time": {"units": "s", "axes": "face", "description": "presentation time of the frame that was searched"},
+    "box": {
+        "units": "px",
+        "axes": "face, (left, top, right, bottom)",
+        "description": "box of the face in the upright frame, as dlib's detector gives it, or near it",
+    },
+    "score": {"units": "1", "axes": "face", "description": "score of the detector that gave the box"},
+    "detector": MEANING["detector"] | {"axes": "face"},
 }
 
 
@@ -64,16 +93,15 @@ def follower(settings: FaceSettings) -> Follower:
     """What follows a person through the frames of a clip, by the setting `search`; one serves any number of clips.
 
     Raises:
-        UserError: The predictor of the landmarks is not installed.
+        UserError: The predictor of the landmarks, or YuNet, is not installed.
     """
     following = settings.model_dump(include={"max_gap", "min_overlap", "cut_difference"})
     finding = settings.model_dump(include={"upsample", "threshold"})
-    match settings.search:
-        case "exact":
-            return partial(follow, detector=Detector(**finding), **following)
-        case "near":
-            detector = NearDetector(**finding)
-            return partial(follow_near, detector=detector, redetect=settings.redetect, **following)
+    if settings.search == "exact":
+        return partial(follow, detector=Detector(**finding), **following)
+    near = settings.model_dump(include={"redetect", "weak_threshold", "yunet_threshold", "max_misalignment"})
+    yunet = YuNet() if settings.detector == "dlib+yunet" else None
+    return partial(follow_near, detector=NearDetector(**finding), yunet=yunet, **near, **following)
 
 
 def faces_shard(
@@ -95,7 +123,7 @@ def faces_shard(
     """
     hashes = dict(zip(clips["id"], map(hash_of, media_files("faces", clips)), strict=True))
     key = media_key("faces", clips, list(hashes.values()), settings.tracking, limits.model_dump())
-    if kept(out, key):
+    if is_up_to_date(out, key):
         return
 
     def work(clip: Any, facts: dict[str, Any]) -> Iterator[dict[str, np.ndarray]]:
@@ -105,7 +133,8 @@ def faces_shard(
         if found is None:
             raise AbsentError("the file has no video")
         facts.update(found)
-        yield from map(vars, track)
+        for part in track:
+            yield part.columns() | {f"{FOUND}/{name}": values for name, values in part.found.items()}
 
     processes = Workers(partial(_begin, settings, limits), count=min(workers, len(clips)), limits=limits)
     with (
@@ -118,6 +147,8 @@ def faces_shard(
     ):
         for name, (shape, dtype) in COLUMNS.items():
             shard.column(name, shape, dtype, **MEANING[name])
+        for name, (shape, dtype) in FOUND_COLUMNS.items():
+            shard.column(f"{FOUND}/{name}", shape, dtype, **FOUND_MEANING[name])
         each_clip(shard, clips, what=f"faces {out.stem}", work=work)
     finish(out)
     report(out)

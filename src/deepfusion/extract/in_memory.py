@@ -189,7 +189,7 @@ class Extractor:
                 return
             whole.facts |= found
             for track, crops in stream:
-                for name, rows in vars(track).items():
+                for name, rows in track.columns().items():
                     whole.append(name, rows)
                 whole.append("valid", track.valid)
                 yield track.valid, crops

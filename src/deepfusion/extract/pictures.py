@@ -63,6 +63,24 @@ def shrunk(image: np.ndarray, size: int) -> np.ndarray:
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
 
+def face_of(image: np.ndarray, box: np.ndarray, size: int) -> np.ndarray:
+    """The face in a picture and a little around it; black outside the picture.
+
+    Args:
+        image: (h, w, 3) uint8 RGB.
+        box: (4,) left, top, right, bottom in px of it.
+        size: Largest side, px; a smaller face is not enlarged.
+
+    Returns:
+        (side, side, 3) uint8 RGB.
+    """
+    middle, side = (box[:2] + box[2:]) / 2, float(max(box[2:] - box[:2])) * 1.5
+    zoom = min(size / side, 1.0)
+    matrix = np.array([[zoom, 0, side * zoom / 2 - zoom * middle[0]], [0, zoom, side * zoom / 2 - zoom * middle[1]]])
+    side = max(1, round(side * zoom))
+    return cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_AREA)
+
+
 def read_pictures(clip: Any, times: Sequence[float], size: int) -> dict[float, np.ndarray]:
     """Some frames of a clip, read in a process of its own.
 
@@ -74,7 +92,7 @@ def read_pictures(clip: Any, times: Sequence[float], size: int) -> dict[float, n
     Returns:
         time -> (h, w, 3) uint8 RGB; frames that cannot be read are missing.
     """
-    with Workers(_begin, limits=DEFAULT_LIMITS) as processes:
+    with Workers(begin, limits=DEFAULT_LIMITS) as processes:
         return received(processes.stream((clip.path, sorted(times), size)))
 
 
@@ -86,5 +104,6 @@ def received(stream: Iterator[tuple[float, np.ndarray]]) -> dict[float, np.ndarr
     return found
 
 
-def _begin() -> Work:
+def begin() -> Work:
+    """What reads pictures, in a process of `Workers`."""
     return partial(pictures_job, limits=media.DEFAULT_LIMITS)

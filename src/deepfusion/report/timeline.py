@@ -1,4 +1,4 @@
-"""What the page of predictions draws over time: curves, hatched gaps, attention, spectrogram."""
+"""What the pages draw over time: curves, hatched gaps, attention, spectrogram."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,11 @@ WIDTH, HEIGHT = 1000, 160  # of the drawings, in units of SVG; the page stretche
 PIXELS = 900  # most columns of an image
 SPECTROGRAM_PIXELS = 120  # height of its image
 ACCENT = (255, 140, 0)  # RGB of attention
-REASONS = {Reason.NO_FACE: "no face", Reason.OTHER_PERSON: "another person's face alone"}
+REASONS = {
+    Reason.NO_FACE: "no face",
+    Reason.OTHER_PERSON: "another person's face alone",
+    Reason.MISALIGNED: "the landmarks are not on the face",
+}
 
 
 def jpeg(image: np.ndarray, quality: int = 75) -> str:
@@ -50,7 +54,7 @@ def gaps(clip: Mapping[str, np.ndarray], begin: float, end: float) -> list[dict[
         For each: x and width in units of SVG, reason, and from, to in s.
     """
     time, reason = clip.get("time", np.zeros(0)), clip.get("reason", np.zeros(0))
-    edges = _edges(time)
+    edges = borders(time)
     found: list[dict[str, Any]] = []
     for i in np.flatnonzero(reason != Reason.FACE):
         text = REASONS[Reason(int(reason[i]))]
@@ -114,8 +118,8 @@ def binned(times: np.ndarray, values: np.ndarray, most: int) -> tuple[np.ndarray
 
 def frame_band(time: np.ndarray, attention: "Attention", begin: float, end: float) -> str:
     """Attention of the frames as an image of one row over the time axis; its strongest frame is opaque."""
-    columns = np.zeros(min(PIXELS, max(1, 4 * len(time))))
-    edges = _edges(time)
+    columns = np.zeros(PIXELS)
+    edges = borders(time)
     where = np.searchsorted(time, np.asarray(attention.time) - 1e-6)
     weights = np.asarray(attention.weight) / max(float(np.max(attention.weight)), 1e-12)
     left = np.floor(place(edges[where], begin, end) / WIDTH * len(columns)).astype(int)
@@ -137,7 +141,7 @@ def audio_band(attention: "Attention", highest: float, begin: float, end: float)
         hertz = highest * (np.arange(SPECTROGRAM_PIXELS) + 0.5) / SPECTROGRAM_PIXELS
         rows = np.abs(hertz[:, None] - np.asarray(attention.frequency)).argmin(1)
     seconds = begin + (end - begin) * (np.arange(PIXELS // 2) + 0.5) / (PIXELS // 2)
-    edges = _edges(np.asarray(attention.time))
+    edges = borders(np.asarray(attention.time))
     columns = np.searchsorted(edges, seconds, side="right") - 1
     inside = (columns >= 0) & (columns < len(weight))
     image = np.zeros((SPECTROGRAM_PIXELS, len(seconds)))
@@ -178,13 +182,22 @@ def ticks(begin: float, end: float) -> list[dict[str, Any]]:
     return [{"x": round(float(x), 2), "text": _clock(float(s), step)} for x, s in zip(marks, seconds, strict=True)]
 
 
+def frame_ticks(time: np.ndarray, begin: float, end: float, most: int) -> list[dict[str, Any]]:
+    """Marks at round frame indices, about `most`; x in per cent, text."""
+    step = next(
+        factor * 10**power for power in range(9) for factor in (1, 2, 5) if len(time) <= most * factor * 10**power
+    )
+    marks = place(time[::step], begin, end) / WIDTH * 100
+    return [{"x": round(float(x), 2), "text": str(i * step)} for i, x in enumerate(marks)]
+
+
 def _clock(seconds: float, step: float) -> str:
     if step < 60:
         return f"{seconds:.1f} s" if step < 1 else f"{seconds:.0f} s"
     return f"{int(seconds // 60)} min"
 
 
-def _edges(times: np.ndarray) -> np.ndarray:
+def borders(times: np.ndarray) -> np.ndarray:
     """(n + 1,) borders half way between successive times; () for none."""
     if len(times) < 2:
         return np.array([*(times - 0.02), *(times + 0.02)])

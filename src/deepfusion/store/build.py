@@ -100,6 +100,7 @@ def build_store(
     ledgers: list[pd.DataFrame] = []
     stages = {name: _survey(name, shards, ids, ledgers) for name, shards in video.items()}
     chosen = _choose(stages["faces"], choose) if choose else {}
+    found = _found(video["faces"], ids)
     spectra = _survey("spectrogram", audio, ids, ledgers)
     positions = _survey(ENCODER, encoder, ids, ledgers) if encoder else None
     if positions is not None:
@@ -119,9 +120,11 @@ def build_store(
         group = file.create_group("video", track_order=True)
         keep = seen["video_status"].eq("ok").to_numpy()
         for name, stage in stages.items():
-            _copy(group, stage, keep, disk, chosen if name == "faces" else {})
+            _copy(group, stage, keep, disk, chosen=chosen if name == "faces" else {})
         for column in derived:
             write_derived(group, column, disk)
+        if found is not None:
+            _copy(group.create_group(layout.FOUND, track_order=True), found, keep, disk, table=layout.FOUND)
         offsets = group["offsets"][:]
         valid = group["reason"][:] == FACE
         _write(group, "valid", valid, axes="frame", units="", description="True where the frame has a face")
@@ -140,21 +143,38 @@ def build_store(
             data.attrs.update({"axes": "clip", "units": units, "description": description})
         if ledgers := [cost for cost in ledgers if len(cost)]:
             _write_ledger(file.create_group("ledger", track_order=True), pd.concat(ledgers, ignore_index=True))
-        file.attrs["key"] = _key(file, table, labels)
+        file.attrs["key"] = store_key(file, table, labels)
         layout.seal_attributes(file)
 
 
+def _found(shards: Sequence[str | os.PathLike], ids: list[str]) -> pd.DataFrame | None:
+    """`_survey` of the table of all faces; None where the shards of face tracks have none."""
+    for path in shards:
+        with read_shard(path) as shard:
+            if layout.FOUND in shard.tables:
+                return _survey("faces", shards, ids, [], layout.FOUND)
+    return None
+
+
 def _survey(
-    name: str, shards: Sequence[str | os.PathLike], ids: list[str], ledgers: list[pd.DataFrame]
+    name: str,
+    shards: Sequence[str | os.PathLike],
+    ids: list[str],
+    ledgers: list[pd.DataFrame],
+    table: str = "",
 ) -> pd.DataFrame:
-    """What the shards of a stage hold: a row per clip with shard, first and last row. `ledgers` grows."""
+    """What the shards of a stage, or a table of theirs, hold: a row per clip with shard, first and last row.
+
+    `ledgers` grows.
+    """
     tables, like = [], None
     for i, path in enumerate(shards):
-        check_whole(path)
-        with read_shard(path) as shard:
+        if not table:
+            check_whole(path)
+        with read_shard(path, table) as shard:
             if shard.stage != name:
                 raise UserError(f"{path} is a shard of stage {shard.stage!r}, given as one of {name!r}")
-            made = shard.attrs, {column: _nature(data) for column, data in shard.columns.items()}
+            made = shard.attrs, shard.tables, {column: _nature(data) for column, data in shard.columns.items()}
             like = like or made
             if made != like:
                 raise UserError(
@@ -249,11 +269,17 @@ def _fields(stages: dict[str, pd.DataFrame], *, taken: set[str]) -> pd.DataFrame
 
 
 def _copy(
-    group: h5py.Group, stage: pd.DataFrame, keep: np.ndarray, disk: Disk, chosen: Mapping[str, np.ndarray] | None = None
+    group: h5py.Group,
+    stage: pd.DataFrame,
+    keep: np.ndarray,
+    disk: Disk,
+    *,
+    chosen: Mapping[str, np.ndarray] | None = None,
+    table: str = "",
 ) -> None:
-    """Copy the columns of a stage, rows of the clips in `keep` alone; the first stage of a group writes its offsets.
+    """Copy the columns of a stage, or of a table of its shards, rows of the clips in `keep` alone.
 
-    Of the shards in `chosen`, (rows,) bool each, only those rows.
+    Of the shards in `chosen`, (rows,) bool each, only those rows. The first stage of a group writes its offsets.
     """
     lengths = stage["length"].to_numpy(dtype=np.int64) * keep
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
@@ -266,7 +292,7 @@ def _copy(
     for path, clips in rows.groupby("shard", sort=False):
         runs = _runs(clips[clips["keep"]])
         mask = (chosen or {}).get(path)
-        with read_shard(path) as shard:
+        with read_shard(path, table) as shard:
             for name, source in shard.columns.items():
                 if name not in targets:
                     targets[name] = layout.create(group, name, (offsets[-1], *source.shape[1:]), source.dtype)
@@ -334,7 +360,7 @@ def _table(manifest: pd.DataFrame, facts: pd.DataFrame, fields: pd.DataFrame) ->
     return table.assign(**{name: table[name].fillna("") for name in text})
 
 
-def _key(file: h5py.File, table: pd.DataFrame, labels: list[str]) -> str:
+def store_key(file: h5py.File, table: pd.DataFrame, labels: list[str]) -> str:
     """SHA-256 over all that the store holds: it changes with any feature, label or speaker."""
     digest = hashlib.sha256(repr(labels).encode() + table.to_csv().encode())
     for data in (*layout.objects(file["video"]), *layout.objects(file["audio"])):

@@ -24,8 +24,12 @@ BLOCK_BYTES = 1 << 22  # copied or compared at once, so that memory does not gro
 
 DIGEST = "attributes_sha256"
 
+FOUND = "found"  # optional group of video/: all faces in the searched frames, with offsets of its own
 # Of the optional group audio/AF: positions of the audio encoder, with offsets of its own.
 ENCODER_COLUMNS = ["time", "positions"]
+# Of an optional group audio/AX-...: features of another tool, with offsets of their own.
+STREAM_COLUMNS = ["time", "features"]
+IMPORTED_AUDIO = "AX-"
 
 
 def attributes(of: h5py.Group | h5py.Dataset) -> dict[str, Any]:
@@ -168,13 +172,28 @@ def check_store(file: h5py.File) -> None:
     clips = check_clips(file["clips"])
     for name in ("video", "audio"):
         check_ragged(file[name], columns(file[name]), clips=clips)
-    if ENCODER in file["audio"]:
-        check_encoder(file["audio"], clips=clips)
+    if FOUND in file["video"]:
+        found = file["video"][FOUND]
+        check_ragged(found, columns(found), clips=clips)
+    for name, group in streams(file["audio"]).items():
+        if name == ENCODER:
+            check_encoder(file["audio"], clips=clips)
+        else:
+            check_ragged(group, STREAM_COLUMNS, clips=clips)
 
 
 def columns(group: h5py.Group) -> list[str]:
     """Names of the ragged columns of a group: its datasets except `offsets`. Groups in it have offsets of their own."""
     return [name for name, thing in group.items() if isinstance(thing, h5py.Dataset) and name != "offsets"]
+
+
+def streams(audio: h5py.Group) -> dict[str, Any]:
+    """What of the group audio has times of its own, by name: `AF`, and what was imported."""
+    return {name: thing for name, thing in audio.items() if name == ENCODER or _imported(name, thing)}
+
+
+def _imported(name: str, thing: Any) -> bool:
+    return name.startswith(IMPORTED_AUDIO) and isinstance(thing, h5py.Group)
 
 
 def check_encoder(audio: h5py.Group, *, clips: int) -> None:
@@ -207,7 +226,15 @@ def check_shard(file: h5py.File) -> None:
     """
     if "columns" not in file.attrs or not isinstance(file.get("clips"), h5py.Group):
         raise UserError(f"{file.filename} has no attribute columns or no group clips: it is not a shard")
-    check_ragged(file, list(file.attrs["columns"]), clips=check_clips(file["clips"]))
+    clips = check_clips(file["clips"])
+    tables: dict[str, list[str]] = {"": []}
+    for name in file.attrs["columns"]:
+        table, _, column = name.rpartition("/")
+        tables.setdefault(table, []).append(column)
+    for table, names in tables.items():
+        if not isinstance(file.get(f"/{table}"), h5py.Group):
+            raise UserError(f"{file.filename}:/{table} is missing; extract the file again")
+        check_ragged(file[f"/{table}"], names, clips=clips)
 
 
 def check_clips(group: h5py.Group) -> int:

@@ -3,6 +3,7 @@
 clips/id, clips/status, clips/reason, clips/<field>     (n,)      one value a clip
 offsets                                                 (n + 1,)  rows offsets[i]:offsets[i + 1] are clip i
 <column>                                                (sum of lengths, ...)
+<table>/offsets, <table>/<column>                       likewise, a table whose clips have other lengths; optional
 ledger/<field>                                          its cost, one row per part of the work; optional
 """
 
@@ -52,7 +53,7 @@ class ShardWriter:
         self._columns: dict[str, h5py.Dataset] = {}
         self._clips: dict[str, dict[str, Any]] = {}  # id -> what is written in clips/
         self._costs: list[dict[str, Any]] = []  # rows of ledger/
-        self._offsets = [0]
+        self._offsets = {"": [0]}  # table -> its offsets
         self._open: str | None = None  # the clip between begin() and end()
 
     def __enter__(self) -> "ShardWriter":
@@ -70,7 +71,7 @@ class ShardWriter:
         """Declare a column, before the first clip.
 
         Args:
-            name: Its name in the shard and in the store.
+            name: Its name in the shard and in the store; "found/time" is the column `time` of the table `found`.
             shape: Shape of one row.
             dtype: Type of its values.
             **attrs: units, axes, description, and whatever else a reader should know.
@@ -80,6 +81,7 @@ class ShardWriter:
         column = layout.create_growing(self._file, name, shape, dtype)
         column.attrs.update(attrs)
         self._columns[name] = column
+        self._offsets.setdefault(_table(name), [0])
 
     def begin(self, clip_id: str) -> None:
         """Start a clip."""
@@ -112,8 +114,8 @@ class ShardWriter:
         """
         if status not in STATUSES or (status == "ok") != (reason == ""):
             raise ValueError(f"status {status!r} with reason {reason!r}: one of {STATUSES}, a reason unless ok")
-        lengths = {name: len(column) - self._offsets[-1] for name, column in self._columns.items()}
-        if len(set(lengths.values())) > 1:
+        lengths = {name: len(column) - self._offsets[_table(name)][-1] for name, column in self._columns.items()}
+        if len({(_table(name), length) for name, length in lengths.items()}) > len(self._offsets):
             raise ValueError(f"columns of clip {self._open!r} differ in length: {lengths}")
         if status != "ok" and any(lengths.values()):
             raise ValueError(f"clip {self._open!r} is {status} and has rows: {lengths}")
@@ -121,8 +123,8 @@ class ShardWriter:
 
     def fail(self, reason: str, **fields: float | int | str) -> None:
         """Give the clip up: its rows are taken back and the reason is recorded."""
-        for column in self._columns.values():
-            column.resize(self._offsets[-1], axis=0)
+        for name, column in self._columns.items():
+            column.resize(self._offsets[_table(name)][-1], axis=0)
         self._close_clip("failed", reason or "no reason given", fields)
 
     @property
@@ -133,11 +135,11 @@ class ShardWriter:
     @property
     def rows(self) -> int:
         """Rows of the complete clips."""
-        return self._offsets[-1]
+        return self._offsets[""][-1]
 
     def seconds(self) -> float:
         """Duration of the complete clips, s, by the column `time`; 0 without one."""
-        return _seconds(self._columns, np.array(self._offsets))
+        return _seconds(self._columns, np.array(self._offsets[""]))
 
     def cost(self, **fields: float | str) -> None:
         """Add a row to the shard's ledger: fields of `deepfusion.costs.COLUMNS`, in any number of rows."""
@@ -150,7 +152,9 @@ class ShardWriter:
             raise ValueError(f"fields cannot be called {wrong}")
         fields = {name: _text(value) if isinstance(value, str) else value for name, value in fields.items()}
         self._clips[self._open] = {"status": status, "reason": _text(reason), **fields}
-        self._offsets.append(max((len(column) for column in self._columns.values()), default=0))
+        for table, offsets in self._offsets.items():
+            lengths = [len(column) for name, column in self._columns.items() if _table(name) == table]
+            offsets.append(max(lengths, default=0))
         self._open = None
 
     def _finish(self, kind: type | None, *_) -> None:
@@ -164,8 +168,14 @@ class ShardWriter:
         layout.write_table(self._file.create_group("clips", track_order=True), table)
         if self._costs:
             layout.write_table(self._file.create_group("ledger", track_order=True), pd.DataFrame(self._costs))
-        layout.write(self._file, "offsets", np.array(self._offsets, dtype=np.int64))
+        for group, offsets in self._offsets.items():
+            layout.write(self._file[f"/{group}"], "offsets", np.array(offsets, dtype=np.int64))
         layout.write_texts(self._file.attrs, "columns", list(self._columns))
+
+
+def _table(name: str) -> str:
+    """The table of a column, "" for the shard's own."""
+    return name.rpartition("/")[0]
 
 
 def _text(text: str) -> str:
@@ -200,6 +210,7 @@ class Shard:
         attrs: What the stage's result depends on.
         clips: Index clip id; status ("ok", "absent", "failed"), reason, and the stage's fields.
         offsets: (n + 1,) int64; rows offsets[i]:offsets[i + 1] are clip i.
+        tables: Names of the tables that have offsets of their own: `read_shard` opens them.
         columns: The datasets, read when sliced.
         ledger: What it cost (`deepfusion.costs`), without rows if it was not measured.
     """
@@ -210,6 +221,7 @@ class Shard:
     attrs: dict[str, Any]
     clips: pd.DataFrame
     offsets: np.ndarray
+    tables: list[str]
     columns: dict[str, h5py.Dataset]
     ledger: pd.DataFrame
     file: h5py.File
@@ -242,8 +254,12 @@ class Shard:
         self.file.close()
 
 
-def read_shard(path: str | os.PathLike) -> Shard:
+def read_shard(path: str | os.PathLike, table: str = "") -> Shard:
     """Open a shard. Not all of it is read: `check_whole` does that.
+
+    Args:
+        path: Its file.
+        table: One of its `tables`: offsets and columns are then those of the table.
 
     Raises:
         UserError: It is missing, not a shard, or of another version.
@@ -254,12 +270,14 @@ def read_shard(path: str | os.PathLike) -> Shard:
     try:
         layout.check_shard(file)
         attrs = layout.attributes(file)
-        columns = {name: file[name] for name in attrs.pop("columns")}
+        names = attrs.pop("columns")
+        tables = list(dict.fromkeys(_table(name) for name in names if _table(name)))
+        columns = {name.removeprefix(f"{table}/"): file[name] for name in names if _table(name) == table}
         del attrs["layout"], attrs["layout_version"]
         stage, key = attrs.pop("stage"), attrs.pop("key")
-        clips, offsets = layout.read_table(file["clips"]).set_index("id"), file["offsets"][:]
+        clips, offsets = layout.read_table(file["clips"]).set_index("id"), file[f"{table}/offsets"][:]
         ledger = layout.read_table(file["ledger"]) if "ledger" in file else costs.empty()
-        return Shard(Path(path), stage, key, attrs, clips, offsets, columns, ledger, file)
+        return Shard(Path(path), stage, key, attrs, clips, offsets, tables, columns, ledger, file)
     except (KeyError, OSError) as error:
         file.close()
         raise unreadable(path, error, "its structure") from error

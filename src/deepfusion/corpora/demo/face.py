@@ -129,7 +129,7 @@ def _field(places: np.ndarray, moves: np.ndarray) -> np.ndarray:
         moves: (n, 2) portrait pixels.
 
     Returns:
-        (SIDE, SIDE, 2) float32, face pixels: what stands at q in the warped picture comes from q - field[q].
+        (SIDE, SIDE, 2) float32, face pixels: the warped image at q is the original at q - field[q].
     """
     still = _still()
     knots = np.concatenate([places + moves, still])
@@ -195,11 +195,12 @@ class Look:
         shaped: the same for every expression, its mouth painted as the apex needs it.
         fields: (SIDE, SIDE, 2) float32 backward displacement of every expression at its apex, face pixels.
         middle: (2,) centre of the face, face pixels.
+        places: (68, 2) landmarks of the face without expression, portrait pixels.
         background: (SIZE, SIZE, 3) float32.
         light: (SIZE, SIZE, 1) float32 factor.
         scale: frame pixels per face pixel.
         place: (2,) offset of the face from the frame's centre, frame pixels.
-        mirrored: whether the picture is mirrored.
+        mirrored: whether the image is mirrored.
         blur: standard deviation of the lens blur, frame pixels.
         noise: standard deviation of the camera's noise, grey levels.
     """
@@ -208,6 +209,7 @@ class Look:
     shaped: tuple[np.ndarray, ...]
     fields: tuple[np.ndarray, ...]
     middle: np.ndarray
+    places: np.ndarray
     background: np.ndarray
     light: np.ndarray
     scale: float
@@ -281,6 +283,7 @@ def look(speaker: int, seed: int) -> Look:
         shaped=tuple(texture(e) for e in range(len(EXPRESSIONS))),
         fields=tuple(fields),
         middle=(SCALE * (MIDDLE - ORIGIN)),
+        places=places,
         background=_backdrop(rng),
         light=(1 + strength * slope)[..., None].astype(np.float32),
         scale=rng.uniform(0.86, 1.12),

@@ -14,10 +14,11 @@ from markupsafe import Markup
 from deepfusion.atomic import write_atomically
 from deepfusion.cache_key import digest
 from deepfusion.evaluation.attention import effective_share
+from deepfusion.extract.pictures import face_of
+from deepfusion.prediction.page_template import PAGE, SCRIPT, SECTION, STYLE
 from deepfusion.prediction.result import EMOTIONS, STATUSES, Prediction
 from deepfusion.prediction.windows import span
-from deepfusion.report import timeline
-from deepfusion.report.prediction_template import PAGE, SCRIPT, SECTION, STYLE
+from deepfusion.report import base_template, timeline
 
 if TYPE_CHECKING:
     from deepfusion.prediction.records import Records
@@ -147,7 +148,8 @@ def _pictures_of(prediction: Prediction, pictures: Pictures) -> tuple[str, list[
     for which, i in chosen:
         image = images.get(float(clip["time"][frames[i]]))
         if image is not None:
-            face = _face(image, clip["box"][frames[i]], prediction.facts)
+            scale = image.shape[1] / prediction.facts["width"]
+            face = face_of(image, scale * clip["box"][frames[i]], THUMBNAIL)
             time, weight = float(attention.time[i]), float(attention.weight[i]) * len(attention.weight)
             thumbnails.append({"which": which, "time": time, "weight": weight, "image": timeline.jpeg(face)})
     return uri, thumbnails
@@ -169,17 +171,6 @@ def _boxed(image: np.ndarray, box: np.ndarray, facts: Mapping[str, Any]) -> np.n
         return image
     left, top, right, bottom = (round(float(side)) for side in box * (image.shape[1] / facts["width"]))
     return cv2.rectangle(image.copy(), (left, top), (right, bottom), timeline.ACCENT, 2)
-
-
-def _face(image: np.ndarray, box: np.ndarray, facts: Mapping[str, Any]) -> np.ndarray:
-    """The face and a little around it, at most `THUMBNAIL` px wide; black outside the frame."""
-    scale = image.shape[1] / facts["width"]
-    middle = (box[:2] + box[2:]) / 2 * scale
-    side = float(max(box[2:] - box[:2])) * scale * 1.5
-    zoom = min(THUMBNAIL / side, 1.0)
-    matrix = np.array([[zoom, 0, side * zoom / 2 - zoom * middle[0]], [0, zoom, side * zoom / 2 - zoom * middle[1]]])
-    size = max(1, round(side * zoom))
-    return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_AREA)
 
 
 def write_page(
@@ -223,6 +214,7 @@ def write_html(
         labels=labels,
         style=Markup(STYLE),
         script=Markup(SCRIPT),
+        hatch=Markup(base_template.HATCH),
         statuses=STATUSES,
     )
 
