@@ -45,7 +45,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     config = Extraction()
-    clips = load(kind=args.source, name="corpus", path=args.media, labels=None, settings={}).clips
+    clips = load(kind=args.source, name="corpus", path=args.media.absolute(), labels=None, settings={}).clips
     clips = clips.iloc[np.linspace(0, len(clips) - 1, CLIPS).astype(int)].assign(start=0.0, end=args.seconds)
     found = {}
     with tempfile.TemporaryDirectory() as folder:
