@@ -10,10 +10,12 @@
 #   snakemake                    extract_features and train_fbp
 # How it runs (cores, ...) stands in profiles/default/config.yaml; what is computed, in config.yaml.
 
+import math
 import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import SharedFSUsage
 
 from deepfusion.config import check
 from deepfusion.errors import MachineError, UserError
@@ -62,7 +64,7 @@ onstart:
     # it need look at no more than there are cores: it looks at all their clips.
     # Neither name is promised by Snakemake: one that has others runs as it likes.
     scheduler = getattr(workflow, "scheduler", None)
-    if scheduler is not None and not getattr(workflow, "remote_exec", True):
+    if scheduler is not None and getattr(workflow, "local_exec", False):
         scheduler.job_rate_limiter = None
         scheduler.subsample = max(8, workflow.cores)
 

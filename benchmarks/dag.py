@@ -1,4 +1,4 @@
-"""What Snakemake costs: the DAG of 100, 10,000 and 100,000 clips, and a job; against the extraction itself.
+"""What Snakemake costs: the DAG of 100 to 1,000,000 clips, and a job; against the extraction itself.
 
 Clips of the DAGs are empty files. A job's own cost is measured twice: on real clips, extracted once and then asked for
 again, which finds every shard up to date, so that what is left of the time is Snakemake and the start of the commands;
@@ -24,7 +24,7 @@ from deepfusion.config import check
 from deepfusion.corpora import load, write_manifest
 from deepfusion.plan import Plan
 
-SIZES = (100, 10_000, 100_000)
+SIZES = (100, 10_000, 100_000, 1_000_000)
 STAGES = ("faces", "networks", "spectrogram", "audio_encoder")
 # Of real clips, so few in a shard that there are jobs enough to measure.
 REAL, REAL_PER_SHARD = 16, 2
@@ -60,7 +60,7 @@ def dag(clips: int) -> dict[str, float]:
         (folder / "manifest.csv").write_text("\n".join(lines) + "\n")
         shards = len(configured(folder).shards)
         took = snakemake(folder, "extract_features", "--dry-run", "--cores", "2")
-        if clips >= 10_000:
+        if 10_000 <= clips <= 100_000:
             took["cpu_s_a_job"] = at_scale(folder)
     return {"clips": clips, "shards": shards, "jobs": len(STAGES) * shards + 3, **took}
 

@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
+from deepfusion import cli
 from deepfusion.networks.catalogue import CATALOGUE
 from deepfusion.progress import track
 
@@ -29,6 +31,8 @@ MANIFEST = "path,label,speaker\na.mp4,happy,anna\n"
         (["faces", "--clips", "m.csv", "--out", "x.h5", "--limits", '{"pixel": 1}'], "pixel: Extra inputs"),
         (["info", "absent.h5"], "absent.h5: there is no such file"),
         (["info", "m.csv"], "m.csv is damaged or not an HDF5 file"),
+        (["info"], "give either a feature store or --system"),
+        (["info", "m.csv", "--system"], "give either a feature store or --system"),
         (["train-fbp", "--store", "absent.h5", "--folds", "[]", "--out", "x"], "absent.h5"),
         (["faces-report", "absent.h5"], "absent.h5: there is no such file"),
         (["report", ".", "--store", "absent.h5", "--out", "x"], "no results to report"),
@@ -47,6 +51,14 @@ MANIFEST = "path,label,speaker\na.mp4,happy,anna\n"
         (["prepare-fer2013", "--data", "absent.csv", "--out", "x.npz"], "absent.csv"),
         (["prepare-fer2013", "--data", "m.csv", "--out", "x.npz"], "m.csv"),
         (["ship", "--data", "m.csv", "--trained", "absent", "--out", "w"], "absent: not a folder of"),
+        (["corpora", "ravdes"], "no adapter 'ravdes'; there are afew, cremad"),
+        (["export", "absent.h5", "--to", "csv", "--out", "x"], "absent.h5: there is no such file"),
+        (["export", "absent.h5", "--to", "arff", "--out", "x"], "--to arff: no such format; there are csd, csv"),
+        (["import", "absent.h5", "m.csv", "--name", "more", "--out", "x.h5"], "--name more: write EF-NAME"),
+        (
+            ["cluster-speakers", "absent.h5", "--manifest", "m.csv", "--out", "x.csv"],
+            "absent.h5: there is no such file",
+        ),
         (["predict", "absent.mp4"], "absent.mp4: there is no such file or folder"),
         (["predict", "m.csv", "--hop", "1"], "a hop needs a window"),
         (["predict", "m.csv", "--window", "-1"], "window -1: it is a length of time in s, above 0"),
@@ -97,6 +109,10 @@ def test_the_help_names_every_command(tmp_path):
         "prepare-speech",
         "pretrain-audio",
         "fetch-weights",
+        "corpora",
+        "export",
+        "import",
+        "cluster-speakers",
         "train-fbp",
         "fusion-study",
         "report",
@@ -148,15 +164,41 @@ def test_weights_that_are_there_are_verified_and_named(tmp_path):
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_progress_without_a_terminal_is_lines(capsys):
+def commands():
+    """Name -> every command of the program, as the parser has it."""
+    group = typer.main.get_command(cli.app)
+    return {name: group.commands[name] for name in group.list_commands(None)}
+
+
+def test_every_command_and_option_is_documented():
+    for name, command in commands().items():
+        assert command.help and command.rich_help_panel in cli.GROUPS, name
+        for parameter in command.params:
+            assert parameter.help, f"{name}: {parameter.name}"
+    for parameter in typer.main.get_command(cli.app).params:
+        assert parameter.help, parameter.name
+
+
+def test_the_help_states_every_exit_status(tmp_path):
+    text = " ".join(run("--help", cwd=tmp_path).stdout.split())
+    for status in ("0 done", "1 damage", "2 wrong usage", "3 some clips", "130 interrupted"):
+        assert status in text
+
+
+def test_completion_for_a_shell(tmp_path):
+    assert "_DEEPFUSION_COMPLETE=complete_bash" in run("--show-completion", "bash", cwd=tmp_path).stdout
+
+
+def test_progress_without_a_terminal_is_lines(caplog):
+    caplog.set_level("INFO", logger="deepfusion")
     assert list(track([1, 2, 3], "faces 00003", unit="clips")) == [1, 2, 3]
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1  # quick work: only its end is told
-    assert lines[0].startswith("faces 00003: 3/3 clips, ")
-    assert lines[0].endswith(" clips/s, 0 s left")
+    (line,) = caplog.messages  # quick work: only its end is told
+    assert line.startswith("faces 00003: 3/3 clips, ")
+    assert line.endswith(" clips/s, 0 s left")
 
 
-def test_progress_on_a_terminal_is_a_bar(monkeypatch, capsys):
+def test_progress_on_a_terminal_is_a_bar_and_lines_go_to_the_log_file(monkeypatch, capsys, caplog):
+    caplog.set_level("DEBUG", logger="deepfusion")
     monkeypatch.delenv("DEEPFUSION_PROGRESS", raising=False)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     monkeypatch.setenv("FORCE_COLOR", "1")
@@ -164,3 +206,4 @@ def test_progress_on_a_terminal_is_a_bar(monkeypatch, capsys):
     shown = capsys.readouterr().err
     assert "2/2" in shown
     assert "clips/s" in shown
+    assert [record.levelname for record in caplog.records] == ["DEBUG"]

@@ -196,3 +196,43 @@ def test_what_training_misses_is_one_sentence_and_features_need_none_of_it(tmp_p
     with pytest.raises(UserError, match=said) as error:
         _ = plan.folds
     assert "\n" not in str(error.value)
+
+
+def meld(folder, **protocol):
+    """A tree of MELD with an utterance in each part, all by one speaker, and one that cannot be read."""
+    head = "Speaker,Emotion,Dialogue_ID,Utterance_ID\n"
+    places = {"train": "train_splits", "dev": "dev_splits_complete", "test": "output_repeated_splits_test"}
+    for part, place in places.items():
+        (folder / place).mkdir()
+        lines = "Joey,joy,0,0\nRoss,anger,1,0\n" + ("Joey,joy,125,3\n" if part == "train" else "")
+        (folder / f"{part}_sent_emo.csv").write_text(head + lines)
+        for name in ("dia0_utt0", "dia1_utt0", "dia125_utt3"):
+            (folder / place / f"{name}.mp4").write_bytes(b"media")
+    corpus = {"name": "meld", "source": "meld", "path": str(folder)}
+    return Plan(check({"corpus": corpus, "protocol": {"folds": "split", **protocol}}))
+
+
+def test_what_a_corpus_leaves_out_is_written_with_its_reason(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    plan = meld(tmp_path / "data", shared_speakers="declared")
+    plan.write()
+    text = (tmp_path / plan.left_out).read_text()
+    assert text == "1 clip left out, its file cannot be read: train/dia125_utt3\n"
+    assert plan.folds == [Fold("fold01", ("test",), ("val",), by="split", shared_speakers=True)]
+    assert plan.everyone == Fold("everyone", (), ("val",), by="split")
+
+
+def test_published_folds_without_speakers(tmp_path):
+    rows = "\n".join(f"{i}.mp4,{'ab'[i % 2]},{i % 3}" for i in range(6))
+    (tmp_path / "m.csv").write_text(f"path,label,fold\n{rows}\n")
+    corpus = {"name": "m", "source": "manifest", "path": str(tmp_path / "m.csv")}
+    with pytest.raises(UserError, match="no speaker is known, so the published folds may share some"):
+        _ = Plan(check({"corpus": corpus, "protocol": {"folds": "published"}})).folds
+    plan = Plan(check({"corpus": corpus, "protocol": {"folds": "published", "shared_speakers": "declared"}}))
+    assert len(plan.folds) == 3 and plan.everyone == Fold("everyone", (), by="fold", shared_speakers=True)
+
+
+def test_options_of_an_adapter(tmp_path):
+    with pytest.raises(UserError, match=r"corpus\.options: manifest has no option 'folds'; it has none"):
+        _ = Plan(check({"corpus": {"source": "manifest", "path": "m.csv", "options": {"folds": "emobox"}}})).corpus

@@ -46,15 +46,16 @@ def media_key(
     return digest(VERSIONS[stage], rows, list(hashes), dict(settings), *more)
 
 
-def network_key(tracks: str, fingerprint: str, dtype: str) -> str:
+def network_key(tracks: str, fingerprint: str, dtype: str, rate: float | None = None) -> str:
     """Key of a shard of face features.
 
     Args:
         tracks: Key of the shard of face tracks.
         fingerprint: Of the network: its weights and definition.
         dtype: Type of the stored numbers.
+        rate: Frames per second; None: all.
     """
-    return digest(VERSIONS["networks"], tracks, fingerprint, dtype)
+    return digest(VERSIONS["networks"], tracks, fingerprint, dtype, *([] if rate is None else [rate]))
 
 
 def encoder_key(spectrograms: str, sha256: str) -> str:

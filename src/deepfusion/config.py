@@ -40,6 +40,9 @@ class CorpusSettings(Settings):
     labels: Literal["folders"] | tuple[str, ...] | None = Field(
         None, description="class names in order, else those of the corpus; folders: the subfolders of source folder"
     )
+    options: dict[str, str] = Field(
+        {}, description="of an adapter, see `deepfusion corpora NAME`: which folds, classes"
+    )
     demo: DemoSettings = DemoSettings()
 
     @model_validator(mode="after")
@@ -84,6 +87,14 @@ class FaceSettings(Settings):
     max_gap: float = Field(1.0, gt=0, description="s without the person after which a person is chosen again")
     min_overlap: float = Field(0.3, gt=0, lt=1, description="of two successive faces of one person")
     cut_difference: float = Field(0.3, gt=0, description="of two successive frames that makes a cut")
+    rate: float | None = Field(
+        None, gt=0, description="frames per second that the networks see and the store keeps; null: all"
+    )
+
+    @property
+    def tracking(self) -> dict:
+        """What a face track depends on: `rate` chooses among its frames afterwards."""
+        return self.model_dump(exclude={"rate"})
 
 
 class LimitSettings(Settings):
@@ -228,8 +239,8 @@ class StoreSettings(Settings):
 
 
 Lambda = Annotated[float, Field(ge=0, le=1)] | Literal["learned"]
-AudioStream = Literal["speech", "speech-clip", "AF", "AF-clip"]
-VideoStream = Annotated[str, Field(pattern="^(EF-.+|landmarks|landmarks-clip)$")]
+AudioStream = Literal["speech", "speech-clip", "AF", "AF-clip"] | Annotated[str, Field(pattern="^AX-.+$")]
+VideoStream = Annotated[str, Field(pattern="^(EF-.+|landmarks|landmarks-clip|emotion)$")]
 
 
 class NetworkShape(Settings):
@@ -271,7 +282,7 @@ class FusionSettings(NetworkShape, TrainingSettings):
         None, description="streams of the audio; null: speech, speech-clip, and AF-clip where the store has AF"
     )
     video: tuple[VideoStream, ...] | None = Field(
-        None, description="streams of the video; null: of all networks, and the landmarks"
+        None, description="streams of the video, as EF-A, landmarks, emotion; null: of all networks, and the landmarks"
     )
     normalisation: Literal["training", "speaker"] = Field(
         "training",
@@ -345,6 +356,15 @@ class ProtocolSettings(Settings):
         description="k folds by speaker, leave one speaker out, the corpus' own train, val and test, or its own folds",
     )
     k: int = Field(4, ge=2, description="number of folds of kfold")
+    shared_speakers: Literal["refused", "declared"] = Field(
+        "refused", description="declared: the corpus' own split or folds may have a speaker in training and test"
+    )
+
+    @model_validator(mode="after")
+    def _own_partition(self):
+        if self.shared_speakers == "declared" and self.folds not in ("split", "published"):
+            raise ValueError(f"shared_speakers: declared is for folds: split or published; {self.folds} shares none")
+        return self
 
 
 class Extraction(Settings):
@@ -354,7 +374,11 @@ class Extraction(Settings):
     limits: LimitSettings = LimitSettings()
     faces: FaceSettings = FaceSettings()
     preset: Preset = Field("compact", description="fills the slots where `networks` is null")
-    networks: Networks = Field(None, min_length=1, description="slots of your own choice; null: the preset's")
+    networks: Networks = Field(  # null until the validator below fills it
+        None,  # type: ignore[arg-type]
+        min_length=1,
+        description="slots of your own choice; null: the preset's",
+    )
     spectrogram: SpectrogramSettings = SpectrogramSettings()
     audio_encoder: AudioEncoderSettings = AudioEncoderSettings()
     store: StoreSettings = StoreSettings()

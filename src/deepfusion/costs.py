@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import pandas as pd
 
@@ -140,7 +140,8 @@ def peak_memory_mb() -> float:
     own, others = (resource.getrusage(who).ru_maxrss * unit for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     status = Path("/proc/self/status")
     if status.exists():  # where getrusage counts in what the process had that started this one, as Snakemake
-        own = int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) * 1024
+        peaks = re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())
+        own = int(peaks[0]) * 1024
     return max(own, others) / 1e6
 
 
@@ -188,6 +189,14 @@ def totals(ledger: pd.DataFrame) -> pd.DataFrame:
     )
     order = {"faces": 0, SHARED: 1, "spectrogram": 3, ENCODER: 4}
     return found.sort_index(key=lambda names: names.map(lambda name: order.get(name, 2)), kind="stable")
+
+
+def records(ledger: pd.DataFrame) -> list[dict[str, Any]]:
+    """The `totals` of a ledger as plain data: a dictionary per part; none if nothing was measured."""
+    if ledger.empty:
+        return []
+    costs = totals(ledger).reset_index()
+    return costs.astype(object).where(costs.notna(), None).to_dict("records")
 
 
 def bottleneck(totals: pd.DataFrame) -> str:

@@ -14,7 +14,7 @@ from deepfusion.config import Config, CorpusSettings, Extraction
 from deepfusion.corpora import Corpus, load
 from deepfusion.corpora.folds import Fold
 from deepfusion.corpora.manifest import manifest_text
-from deepfusion.corpora.needs import divide, need_classes
+from deepfusion.corpora.needs import divide, labelled, need_classes
 from deepfusion.errors import UserError
 from deepfusion.networks.catalogue import file_sha256, find, fingerprint
 from deepfusion.networks.encoder_file import encoder_path, unsuited
@@ -69,6 +69,10 @@ class Plan:
         """Names of the shards, in the order of the manifest."""
         return list(self._blocks)
 
+    def clips_of(self, shard: str) -> int:
+        """Number of clips of a shard."""
+        return len(range(*self._blocks[shard].indices(len(self.corpus.clips))))
+
     @property
     def manifest(self) -> Path:
         """The resolved manifest."""
@@ -77,6 +81,11 @@ class Plan:
     def rows(self, shard: str) -> Path:
         """The part of the manifest that a shard depends on: its clips, and only the columns that features depend on."""
         return self.folder / "plan" / "clips" / f"{shard}.csv"
+
+    @property
+    def left_out(self) -> Path:
+        """Clips that an adapter leaves out, by reason, as text; it is there once there were any."""
+        return self.folder / "left_out.txt"
 
     def settings(self, stage: str) -> Path:
         """What a stage depends on apart from clips: its settings and the version of its code."""
@@ -134,15 +143,19 @@ class Plan:
         for shard, block in self._blocks.items():
             texts[self.rows(shard)] = manifest_text(self.rows(shard), needed.iloc[block])
         config, dtype = self.config, self.config.store.dtype
+        sampling = [] if config.faces.rate is None else [config.faces.rate]
         for stage, *depends in (
-            ("faces", config.faces, config.limits),
-            ("networks", config.networks, config.limits, dtype),
+            ("faces", config.faces.tracking, config.limits),
+            ("networks", config.networks, config.limits, dtype, *sampling),
             ("spectrogram", config.spectrogram, config.limits, dtype),
         ):
             texts[self.settings(stage)] = _as_json({"version": VERSIONS[stage], "settings": depends})
+        if self.corpus.left_out or self.left_out.exists():
+            texts[self.left_out] = f"{self.corpus.left_out_text}\n"
         if not self.no_encoder:
             weights = {"version": VERSIONS["audio_encoder"], "sha256": self._encoder["sha256"]}
             texts[self.settings("audio_encoder")] = _as_json(weights)
+        texts[self.settings("derived")] = _as_json({"version": VERSIONS["derived"]})
         return texts | {self.settings("store"): _as_json(json.loads(self.extraction_json))}
 
     @cached_property
@@ -197,6 +210,11 @@ class Plan:
         return self.config.model_dump_json(exclude={name: part for name, part in others.items() if part})
 
     @property
+    def tracking_json(self) -> str:
+        """How faces are found and followed, as `deepfusion faces` takes it."""
+        return json.dumps(self.config.faces.tracking, separators=(",", ":"))
+
+    @property
     def networks_json(self) -> str:
         """The slots, as `deepfusion networks` takes them."""
         return json.dumps({slot: settings.model_dump(mode="json") for slot, settings in self.config.networks.items()})
@@ -241,7 +259,9 @@ class Plan:
     def folds(self) -> list[Fold]:
         """The folds of the protocol."""
         protocol, corpus = self.config.protocol, self.corpus
-        return divide(corpus.clips, protocol=protocol.folds, k=protocol.k, purpose=TRAINING, origin=corpus.origin)
+        shared = protocol.shared_speakers == "declared"
+        named = {"purpose": TRAINING, "origin": corpus.origin}
+        return divide(corpus.clips, protocol=protocol.folds, k=protocol.k, shared_speakers=shared, **named)
 
     @property
     def folds_json(self) -> str:
@@ -251,9 +271,10 @@ class Plan:
     @property
     def everyone(self) -> Fold:
         """The fold without test clips; the corpus' own validation clips choose, if it has a split."""
-        need_classes(self.corpus.clips, purpose=TRAINING, origin=self.corpus.origin)
+        need_classes(labelled(self.corpus.clips), purpose=TRAINING, origin=self.corpus.origin)
         if self.config.protocol.folds != "split":
-            return Fold("everyone", test=())
+            nobody = self.config.protocol.folds == "published" and self.corpus.clips["speaker"].eq("").all()
+            return Fold("everyone", test=(), by="fold", shared_speakers=True) if nobody else Fold("everyone", test=())
         (fold,) = self.folds
         return Fold("everyone", test=(), choose=fold.choose or fold.test, by=fold.by)
 
@@ -285,4 +306,5 @@ def load_corpus(settings: CorpusSettings, folder: Path) -> Corpus:
         path=(Path(settings.path) if settings.path else folder / "corpus").absolute(),
         labels=settings.labels,
         settings=settings.demo.model_dump(),
+        options=settings.options,
     )

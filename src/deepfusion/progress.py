@@ -1,10 +1,11 @@
-"""What a person sees while a command works: a bar on a terminal, a line now and then anywhere else."""
+"""What a person sees while a command works: a bar on a terminal, a line now and then anywhere else and in the log."""
 
+import logging
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import TypeVar
 
 from rich.console import Console
@@ -19,9 +20,11 @@ from rich.progress import (
 )
 from rich.text import Text
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
-# Seconds between two lines where no bar can be drawn.
+# Seconds between two lines of the log.
 LINE_EVERY = 10.0
 
 
@@ -38,7 +41,7 @@ def _bar_can_be_drawn() -> bool:
 
 
 @contextmanager
-def _bar(what: str, total: int, unit: str) -> Iterator:
+def _bar(what: str, total: int, unit: str) -> Iterator[Callable[[], None]]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -46,43 +49,44 @@ def _bar(what: str, total: int, unit: str) -> Iterator:
         _Rate(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    # What a command prints belongs in a pipe even while the bar is drawn.
+    with Progress(*columns, console=Console(stderr=True), redirect_stdout=sys.stdout.isatty()) as progress:
         task = progress.add_task(what, total=total, unit=unit)
         yield lambda: progress.advance(task)
 
 
-@contextmanager
-def _lines(what: str, total: int, unit: str) -> Iterator:
-    begun = said = time.monotonic()
+def _lines(what: str, total: int, unit: str, level: int) -> Callable[[], None]:
+    """What logs a line now and then, called once per item."""
+    begun = written = time.monotonic()
     done = 0
 
     def advance() -> None:
-        nonlocal done, said
+        nonlocal done, written
         done += 1
         now = time.monotonic()
-        if done == total or now - said >= LINE_EVERY:
-            said = now
+        if done == total or now - written >= LINE_EVERY:
+            written = now
             rate = done / max(now - begun, 1e-9)
             left = (total - done) / rate
-            print(
-                f"{what}: {done}/{total} {unit}, {rate:.2f} {unit}/s, {left:.0f} s left",
-                file=sys.stderr,
-                flush=True,
-            )
+            log.log(level, "%s: %d/%d %s, %.2f %s/s, %.0f s left", what, done, total, unit, rate, unit, left)
 
-    yield advance
+    return advance
 
 
 def track(items: Sequence[T], what: str, *, unit: str) -> Iterator[T]:
-    """Go through `items` and show how far it is, how fast, and how long it will take.
+    """Go through `items` and show how many are done, how fast, and the time left.
+
+    Next to a bar the lines go to the log file alone.
 
     Args:
         items: What is worked on.
         what: The work, for example "faces 00003".
         unit: Plural of the items, for example "clips".
     """
-    shown = _bar if _bar_can_be_drawn() else _lines
-    with shown(what, len(items), unit) as advance:
+    with_bar = _bar_can_be_drawn()
+    line = _lines(what, len(items), unit, logging.DEBUG if with_bar else logging.INFO)
+    with _bar(what, len(items), unit) if with_bar else nullcontext(lambda: None) as advance:
         for item in items:
             yield item
             advance()
+            line()

@@ -6,6 +6,7 @@ import pytest
 
 from deepfusion.corpora import load, read_manifest, write_manifest
 from deepfusion.corpora.folds import by_split, folds
+from deepfusion.corpora.needs import labelled
 from deepfusion.errors import UserError
 
 EMOTIONS = ["Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral"]
@@ -57,8 +58,14 @@ def test_test_clips_without_a_label_are_left_out_and_told(tmp_path, caplog, name
         corpus = load(kind="afew", name="afew", path=afew(tmp_path, name))
     assert set(corpus.clips["split"]) == {"train", "val"}
     (record,) = caplog.records
-    assert f"1 test clips without a label are left out, {tmp_path / name} the first" in record.getMessage()
+    assert (
+        record.getMessage().endswith("of its emotion: test/1")
+        and "1 clip left out, EmotiW keeps" in record.getMessage()
+    )
     assert by_split(corpus.clips).test == ("val",)
+    kept = load(kind="afew", name="afew", path=tmp_path, options={"unlabelled": "keep"}).clips
+    assert kept[["label", "split"]].iloc[0].tolist() == ["", "unlabelled"] and len(kept) == len(corpus.clips) + 1
+    assert by_split(labelled(kept)).test == ("val",)
 
 
 @pytest.mark.parametrize("name", ["Train_AFEW/1.avi", "Val_AFEW/Hapy/1.avi"])

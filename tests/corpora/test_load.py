@@ -63,7 +63,7 @@ def test_javsed_from_names_alone(tmp_path):
         (
             ["01-01-03_01.mp4"],
             {"kind": "javset"},
-            "unknown kind of corpus 'javset': known are manifest, folder, demo, afew, javsed",
+            "unknown kind of corpus 'javset': known are manifest, folder, demo, afew, cremad,",
         ),
     ],
 )
@@ -91,18 +91,16 @@ def test_example_of_the_manual_is_an_adapter(tmp_path, monkeypatch):
     """The complete example of docs/corpora.md, put where it says, works."""
     (example,) = re.findall(r"```python\n(\"\"\".*?)```", (DOCS / "corpora.md").read_text(), re.DOTALL)
     (tmp_path / "adapters").mkdir()
-    (tmp_path / "adapters" / "ravdess.py").write_text(example)
+    (tmp_path / "adapters" / "mine.py").write_text(example)
     monkeypatch.setattr(adapters, "__path__", [*adapters.__path__, str(tmp_path / "adapters")])
-    assert "ravdess" in kinds()
-    names = [
-        "Actor_01/01-01-03-02-01-02-01.mp4",
-        "Actor_24/01-01-08-01-02-01-24.mp4",
-        "Actor_24/03-01-01-01-01-01-24.wav",
+    assert "mine" in kinds()
+    names = ["AudioVisualClip/DC/a1.avi", "AudioVisualClip/KL/su15.avi", "AudioData/DC/a01.wav"]
+    corpus = load(kind="mine", name="m", path=media(tmp_path / "data", *names))
+    monkeypatch.delitem(sys.modules, "deepfusion.corpora.adapters.mine")
+    assert corpus.clips[["id", "label", "fold"]].to_numpy().tolist() == [
+        ["DC_a01", "anger", "3"],
+        ["KL_su15", "surprise", "2"],
     ]
-    names += ["Actor_02/02-01-05-01-01-01-02.mp4"]
-    corpus = load(kind="ravdess", name="r", path=media(tmp_path / "data", *names))
-    monkeypatch.delitem(sys.modules, "deepfusion.corpora.adapters.ravdess")
-    assert corpus.clips[["label", "speaker"]].to_numpy().tolist() == [["happy", "01"], ["surprised", "24"]]
     assert corpus.citation and corpus.licence
 
 

@@ -273,8 +273,8 @@ def test_whom_to_follow(write, cell, kept, meant):
 @pytest.mark.parametrize(
     ("cell", "said"),
     [
-        ("middle", "write largest, left, right, or a box"),
-        ("1 2 3", "write largest, left, right, or a box"),
+        ("middle", "write largest, left, right, left-half, right-half, or a box"),
+        ("1 2 3", "write largest, left, right, left-half, right-half, or a box"),
         ("10 20 10 40", "the box has no area"),
         ("0 0 nan 5", "the box has no area"),
         ("0 0 inf 5", "the box has no area"),

@@ -81,21 +81,22 @@ SLOTS = {"EF-A": NetworkSettings(network="dlib-resnet29"), "EF-B": NetworkSettin
 BLOCK = 5  # two shards
 
 
-def extract(manifest, results, *, dtype="float32", slots=SLOTS):
+def extract(manifest, results, *, dtype="float32", slots=SLOTS, rate=None):
     clips = read_manifest(manifest, labels=None)
     for i, first in enumerate(range(0, len(clips), BLOCK)):
         rows = clips.iloc[first : first + BLOCK]
         stages = ("faces", "spectrogram", "AF", *slots)
         shard = {stage: results / "shards" / stage / f"{i:05d}.h5" for stage in stages}
-        faces_shard(rows, shard["faces"], settings=FaceSettings())
+        faces_shard(rows, shard["faces"], settings=FaceSettings(rate=rate))
         spectrogram_shard(rows, shard["spectrogram"], settings=SpectrogramSettings(), dtype=dtype)
         encoder_shard(shard["spectrogram"], shard["AF"], settings=AudioEncoderSettings())
         outs = {slot: shard[slot] for slot in slots}
-        network_shards(rows, shard["faces"], outs, networks=slots, dtype=dtype, device=CPU)
+        network_shards(rows, shard["faces"], outs, networks=slots, dtype=dtype, device=CPU, rate=rate)
     config = Extraction(
         corpus=CorpusSettings(name="small", source="manifest", path=str(manifest)),
         store=StoreSettings(dtype=dtype, clips_per_shard=BLOCK),
         networks=slots,
+        faces=FaceSettings(rate=rate),
     )
     join(manifest, results / "shards", results / "features.h5", config=config)
     return results / "features.h5"

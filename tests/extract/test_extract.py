@@ -2,6 +2,7 @@
 
 import shutil
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -19,6 +20,7 @@ from deepfusion.costs import SHARED, totals
 from deepfusion.extract.faces import faces_shard
 from deepfusion.extract.networks import network_shards
 from deepfusion.faces.align import warp
+from deepfusion.faces.face_track import Source
 from deepfusion.media import frames, read_audio
 from deepfusion.networks import catalogue
 from deepfusion.store.shard import read_shard
@@ -274,9 +276,23 @@ def test_near_and_exact_search_find_the_same(made, tmp_path):
     clips = read_manifest(made[0], labels=None).iloc[[0, 2, 5]]
     paths = {search: tmp_path / f"{search}.h5" for search in ("near", "exact")}
     for search, path in paths.items():
-        faces_shard(clips, path, settings=FaceSettings(search=search))
+        faces_shard(clips, path, settings=FaceSettings(search=search, detector="dlib", weak_threshold=0.0))
     with read_shard(paths["near"]) as near, read_shard(paths["exact"]) as exact:
         assert near.key != exact.key
         for name, column in exact.columns.items():
             tolerance = 0.05 if name == "score" else 0
             assert np.allclose(near.columns[name][:], column[:], atol=tolerance, rtol=0, equal_nan=True), name
+
+
+def test_the_store_lists_all_faces_and_says_which_detector_found_them(made, store):
+    clip = store["good"]
+    assert (clip["detector"] == Source.DLIB).all() and np.isfinite(clip["alignment"]).any()
+    assert np.nanmax(clip["alignment"]) < 0.4
+    with h5py.File(made[1]) as file:
+        found = file["video/found"]
+        i = store.clips.index.get_loc("good")
+        first, last = found["offsets"][i : i + 2]
+        assert first < last and set(found["time"][first:last]) <= set(clip["time"])
+        assert (np.abs(found["box"][first] - clip["box"][0]) < 40).all()
+        assert found["detector"][first] == Source.YUNET
+        assert {"units", "axes", "description"} <= set(found["detector"].attrs)

@@ -9,7 +9,7 @@ from deepfusion.config import Extraction, NetworkSettings
 from deepfusion.corpora import load, read_manifest
 from deepfusion.costs import SHARED
 from deepfusion.errors import UserError
-from deepfusion.extract.preflight import preflight, scan
+from deepfusion.extract.preflight import _expected, preflight, scan
 from deepfusion.networks.audio_encoder import load_encoder
 from deepfusion.report.costs import expected
 
@@ -44,7 +44,7 @@ def test_expected_is_what_the_clips_have_times_what_they_cost(tmp_path):
     costs = found["ledger"].set_index("part")
     assert costs.at["faces", "rows"] == pytest.approx(200, abs=3)  # 4 s of each were tried
     assert list(found["worker_s"]) == ["faces", SHARED, "EF-A", "spectrogram", "AF"]
-    assert found["worker_s"]["faces"] == pytest.approx(costs.at["faces", "wall_s"] * 10 / 8, rel=0.05)
+    assert found["worker_s"]["EF-A"] == pytest.approx(costs.at["EF-A", "cpu_s"] * 10 / 8, rel=0.05)
     assert found["seconds"] == pytest.approx(sum(found["worker_s"].values()) / 2)
     # A frame: feature, time, box, landmarks, score, three codes. A window of audio, 100 a second: 200 bins and a time.
     frame = 128 * 4 + 8 + 4 * 4 + 68 * 2 * 4 + 4 + 3
@@ -53,13 +53,32 @@ def test_expected_is_what_the_clips_have_times_what_they_cost(tmp_path):
     assert found["store_bytes"] == pytest.approx(250 * frame + 10 * (100 * 808 + positions), rel=0.03)
     text = expected(found)
     for part in (
-        "3 clips, 3 of them looked at: 10",
+        "3 clips, 3 of them read: 10",
         "250 frames",
         "cannot be read: bad: ",
         "on 2 cores",
         "bottleneck: ",
     ):
         assert part in text
+
+
+def row(part, rows, media_s, cpu_s, wall_s=9.0, device="cpu"):
+    place = {"peak_memory_mb": 1.0, "device": device, "threads": 1, "machine": "m"}
+    return {"part": part, "clips": 1, "rows": rows, "media_s": media_s, "wall_s": wall_s, "cpu_s": cpu_s} | place
+
+
+def test_a_start_counts_once_per_shard_and_the_rest_by_frames_or_seconds():
+    start = pd.DataFrame([row("faces", 5, 0.2, 1.25), row("spectrogram", 20, 0.2, 0.5)])
+    trial = pd.DataFrame(
+        [
+            row("faces", 205, 8.2, 11.25),  # 0.05 s a frame after a start of 1 s
+            row("EF-A", 205, 8.2, 41.0),
+            row("EF-B", 205, 8.2, 3.0, wall_s=2.05, device="a card"),
+            row("spectrogram", 420, 4.2, 0.9),  # 0.1 s per s after a start of 0.48 s
+        ]
+    )
+    found = _expected(start, trial, pd.Series({"video_s": 100.0, "audio_s": 50.0, "frames": 2500.0}), shards=3)
+    assert found.to_dict() == pytest.approx({"faces": 128, "EF-A": 500, "EF-B": 25, "spectrogram": 6.44})
 
 
 def test_clips_without_pictures_are_tried_by_their_sound(tmp_path):

@@ -30,7 +30,15 @@ def followed(request):
 
 @pytest.mark.parametrize(
     ("person", "left"),
-    [("", True), ("largest", True), ("left", True), ("right", False), ((235.0, 40.0, 400.0, 240.0), False)],
+    [
+        ("", True),
+        ("largest", True),
+        ("left", True),
+        ("right", False),
+        ("left-half", True),
+        ("right-half", False),
+        ((235.0, 40.0, 400.0, 240.0), False),
+    ],
 )
 def test_the_person_that_was_asked_for(followed, scene, person, left):
     track = followed([scene(LARGER, SMALLER)] * 3, person=person)
@@ -44,6 +52,12 @@ def test_nobody_in_the_box_that_was_asked_for(followed, scene):
     track = followed([image] * 3, person=(image.shape[1] - 6.0, 0.0, image.shape[1] - 1.0, 5.0))
     assert not track.valid.any()
     assert (track.reason == Reason.OTHER_PERSON).all()
+
+
+def test_who_is_alone_in_the_picture_is_not_the_one_in_its_other_half(followed, scene):
+    assert followed([scene(LARGER)] * 2, person="left-half").valid.all()
+    track = followed([scene(LARGER)] * 2, person="right-half")
+    assert not track.valid.any() and (track.reason == Reason.OTHER_PERSON).all()
 
 
 @pytest.mark.parametrize("factor", [0.9, 1.5])

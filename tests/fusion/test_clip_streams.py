@@ -40,7 +40,7 @@ def test_video_streams_are_the_frames_with_a_face(opened, settings, clips):
     points = clip["landmarks"][valid]
     np.testing.assert_array_equal(made.rows["landmarks"], landmark_features.shapes(points))
     course = made.rows["landmarks-clip"][0, : landmark_features.COURSE]
-    np.testing.assert_allclose(course, landmark_features.course(made.rows["landmarks"]), rtol=1e-5)
+    np.testing.assert_allclose(course, landmark_features.functionals(made.rows["landmarks"]), rtol=1e-5)
 
 
 def test_encoder_positions_are_flattened_with_their_time_and_frequency(opened, settings):
@@ -97,6 +97,18 @@ def test_a_clip_without_a_modality_has_streams_of_no_rows_and_the_usual_width(op
             assert len(made.rows[name]) == len(made.time[name]), name
 
 
+def test_emotion_is_the_logarithm_of_the_frames_with_a_face(opened, settings):
+    clip = opened[COMPLETE]
+    p = np.random.default_rng(0).dirichlet(np.ones(7), len(clip["time"])).astype(np.float32)
+    p[~clip["valid"]] = np.nan
+    p[np.flatnonzero(clip["valid"])[0], 3] = 0
+    made = clip_streams({**{key: clip[key] for key in ("time", "valid")}, "emotion": p}, ["emotion"], settings)
+    rows = made.rows["emotion"]
+    assert rows.dtype == np.float32 and np.isfinite(rows).all() and len(rows) == clip["valid"].sum()
+    np.testing.assert_allclose(np.exp(rows[1]), p[clip["valid"]][1], rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(made.time["emotion"], clip["time"][clip["valid"]])
+
+
 def test_every_stream_is_finite(opened, settings):
     for clip in opened:
         for audio in (["speech", "speech-clip"], ALL):
@@ -105,6 +117,7 @@ def test_every_stream_is_finite(opened, settings):
 
 
 def test_keys_are_what_of_the_store_is_needed():
+    assert keys(["emotion"]) == ["emotion"]
     assert keys(["speech", "speech-clip", "AF-clip", "EF-A", "landmarks-clip"]) == [
         "spectrogram",
         "AF",

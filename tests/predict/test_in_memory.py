@@ -6,7 +6,7 @@ import torch
 from small_corpus import extract
 from small_model import SLOTS
 
-from deepfusion.config import Extraction, StoreSettings
+from deepfusion.config import Extraction, FaceSettings, StoreSettings
 from deepfusion.corpora import read_manifest
 from deepfusion.extract import rows
 from deepfusion.extract.in_memory import Extractor
@@ -16,15 +16,15 @@ NEEDS = {*SLOTS, "landmarks", "spectrogram", "AF"}
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_equal_to_a_store_bit_by_bit(media, tmp_path, dtype):
+@pytest.mark.parametrize(("dtype", "rate"), [("float32", None), ("float16", 10.0)])
+def test_equal_to_a_store_bit_by_bit(media, tmp_path, dtype, rate):
     manifest = media / "manifest.csv"
-    config = Extraction(networks=SLOTS, store=StoreSettings(dtype=dtype))
+    config = Extraction(networks=SLOTS, store=StoreSettings(dtype=dtype), faces=FaceSettings(rate=rate))
     clips = read_manifest(manifest, labels=None)
     with Extractor(config, needs=NEEDS, device=CPU) as extractor:
         found = dict(zip(clips["id"], extractor.clips(clips), strict=True))
-    with FeatureStore(extract(manifest, tmp_path, dtype=dtype, slots=SLOTS)) as store:
-        assert "AF" in store.keys
+    with FeatureStore(extract(manifest, tmp_path, dtype=dtype, slots=SLOTS, rate=rate)) as store:
+        assert {"AF", "pose"} <= set(store.keys) and "emotion" not in store.keys
         for clip in store:
             extracted, row = found[clip.id], store.clips.loc[clip.id]
             for key in store.keys:
@@ -47,17 +47,21 @@ def test_what_is_not_needed_is_not_computed(media):
     assert "landmarks" in clip.arrays and "EF-A" not in clip.arrays and clip.audio == "unused"
 
 
-def test_emotions_are_what_the_network_was_fine_tuned_to_say(media):
+def test_emotion_is_the_calibrated_mean_of_what_the_networks_were_fine_tuned_to_tell(media):
     from deepfusion.networks.catalogue import load
+    from deepfusion.networks.emotion import load_card
 
-    clips = read_manifest(media / "manifest.csv", labels=None)
-    with Extractor(Extraction(networks=SLOTS), needs=set(SLOTS), device=CPU) as extractor:
+    config, clips = Extraction(), read_manifest(media / "manifest.csv", labels=None)
+    with Extractor(config, needs={"emotion"}, device=CPU) as extractor:
         clip = next(extractor.clips(clips[clips["id"] == "hidden"]))
-    assert np.array_equal(np.isfinite(clip.arrays["emotions"]).all(1), clip.arrays["valid"])
-    net = load("dlib-resnet29-fer2013")
-    with torch.inference_mode():
-        wanted = net.classifier(torch.from_numpy(clip.arrays["EF-A"])).softmax(1).numpy()
-    np.testing.assert_allclose(clip.arrays["emotions"], wanted, atol=1e-6)
+    assert np.array_equal(np.isfinite(clip.arrays["emotion"]).all(1), clip.arrays["valid"])
+    wanted = []
+    for slot, settings in config.networks.items():
+        temperature = load_card()["networks"][settings.network]["temperature"]
+        with torch.inference_mode():
+            logits = load(settings.network).classifier(torch.from_numpy(clip.arrays[slot]))
+        wanted.append((logits / temperature).softmax(1).numpy())
+    np.testing.assert_allclose(clip.arrays["emotion"], np.mean(wanted, 0), atol=1e-5)
 
 
 def test_long_columns_are_kept_in_a_file():

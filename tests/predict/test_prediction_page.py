@@ -1,22 +1,17 @@
 """The page of predictions, as text and in a browser."""
 
 import html
-import json
 import re
-import shutil
-import subprocess
 from urllib.parse import unquote
 
 import numpy as np
 import pytest
+from browser import in_browser, needs_browser
 from small_model import LABELS
 from test_run import go
 
 from deepfusion.faces.face_track import Reason
 from deepfusion.report import timeline
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
 
 
 @pytest.fixture(scope="module")
@@ -70,80 +65,60 @@ def test_a_single_prediction_writes_its_page(found, tmp_path):
 
 
 SCRIPT = """
-<script>
-addEventListener("load", () => setTimeout(() => {
-  const said = { errors: window.errors, loaded: [] };
   const clip = document.querySelector("details.clip:has(button[data-time]):has(.over)");
   clip.open = true;
   const media = clip.querySelector("video"), line = clip.querySelector(".time"), box = line.getBoundingClientRect();
   line.dispatchEvent(new MouseEvent("click", { clientX: box.left + box.width / 2, bubbles: true }));
-  said.half = media.currentTime;
+  found.half = media.currentTime;
   line.dispatchEvent(new KeyboardEvent("keydown", { key: "Home", bubbles: true }));
-  said.home = media.currentTime;
+  found.home = media.currentTime;
   line.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight", bubbles: true }));
-  said.right = media.currentTime;
-  said.head = clip.querySelector(".head").style.left;
+  found.right = media.currentTime;
+  found.head = clip.querySelector(".head").style.left;
   clip.querySelector("button[data-time]").click();
-  said.thumbnail = [media.currentTime, +clip.querySelector("button[data-time]").dataset.time];
-  said.span = [+line.dataset.begin, +line.dataset.end];
+  found.thumbnail = [media.currentTime, +clip.querySelector("button[data-time]").dataset.time];
+  found.span = [+line.dataset.begin, +line.dataset.end];
   const over = clip.querySelector("input[data-over]");
   over.click();
-  said.over = clip.querySelector(".over").hidden;
-  said.images = [...document.querySelectorAll("details[open] img")].map((image) => image.naturalWidth);
-  said.wide = document.documentElement.scrollWidth > innerWidth;
+  found.over = clip.querySelector(".over").hidden;
+  found.images = [...document.querySelectorAll("details[open] img")].map((image) => image.naturalWidth);
+  found.wide = document.documentElement.scrollWidth > innerWidth;
   const search = document.querySelector("input[type=search]");
   if (search) {
     search.value = "no face";
     search.dispatchEvent(new Event("input"));
-    said.found = [...document.querySelectorAll("tbody tr:not([hidden]) td:first-child")]
+    found.shown = [...document.querySelectorAll("tbody tr:not([hidden]) td:first-child")]
       .map((cell) => cell.textContent);
-    said.count = document.getElementById("count").textContent;
+    found.count = document.querySelector("[role=status]").textContent;
     search.value = "";
     search.dispatchEvent(new Event("input"));
     document.querySelector("th button").click();
     document.querySelector("th button").click();
-    said.sorted = [...document.querySelectorAll("tbody td:first-child")].map((cell) => cell.textContent);
+    found.sorted = [...document.querySelectorAll("tbody td:first-child")].map((cell) => cell.textContent);
   }
-  said.duration = media.duration || null;
-  document.body.innerHTML = "<pre id=said>" + JSON.stringify(said) + "</pre>";
-}, 1500));
-</script>
+  found.duration = media.duration || null;
 """
-ERRORS = """<script>window.errors = [];
-addEventListener("error", (event) => errors.push(event.message || "a file did not load"), true);
-addEventListener("securitypolicyviolation", (event) => errors.push(event.violatedDirective));</script>"""
-
-
-def in_browser(page, *, width=1200):
-    """What the script found on the page, which is kept as it is: a copy next to it has the script."""
-    copy = page.with_name("scripted.html")
-    text = page.read_text().replace("<style>", ERRORS + "<style>", 1).replace("</body>", SCRIPT + "</body>")
-    copy.write_text(text)
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--window-size={width},900"]
-    command += ["--virtual-time-budget=6000", "--dump-dom", copy.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    return json.loads(html.unescape(re.search(r'<pre id="said">(.*?)</pre>', done.stdout, re.S)[1]))
 
 
 @needs_browser
 @pytest.mark.parametrize("width", [1200, 420])
 def test_seeking_filter_and_order_in_a_browser(pages, width):
-    said = in_browser(pages / "many" / "predict.html", width=width)
-    begin, end = said["span"]
-    assert said["errors"] == [] and said["images"] and all(said["images"])
-    assert said["half"] == pytest.approx((begin + end) / 2, abs=0.02)
-    assert said["home"] == begin and said["right"] == pytest.approx(begin + (end - begin) / 40, abs=1e-3)
-    assert said["head"] == "2.5%" and said["thumbnail"][0] == pytest.approx(said["thumbnail"][1], abs=1e-3)
-    assert said["over"] is True and not said["wide"]
-    assert said["found"] == ["nobody"] and said["count"] == "1 of 9 clips"
-    assert said["sorted"] == sorted(said["sorted"])
-    assert said["duration"] is None or said["duration"] > 0.5  # None: a browser without H.264
+    found = in_browser(pages / "many" / "predict.html", SCRIPT, width=width)
+    begin, end = found["span"]
+    assert found["errors"] == [] and found["images"] and all(found["images"])
+    assert found["half"] == pytest.approx((begin + end) / 2, abs=0.02)
+    assert found["home"] == begin and found["right"] == pytest.approx(begin + (end - begin) / 40, abs=1e-3)
+    assert found["head"] == "2.5%" and found["thumbnail"][0] == pytest.approx(found["thumbnail"][1], abs=1e-3)
+    assert found["over"] is True and not found["wide"]
+    assert found["shown"] == ["nobody"] and found["count"] == "1 of 9 clips"
+    assert found["sorted"] == sorted(found["sorted"])
+    assert found["duration"] is None or found["duration"] > 0.5  # None: a browser without H.264
 
 
 @needs_browser
 def test_a_page_of_one_clip_in_a_browser(pages):
-    said = in_browser(pages / "one" / "predict.html")
-    assert said["errors"] == [] and said["half"] > 0 and "found" not in said
+    found = in_browser(pages / "one" / "predict.html", SCRIPT)
+    assert found["errors"] == [] and found["half"] > 0 and "shown" not in found
 
 
 def test_gaps_are_stretches_of_one_reason():

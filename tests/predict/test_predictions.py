@@ -16,6 +16,8 @@ from deepfusion.prediction.result import EMOTIONS, Predictions, line
 
 OPENFACE = ["frame", "face_id", "timestamp", "confidence", "success"]
 PYFEAT_BOX = ["FaceRectX", "FaceRectY", "FaceRectWidth", "FaceRectHeight"]
+POSE = ["Pitch", "Roll", "Yaw"]
+OPENINGS = ["eye_opening_left", "eye_opening_right", "mouth_opening"]
 
 
 @pytest.mark.parametrize(
@@ -58,11 +60,12 @@ def test_a_row_per_frame_with_true_times(found):
     assert table["frame"].tolist() == list(range(FRAMES))
     np.testing.assert_allclose(table["timestamp"], TIMES, atol=1e-3)
     assert table["attention"].sum() == pytest.approx(1)
-    assert table[list(EMOTIONS)].sum(axis=1).to_numpy() == pytest.approx(1)
+    assert table[list(EMOTIONS)].isna().all(axis=None)  # this model uses one of the four networks
+    assert table[POSE].abs().max(axis=None) < 45 and table[OPENINGS].gt(0).all(axis=None)
     hidden = found["hidden"].frames
     assert hidden["success"].tolist() == [1] * 4 + [0] * 2 + [1] * 6
     assert hidden.loc[4:5, "reason"].tolist() == ["no_face"] * 2
-    assert hidden.loc[4:5, [*PYFEAT_BOX, *EMOTIONS, "attention"]].isna().all(axis=None)
+    assert hidden.loc[4:5, [*PYFEAT_BOX, *EMOTIONS, *POSE, *OPENINGS, "attention"]].isna().all(axis=None)
 
 
 def test_scripts_for_openface_and_py_feat_can_read_it(found, tmp_path):
@@ -75,7 +78,7 @@ def test_scripts_for_openface_and_py_feat_can_read_it(found, tmp_path):
     good = table[(table["success"] == 1) & (table["confidence"] > 0.5)]
     assert len(good) == 10 and good[[f"x_{i}" for i in range(68)]].notna().all(axis=None)
     # py-feat: box, emotions; Fex.emotions takes these names.
-    assert table[PYFEAT_BOX].dtypes.eq(float).all() and table[list(EMOTIONS)].dtypes.eq(float).all()
+    assert table[PYFEAT_BOX + POSE].dtypes.eq(float).all() and table[list(EMOTIONS)].dtypes.eq(float).all()
     assert (table["y_8"] > table["y_27"]).eq(table["success"] == 1).all()  # the chin is below the nose
     # Empty cells, not zeros, and at least three decimals.
     assert ",,,,," in text.splitlines()[5] and table["attention"].isna().sum() == 2

@@ -77,7 +77,7 @@ def test_draws_follow_size_and_class(prepared):
 
 def test_a_short_clip_is_repeated(prepared):
     data = load(prepared)
-    (stretch,) = stretches(data, np.array([0]), 200, np.random.default_rng(0)).numpy()
+    (stretch,) = stretches(data, data.levels_on(CPU), np.array([0]), 200, np.random.default_rng(0)).numpy()
     length = data.lengths()[0]
     assert length < 100
     assert np.array_equal(stretch[:length], stretch[length : 2 * length])

@@ -55,6 +55,13 @@ def test_no_dataset_is_described_that_is_not_there(finished):
         "video/EF-C",
         "clips/video_duration",
         "clips/audio_duration",
+        "video/detector",
+        "video/alignment",
+        "video/emotion",
+        "video/pose",
+        "video/eye_opening",
+        "video/mouth_opening",
     }  # not in this store
+    described = {name for name in described if not name.startswith("video/found/")}  # test_found.py
     with h5py.File(finished.path) as file:
-        assert all(name in file for name in described)
+        assert [name for name in described if name not in file] == []

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -432,6 +433,13 @@ def test_training_tests_every_clip_and_leaves_a_model(finished):
         assert load_model(fbp / "model").predict(store["good"]).used == ("audio", "video")
     assert "fbp" in (finished / "results/small/report.html").read_text()
     assert "Nothing to be done" in run(finished, "train_fbp", "report")
+
+
+def test_the_page_is_in_the_report_of_snakemake(finished):
+    run(finished, "report", "--report", "workflow.zip")
+    with zipfile.ZipFile(finished / "workflow.zip") as archive:
+        pages = [name for name in archive.namelist() if name.endswith("report.html") and "/data/" in name]
+        assert [archive.read(name) for name in pages] == [(finished / "results/small/report.html").read_bytes()]
 
 
 def test_a_changed_fusion_setting_trains_again_and_computes_no_feature(trained):

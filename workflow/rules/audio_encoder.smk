@@ -4,7 +4,7 @@ AUDIO = ["spectrogram"] if PLAN.no_encoder else ["spectrogram", "AF"]
 
 rule audio_encoder:
     input:
-        depends=str(PLAN.settings("audio_encoder")),
+        depends=here(PLAN.settings("audio_encoder")),
         spectrograms=rules.spectrogram.output,
     output:
         f"{OUT}/shards/AF/{{shard}}.h5",
@@ -16,7 +16,8 @@ rule audio_encoder:
         "../../envs/deepfusion.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+        runtime=minutes(30),
     params:
         settings=CONFIG.audio_encoder.model_dump_json(),
         sha256=encoder_sha256,

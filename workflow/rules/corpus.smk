@@ -5,7 +5,7 @@ if CONFIG.corpus.source == "demo":
 
     rule demo_speaker:
         output:
-            PLAN.generated,
+            here(PLAN.generated),
         log:
             f"{OUT}/logs/demo/{{speaker}}.log",
         benchmark:
@@ -14,6 +14,7 @@ if CONFIG.corpus.source == "demo":
             "../../envs/deepfusion.yaml"
         resources:
             mem_mb=1000,
+            runtime=minutes(30),
         params:
             folder=lambda wildcards, output: Path(output[0]).parents[1],
             settings=CONFIG.corpus.demo.model_dump_json(),

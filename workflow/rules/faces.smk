@@ -1,9 +1,9 @@
 # Frames -> face tracks: one job per shard. `rows` and `depends` are files that planning writes only where they change.
 rule faces:
     input:
-        rows=lambda wildcards: str(PLAN.rows(wildcards.shard)),
-        depends=str(PLAN.settings("faces")),
-        clips=lambda wildcards: PLAN.media("faces", wildcards.shard),
+        rows=lambda wildcards: here(PLAN.rows(wildcards.shard)),
+        depends=here(PLAN.settings("faces")),
+        clips=lambda wildcards: here(PLAN.media("faces", wildcards.shard)),
     output:
         f"{OUT}/shards/faces/{{shard}}.h5",
     log:
@@ -13,13 +13,16 @@ rule faces:
     conda:
         "../../envs/deepfusion.yaml"
     # Few shards: several clips of one at a time, so that about four rounds of jobs fill the cores to the end.
-    threads: min(workflow.cores or 1, -(-4 * (workflow.cores or 1) // max(len(SHARDS), 1)))
+    threads: threads_of(len(SHARDS) / 4, math.ceil)
     resources:
-        mem_mb=lambda wildcards, threads: 1000 * threads,
+        mem_mb=lambda wildcards, threads, attempt: 1000 * threads * attempt,
+        runtime=minutes_of_shard,
     params:
-        settings=CONFIG.faces.model_dump_json(),
+        # Its paths are relative to where it is: a copy on scratch would name other files.
+        rows=lambda wildcards: str(PLAN.rows(wildcards.shard)),
+        settings=PLAN.tracking_json,
         limits=CONFIG.limits.model_dump_json(),
         version=VERSIONS["faces"],
     shell:
-        "deepfusion --log {log:q} faces --clips {input.rows:q} --settings {params.settings:q} --limits {params.limits:q} --workers {threads:q}"
+        "deepfusion --log {log:q} faces --clips {params.rows:q} --settings {params.settings:q} --limits {params.limits:q} --workers {threads:q}"
         " --out {output:q}"

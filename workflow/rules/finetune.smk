@@ -11,6 +11,7 @@ rule prepare_fer2013:
     threads: 2
     resources:
         mem_mb=4000,
+        runtime=minutes(60),
     params:
         votes=lambda wildcards, input: (
             ["--votes", input.votes] if input.get("votes") else []
@@ -36,6 +37,8 @@ rule finetune_network:
     threads: 1
     resources:
         mem_mb=6000,
+        runtime=minutes(2880),
+        gpu=gpu,
         device=CONFIG.device,
     params:
         folder=subpath(output.model, parent=True),

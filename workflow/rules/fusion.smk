@@ -1,5 +1,9 @@
 # Training on the store: train_fbp, the fusion study, and their pages. All networks of all folds and seeds train together.
 FBP = f"{OUT}/fusion/fbp"
+STUDY = f"{OUT}/fusion/study/{{normalisation}}"
+
+
+report: "../report/workflow.rst"
 
 
 rule fbp:
@@ -18,9 +22,11 @@ rule fbp:
         f"{OUT}/benchmarks/fbp/all.tsv"
     conda:
         "../../envs/deepfusion.yaml"
-    threads: workflow.cores or 1
+    threads: threads_of(1)
     resources:
-        mem_mb=4000,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=minutes(720),
+        gpu=gpu,
         device=CONFIG.device,
     params:
         folder=subpath(output.metrics, parent=True),
@@ -38,10 +44,10 @@ rule study:
     input:
         store=STORE,
     output:
-        metrics=f"{OUT}/fusion/study/{{normalisation}}/metrics.json",
-        predictions=f"{OUT}/fusion/study/{{normalisation}}/predictions.csv",
-        choices=f"{OUT}/fusion/study/{{normalisation}}/choices.json",
-        attention=f"{OUT}/fusion/study/{{normalisation}}/attention.h5",
+        metrics=f"{STUDY}/metrics.json",
+        predictions=f"{STUDY}/predictions.csv",
+        choices=f"{STUDY}/choices.json",
+        attention=f"{STUDY}/attention.h5",
     log:
         f"{OUT}/logs/study/{{normalisation}}.log",
     benchmark:
@@ -50,9 +56,11 @@ rule study:
         normalisation="training|speaker",
     conda:
         "../../envs/deepfusion.yaml"
-    threads: max(1, (workflow.cores or 1) // len(CONFIG.study.normalisation))
+    threads: threads_of(len(CONFIG.study.normalisation))
     resources:
-        mem_mb=4000,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=minutes(720),
+        gpu=gpu,
         device=CONFIG.device,
     params:
         folder=subpath(output.metrics, parent=True),
@@ -70,10 +78,18 @@ rule study:
 
 rule report_fbp:
     input:
-        metrics=rules.fbp.output.metrics,
+        **{
+            name: rules.fbp.output[name]
+            for name in ("metrics", "predictions", "choices", "attention")
+        },
         store=STORE,
     output:
-        f"{OUT}/report.html",
+        report(
+            f"{OUT}/report.html",
+            caption="../report/fbp.rst",
+            category="Results",
+            labels={"page": "FBP"},
+        ),
     log:
         f"{OUT}/logs/report.log",
     benchmark:
@@ -82,6 +98,7 @@ rule report_fbp:
         "../../envs/deepfusion.yaml"
     resources:
         mem_mb=1000,
+        runtime=minutes(30),
     params:
         folders=lambda wildcards, input: [str(Path(input.metrics).parent)],
         # What a failed training has on record must not make an old page look current.
@@ -92,12 +109,20 @@ rule report_fbp:
 
 use rule report_fbp as report_study with:
     input:
-        metrics=expand(
-            rules.study.output.metrics, normalisation=CONFIG.study.normalisation
-        ),
+        **{
+            name: expand(
+                rules.study.output[name], normalisation=CONFIG.study.normalisation
+            )
+            for name in ("metrics", "predictions", "choices", "attention")
+        },
         store=STORE,
     output:
-        f"{OUT}/study.html",
+        report(
+            f"{OUT}/study.html",
+            caption="../report/study.rst",
+            category="Results",
+            labels={"page": "fusion study"},
+        ),
     log:
         f"{OUT}/logs/report_study.log",
     benchmark:

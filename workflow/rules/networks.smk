@@ -4,8 +4,8 @@ SLOTS = list(CONFIG.networks)
 
 rule networks:
     input:
-        rows=lambda wildcards: str(PLAN.rows(wildcards.shard)),
-        depends=str(PLAN.settings("networks")),
+        rows=lambda wildcards: here(PLAN.rows(wildcards.shard)),
+        depends=here(PLAN.settings("networks")),
         # A clip that changed renews its face track first; naming the clips again would only enlarge the DAG.
         tracks=rules.faces.output,
     output:
@@ -18,17 +18,22 @@ rule networks:
         "../../envs/deepfusion.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, threads, attempt: (1700 + 300 * threads) * attempt,
+        runtime=minutes_of_shard,
+        gpu=gpu,
         device=CONFIG.device,
         # A resource, like the device: another engine gives the same features, so it makes none stale.
         engine=CONFIG.engine,
     params:
+        # Its paths are relative to where it is: a copy on scratch would name other files.
+        rows=lambda wildcards: str(PLAN.rows(wildcards.shard)),
         settings=PLAN.networks_json,
         fingerprints=fingerprints,
         dtype=CONFIG.store.dtype,
+        rate="" if CONFIG.faces.rate is None else f"--rate {CONFIG.faces.rate}",
         limits=CONFIG.limits.model_dump_json(),
         version=VERSIONS["networks"],
     shell:
-        "deepfusion --log {log:q} networks --clips {input.rows:q} --tracks {input.tracks:q}"
-        " --settings {params.settings:q} --limits {params.limits:q} --dtype {params.dtype:q} --device {resources.device:q}"
+        "deepfusion --log {log:q} networks --clips {params.rows:q} --tracks {input.tracks:q}"
+        " --settings {params.settings:q} --limits {params.limits:q} --dtype {params.dtype:q} {params.rate} --device {resources.device:q}"
         " --engine {resources.engine:q} --threads {threads:q} {output:q}"

@@ -1,21 +1,24 @@
 # What the extraction will take, before it starts. It makes no file, so it runs whenever it is asked for.
 rule preflight:
     input:
-        manifest=str(PLAN.manifest),
-        clips=lambda wildcards: [
-            file for shard in SHARDS for file in PLAN.media("faces", shard)
-        ],
+        manifest=here(PLAN.manifest),
+        clips=lambda wildcards: here(
+            [file for shard in SHARDS for file in PLAN.media("faces", shard)]
+        ),
     log:
         f"{OUT}/logs/preflight.log",
     conda:
         "../../envs/deepfusion.yaml"
-    threads: workflow.cores
+    threads: threads_of(1)
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, threads: 1000 + 200 * threads,
+        runtime=minutes(60),
+        gpu=gpu,
         device=CONFIG.device,
         engine=CONFIG.engine,
     params:
+        manifest=str(PLAN.manifest),
         config=PLAN.extraction_json,
     shell:
-        "deepfusion --log {log:q} preflight --manifest {input.manifest:q} --config {params.config:q}"
+        "deepfusion --log {log:q} preflight --manifest {params.manifest:q} --config {params.config:q}"
         " --device {resources.device:q} --engine {resources.engine:q} --cores {threads:q}"

@@ -11,6 +11,7 @@ rule prepare_speech:
     threads: 2
     resources:
         mem_mb=4000,
+        runtime=minutes(240),
     params:
         settings=CONFIG.pretrain_audio.model_dump_json(
             include={"corpora", "unseen", "labels", "merged"}
@@ -36,6 +37,8 @@ rule pretrain_audio:
     threads: 1
     resources:
         mem_mb=4000,
+        runtime=minutes(2880),
+        gpu=gpu,
         device=CONFIG.device,
     params:
         folder=subpath(output.model, parent=True),

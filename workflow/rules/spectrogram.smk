@@ -1,9 +1,9 @@
 # Audio -> spectrograms: one job per shard.
 rule spectrogram:
     input:
-        rows=lambda wildcards: str(PLAN.rows(wildcards.shard)),
-        depends=str(PLAN.settings("spectrogram")),
-        clips=lambda wildcards: PLAN.media("spectrogram", wildcards.shard),
+        rows=lambda wildcards: here(PLAN.rows(wildcards.shard)),
+        depends=here(PLAN.settings("spectrogram")),
+        clips=lambda wildcards: here(PLAN.media("spectrogram", wildcards.shard)),
     output:
         f"{OUT}/shards/spectrogram/{{shard}}.h5",
     log:
@@ -13,12 +13,15 @@ rule spectrogram:
     conda:
         "../../envs/deepfusion.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        runtime=minutes(30),
     params:
+        # Its paths are relative to where it is: a copy on scratch would name other files.
+        rows=lambda wildcards: str(PLAN.rows(wildcards.shard)),
         settings=CONFIG.spectrogram.model_dump_json(),
         dtype=CONFIG.store.dtype,
         limits=CONFIG.limits.model_dump_json(),
         version=VERSIONS["spectrogram"],
     shell:
-        "deepfusion --log {log:q} spectrogram --clips {input.rows:q} --settings {params.settings:q} --limits {params.limits:q}"
+        "deepfusion --log {log:q} spectrogram --clips {params.rows:q} --settings {params.settings:q} --limits {params.limits:q}"
         " --dtype {params.dtype:q} --out {output:q}"

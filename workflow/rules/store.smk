@@ -5,8 +5,9 @@ STORE = str(PLAN.store)
 
 rule join:
     input:
-        manifest=str(PLAN.manifest),
-        depends=str(PLAN.settings("store")),
+        manifest=here(PLAN.manifest),
+        depends=here(PLAN.settings("store")),
+        derived=here(PLAN.settings("derived")),
         shards=expand(
             f"{OUT}/shards/{{stage}}/{{shard}}.h5",
             stage=["faces", *SLOTS, *AUDIO],
@@ -21,14 +22,16 @@ rule join:
     conda:
         "../../envs/deepfusion.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        runtime=minutes(120),
     params:
+        manifest=str(PLAN.manifest),
         shards=subpath(output[0], parent=True),
         config=PLAN.extraction_json,
         fingerprints=fingerprints,
         encoder=encoder_sha256,
     shell:
-        "deepfusion --log {log:q} store --manifest {input.manifest:q} --shards {params.shards:q}"
+        "deepfusion --log {log:q} store --manifest {params.manifest:q} --shards {params.shards:q}"
         " --config {params.config:q} --out {output:q}"
 
 
@@ -41,6 +44,8 @@ if not PLAN.is_frozen:
             STORE,
         log:
             f"{OUT}/logs/store.log",
+        # A second name for a file: no work for a node of a cluster.
+        localrule: True
         conda:
             "../../envs/deepfusion.yaml"
         resources:

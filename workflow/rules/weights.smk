@@ -11,6 +11,7 @@ rule fetch_weights:
         "../../envs/deepfusion.yaml"
     resources:
         mem_mb=500,
+        runtime=minutes(120),
     params:
         names=fetched,
     shell:

@@ -1,9 +1,10 @@
 """Which clips there are: manifests, folders, adapters of public corpora, the demo corpus; folds and the guard."""
 
 import importlib
+import logging
 import pkgutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,11 +18,14 @@ from deepfusion.corpora.manifest import absolute, listed, missing_files, read_ma
 from deepfusion.corpora.needs import warn_of_numbers
 from deepfusion.errors import UserError
 
+log = logging.getLogger(__name__)
+
 __all__ = ["Corpus", "Fold", "complete", "folds", "guard", "kinds", "load", "read_manifest", "sha256", "write_manifest"]
 
 
-# What a folder of clips can say besides which there are.
+# What a folder of clips can state apart from the list of clips.
 GIVEN = "classes: set corpus.labels: folders; speakers: write a manifest"
+LISTED = 5  # ids of a reason that are named
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class Corpus:
         manifest: The csv file that lists them, None if there is none.
         citation: What to cite, "" if unknown.
         licence: Terms of use, "" if unknown.
+        left_out: Reason -> ids of the clips of an adapter's corpus that are left out for it.
     """
 
     name: str
@@ -45,6 +50,16 @@ class Corpus:
     manifest: Path | None = None
     citation: str = ""
     licence: str = ""
+    left_out: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def left_out_text(self) -> str:
+        """A line per reason; "" if no clip is left out."""
+        return "\n".join(
+            f"{len(ids)} clip{'s' * (len(ids) > 1)} left out, {reason}: {', '.join(ids[:LISTED])}"
+            + (f" and {len(ids) - LISTED} more" if len(ids) > LISTED else "")
+            for reason, ids in self.left_out.items()
+        )
 
     def check_files(self) -> None:
         """Check that every media file is there (columns path and audio).
@@ -56,10 +71,19 @@ class Corpus:
             raise UserError(listed(f"{self.manifest or self.origin} has", missing))
 
 
+def public() -> list[str]:
+    """The names of all adapters."""
+    return sorted(module.name for module in pkgutil.iter_modules(adapters.__path__))
+
+
+def adapter(name: str) -> Any:
+    """The module of an adapter: LABELS, CITATION, LICENCE, OWNER, TREE, OPTIONS where it has any, clips."""
+    return importlib.import_module(f"deepfusion.corpora.adapters.{name}")
+
+
 def kinds() -> list[str]:
     """What `load` takes as kind: "manifest", "folder", "demo" and the name of every adapter."""
-    found = sorted(module.name for module in pkgutil.iter_modules(adapters.__path__))
-    return ["manifest", "folder", "demo", *found]
+    return ["manifest", "folder", "demo", *public()]
 
 
 def load(
@@ -69,6 +93,7 @@ def load(
     path: Path,
     labels: Sequence[str] | Literal["folders"] | None = None,
     settings: Mapping[str, Any] | None = None,
+    options: Mapping[str, str] | None = None,
 ) -> Corpus:
     """Say which clips a corpus has; no clip is opened.
 
@@ -81,12 +106,15 @@ def load(
             in alphabetical order. Of a folder: "folders" makes the folders directly below it the classes, by name;
             default: no labels.
         settings: Of the demo corpus: keyword arguments of `demo.plan`.
+        options: Of an adapter: which of several published folds or label sets (its OPTIONS; the first is the default).
 
     Raises:
-        UserError: Unknown kind, no such file or folder, no clips in it, or faults of the manifest.
+        UserError: Unknown kind or option, no such file or folder, no clips in it, or faults of the manifest.
     """
     if kind not in kinds():
         raise UserError(f"unknown kind of corpus {kind!r}: known are {', '.join(kinds())}")
+    left_out: dict[str, list[str]] = {}
+    chosen = _options(kind, options or {})
     if kind == "manifest":
         clips = read_manifest(path, labels=list(labels) if labels else None)
         warn_of_numbers(clips, origin := f"the manifest {path}")
@@ -96,19 +124,44 @@ def load(
         clips = complete(folder.clips(path, classes=labels == "folders"), path)
         return Corpus(name, _classes(clips), clips, f"the folder {path} ({GIVEN})")
     if kind == "demo":
-        from deepfusion.corpora import demo as source  # heavier than the rest
-
+        source: Any = importlib.import_module("deepfusion.corpora.demo")  # heavier than the rest
         clips = source.plan(**(settings or {}))
     else:
-        source = importlib.import_module(f"deepfusion.corpora.adapters.{kind}")
+        source = adapter(kind)
         _check_folder(path, f"the clips of {kind}")
-        clips = source.clips(path)
+        clips, left_out = _without(source.clips(path, **chosen))
         if clips.empty:
-            raise UserError(f"{path} holds no clips of {kind}")
-    clips, labels = complete(clips, path), list(labels or source.LABELS)
+            raise UserError(f"{path} holds no clips of {kind}: `deepfusion corpora {kind}` shows what it should hold")
+    known = source.LABELS if isinstance(source.LABELS, list) else source.LABELS[chosen["classes"]]
+    clips, labels = complete(clips, path), list(labels or known)
     if unknown := sorted(set(_classes(clips)) - set(labels)):
         raise UserError(f"{name} has clips with labels that are not listed: {', '.join(unknown)}")
-    return Corpus(name, labels, clips, f"the corpus {name} ({kind})", None, source.CITATION, source.LICENCE)
+    origin = f"the corpus {name} ({kind})"
+    corpus = Corpus(name, labels, clips, origin, None, source.CITATION, source.LICENCE, left_out)
+    if left_out:
+        log.warning("%s: %s", origin, corpus.left_out_text)
+    return corpus
+
+
+def _options(kind: str, given: Mapping[str, str]) -> dict[str, str]:
+    """The options of an adapter: what is given, else the first of each."""
+    allowed = getattr(adapter(kind), "OPTIONS", {}) if kind in public() else {}
+    for name, value in given.items():
+        if name not in allowed:
+            there = f"there are {', '.join(allowed)}" if allowed else "it has none"
+            raise UserError(f"corpus.options: {kind} has no option {name!r}; {there}")
+        if value not in allowed[name]:
+            raise UserError(f"corpus.options.{name}: {value!r} is not one of {', '.join(allowed[name])}")
+    return {name: given.get(name, values[0]) for name, values in allowed.items()}
+
+
+def _without(clips: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, list[str]]]:
+    """The clips that have no text under `left_out`, and the ids of the others by that text."""
+    if "left_out" not in clips:
+        return clips, {}
+    reasons = clips["left_out"]
+    named = clips["id"].astype(str)[reasons.ne("")].groupby(reasons, sort=False).agg(list).to_dict()
+    return clips[reasons.eq("")].drop(columns="left_out").reset_index(drop=True), named
 
 
 def _check_folder(path: Path, held: str) -> None:

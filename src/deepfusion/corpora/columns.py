@@ -12,7 +12,7 @@ RESERVED = frozenset(
         "video_start video_duration audio_start audio_duration audio_rate width height rotation frame_rate"
     ).split()
 )
-PERSONS = ("largest", "left", "right")
+PERSONS = ("largest", "left", "right", "left-half", "right-half")
 INDEX = ("", "Unnamed: 0")  # what pandas writes above a table's index, and reads it as
 MISTYPED = 0.75  # similarity from which an unknown name is taken for a mistyped one
 
@@ -74,7 +74,7 @@ def unfit(text: str) -> str:
 def file_of(text: str) -> str:
     r"""A path as it is understood: one with backslashes alone (clips\anna.mp4) is a Windows path.
 
-    The files are not looked at, so that the same manifest gives the same ids everywhere. A backslash that is part of a
+    The files are not opened, so that the same manifest gives the same ids everywhere. A backslash that is part of a
     name is written ./an\na.mp4.
     """
     return text.replace("\\", "/") if "/" not in text else text
@@ -100,7 +100,7 @@ def person_problem(text: str) -> str:
         left, top, right, bottom = (float(number) for number in text.split())
     except ValueError:
         return (
-            f"person {text!r}: write largest, left, right, or a box 'left top right bottom' in px, such as "
+            f"person {text!r}: write {', '.join(PERSONS)}, or a box 'left top right bottom' in px, such as "
             "'40 20 200 180'"
         )
     if not (-math.inf < left < right < math.inf and -math.inf < top < bottom < math.inf):

@@ -39,8 +39,9 @@ def clips(root: Path, *, classes: bool) -> pd.DataFrame:
     Raises:
         UserError: The folder cannot be read or holds no media file; a file lies in no class; a name is not UTF-8.
     """
-    names, others = [], []
-    for name in _files(root):
+    names: list[str] = []
+    others: list[str] = []
+    for name in files(root):
         (names if Path(name).suffix.lower() in SUFFIXES else others).append(name)
     names.sort(key=lambda name: name.split("/"))
     if others:
@@ -67,13 +68,13 @@ def clips(root: Path, *, classes: bool) -> pd.DataFrame:
     )
 
 
-def _files(root: Path) -> Iterator[str]:
+def files(root: Path) -> Iterator[str]:
     """Relative paths of all files that are not hidden. No folder is entered twice, so links make no loop.
 
     Linked folders come last: one that is there under its own name keeps it.
     """
     seen: set[tuple[int, int]] = set()
-    folders, linked = [""], []
+    folders, linked = [""], list[str]()
     while folders or linked:
         folder = folders.pop() if folders else linked.pop(0)
         try:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import pandas as pd
 from deepfusion.errors import UserError
 
 SPLITS = ("train", "val", "test")
+DECLARE = "a partition that is published so takes protocol.shared_speakers: declared, and every table then says it"
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,7 @@ class Fold:
     test: tuple[str, ...]  # values of the column `by`
     choose: tuple[str, ...] = ()  # the same; () leaves it to inner folds of the training clips
     by: str = "speaker"  # or "split", "fold"
+    shared_speakers: bool = False  # declared: the corpus' own partition may have speakers in training and test
 
 
 def folds(speakers: Iterable[str], *, protocol: str, k: int = 5, seed: int = 0) -> list[Fold]:
@@ -62,13 +65,14 @@ def kfold(clips: dict[str, int], *, k: int, seed: int) -> list[Fold]:
     return _named(tests)
 
 
-def by_split(clips: pd.DataFrame) -> Fold:
+def by_split(clips: pd.DataFrame, *, shared_speakers: bool = False) -> Fold:
     """Keep to the corpus' own split: train on `train`, choose on `val`, test on `test`.
 
     Where there are no test clips, `val` is tested, and inner folds of `train` choose.
 
     Args:
         clips: Columns id and split.
+        shared_speakers: Whether its parts may share speakers, as declared.
 
     Raises:
         UserError: Clips of no split or one of another name, none to train on, or none to test on.
@@ -84,59 +88,78 @@ def by_split(clips: pd.DataFrame) -> Fold:
         raise UserError(
             f"protocol split: it takes clips of train, and of val or test, and the corpus has {', '.join(there)} alone"
         )
-    return Fold("fold01", test=(there[-1],), choose=tuple(there[1:-1]), by="split")
+    return Fold("fold01", test=(there[-1],), choose=tuple(there[1:-1]), by="split", shared_speakers=shared_speakers)
 
 
-def by_published(clips: pd.DataFrame) -> list[Fold]:
+def by_published(clips: pd.DataFrame, *, shared_speakers: bool = False) -> list[Fold]:
     """Keep to the corpus' published folds: each value of the column `fold` is tested once, the others are trained on.
 
     Args:
         clips: Columns speaker and fold.
+        shared_speakers: Whether speakers may be in two folds, or be unknown.
 
     Raises:
-        UserError: Fewer than two folds, or a speaker in two of them.
+        UserError: Fewer than two folds; or, unless it is declared, a speaker in two of them, or no speaker known.
     """
     values = sorted(set(clips["fold"]), key=lambda value: (len(value), value) if value.isdecimal() else (0, value))
     if len(values) < 2:
         raise UserError(f"protocol published: it takes two folds or more, and the column fold has {', '.join(values)}")
+    if shared_speakers:
+        return _named([[value] for value in values], by="fold", shared_speakers=True)
+    if clips["speaker"].eq("").all():
+        raise UserError(f"no speaker is known, so the published folds may share some; {DECLARE}")
     of = clips.groupby("speaker")["fold"].unique()
     if shared := [f"{speaker} ({' and '.join(sorted(where)[:2])})" for speaker, where in of.items() if len(where) > 1]:
-        raise UserError(f"leakage: the published folds share speakers: {_some(shared)}")
+        raise UserError(f"leakage: the published folds share speakers: {_some(shared)}; {DECLARE}")
     return _named([[value] for value in values], by="fold")
 
 
-def _named(tests: list[list[str]], by: str = "speaker") -> list[Fold]:
-    return [Fold(f"fold{i:02d}", tuple(sorted(test)), by=by) for i, test in enumerate(tests, start=1)]
+def _named(tests: list[list[str]], **settings: Any) -> list[Fold]:
+    return [Fold(f"fold{i:02d}", tuple(sorted(test)), **settings) for i, test in enumerate(tests, start=1)]
 
 
-def guard(clips: pd.DataFrame, *, train: Iterable[str], test: Iterable[str]) -> None:
+def shared_clips(clips: pd.DataFrame, made: Iterable[Fold]) -> tuple[int, int]:
+    """How many tested clips are by a speaker whom training of their fold has, too, and how many are tested.
+
+    Args:
+        clips: Columns speaker and those by which the folds divide.
+        made: The folds.
+    """
+    shared = tested = 0
+    for fold in made:
+        test = clips[fold.by].isin(fold.test)
+        tested += int(test.sum())
+        shared += int(clips["speaker"][test].isin(set(clips["speaker"][~test])).sum())
+    return shared, tested
+
+
+def guard(clips: pd.DataFrame, *, train: Iterable[str], test: Iterable[str], shared_speakers: bool = False) -> None:
     """Refuse a fold in which training has seen something of the test.
 
     Args:
         clips: Columns id, speaker, sha256 (of the file), start and end (s, NaN if the file's).
         train: Ids that are trained on, those that choose hyperparameters included.
         test: Ids that are tested on.
+        shared_speakers: Whether speakers may be on both sides, as declared.
 
     Raises:
         UserError: A clip, a speaker, or the same stretch of byte-identical files is on both sides; or a clip has no
             speaker or no hash, so that this cannot be known.
     """
     table = clips.set_index("id")
-    train, test = table.loc[list(train)], table.loc[list(test)]
-    if both := sorted(set(train.index) & set(test.index)):
+    trained, tested = table.loc[list(train)], table.loc[list(test)]
+    if both := sorted(set(trained.index) & set(tested.index)):
         raise UserError(f"leakage: clips both trained and tested on: {_some(both)}")
-    used = pd.concat([train, test])
-    if len(test) and (nobody := used["speaker"].eq("")).any():
-        raise UserError(f"no speaker, so leakage cannot be ruled out: {_some(used.index[nobody])}")
-    if both := sorted(set(train["speaker"]) & set(test["speaker"])):
-        pairs = [
-            f"{speaker} ({train.index[train['speaker'] == speaker][0]} and {test.index[test['speaker'] == speaker][0]})"
-            for speaker in both
-        ]
-        raise UserError(f"leakage: speakers both trained and tested on: {_some(pairs)}")
+    used = pd.concat([trained, tested])
+    if not shared_speakers and len(tested) and (unknown := used["speaker"].eq("")).any():
+        raise UserError(f"no speaker, so leakage cannot be ruled out: {_some(used.index[unknown])}")
+    if not shared_speakers and (both := sorted(set(trained["speaker"]) & set(tested["speaker"]))):
+        firsts = [[side.index[side["speaker"] == speaker][0] for side in (trained, tested)] for speaker in both]
+        named = [f"{speaker} ({' and '.join(clips)})" for speaker, clips in zip(both, firsts, strict=True)]
+        raise UserError(f"leakage: speakers both trained and tested on: {_some(named)}")
     if (unknown := used["sha256"].isna() | used["sha256"].eq("")).any():
-        raise UserError(f"no sha256, so copies cannot be told: {_some(used.index[unknown])}")
-    pairs = train.reset_index().merge(test.reset_index(), on="sha256", suffixes=("_train", "_test"))
+        raise UserError(f"no sha256, so copies cannot be detected: {_some(used.index[unknown])}")
+    pairs = trained.reset_index().merge(tested.reset_index(), on="sha256", suffixes=("_train", "_test"))
     starts, ends = pairs.filter(like="start_").fillna(0.0), pairs.filter(like="end_").fillna(np.inf)
     same = pairs[starts.max(axis=1) < ends.min(axis=1)]
     if len(same):

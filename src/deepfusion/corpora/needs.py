@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from deepfusion.corpora.folds import Fold, by_published, by_split, folds
+from deepfusion.corpora.folds import Fold, by_published, by_split, folds, shared_clips
 from deepfusion.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -21,6 +21,8 @@ NEEDS = {
 }
 FRACTIONAL_CLASSES = 10  # more classes than this that are fractions, such as 0.35, are measurements
 SHOWN = 10  # warnings of one kind
+UNLABELLED = "unlabelled"  # the split of clips without a label: for features and predictions only
+SOURCE = "speaker_source"  # column that says where speakers come from that the corpus does not give
 
 
 def need(clips: pd.DataFrame, column: str, *, purpose: str, origin: str) -> None:
@@ -87,31 +89,72 @@ def warn_of_numbers(clips: pd.DataFrame, origin: str) -> None:
         )
 
 
-def divide(clips: pd.DataFrame, *, protocol: str, k: int, purpose: str, origin: str) -> list[Fold]:
-    """The folds of a protocol for labelled clips; logs what makes their figures doubtful.
+def labelled(clips: pd.DataFrame) -> pd.DataFrame:
+    """The clips without those that are declared to have no label: split "unlabelled" and an empty label."""
+    if "split" not in clips:
+        return clips
+    return clips[clips["split"].ne(UNLABELLED) | clips["label"].ne("")]
+
+
+def divide(
+    clips: pd.DataFrame, *, protocol: str, k: int, purpose: str, origin: str, shared_speakers: bool = False
+) -> list[Fold]:
+    """The folds of a protocol; logs what makes their figures doubtful.
+
+    Where no speaker is known, the corpus' own split can be used all the same, as its parts keep people apart if
+    anything does; its own folds only if `shared_speakers` declares it.
 
     Args:
-        clips: As of a manifest.
+        clips: As of a manifest; those of the split "unlabelled" are left out.
         protocol: "kfold", "loso", "split" or "published".
         k: Folds of "kfold".
         purpose: See `need`.
         origin: See `need`.
+        shared_speakers: Whether speakers of the corpus' own split or folds may be on both sides, as declared.
 
     Raises:
         UserError: One sentence: a column is missing, there is one class or one speaker alone, or k does not fit.
     """
+    clips = labelled(clips)
     need_classes(clips, purpose=purpose, origin=origin)
-    for column in {"split": ("speaker", "split"), "published": ("speaker", "fold")}.get(protocol, ("speaker",)):
-        need(clips, column, purpose=purpose, origin=origin)
+    own = {"split": "split", "published": "fold"}.get(protocol)
+    if own:
+        need(clips, own, purpose=purpose, origin=origin)
+    if not own or clips["speaker"].ne("").any():
+        need(clips, "speaker", purpose=purpose, origin=origin)
     if protocol == "split":
-        made = [by_split(clips)]
+        made = [by_split(clips, shared_speakers=shared_speakers)]
     elif protocol == "published":
-        made = by_published(clips)
+        made = by_published(clips, shared_speakers=shared_speakers)
     else:
         made = folds(clips["speaker"], protocol=protocol, k=k)
     for warning in doubts(clips, made):
         log.warning("%s", warning)
     return made
+
+
+def cautions(clips: pd.DataFrame, made: Sequence[Fold]) -> list[str]:
+    """What every table of figures must say of the speakers that they rest on, a sentence each.
+
+    Args:
+        clips: Columns speaker, those by which the folds divide, and `SOURCE` where there is one.
+        made: The folds that are tested.
+    """
+    notes, unknown = [], clips["speaker"].eq("").all()
+    if any(fold.shared_speakers for fold in made):
+        shared, tested = shared_clips(clips, made)
+        if unknown:
+            notes.append("no speaker is known, and training and test may show the same people (declared)")
+        elif shared:
+            notes.append(
+                f"training has the speakers of {100 * shared / tested:.1f} % of the test clips ({shared} of {tested}), "
+                "as declared by protocol.shared_speakers: these figures do not hold for new speakers"
+            )
+    elif unknown:
+        notes.append("no speaker is known: only the corpus' own split keeps people of training and test apart")
+    if SOURCE in clips and (sources := sorted(set(clips[SOURCE]) - {""})):
+        notes.append(f"speakers are not given by the corpus but {'; '.join(sources)}")
+    return notes
 
 
 def doubts(clips: pd.DataFrame, made: Sequence[Fold]) -> list[str]:

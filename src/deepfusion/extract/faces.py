@@ -1,5 +1,6 @@
 """Clips of a block -> a shard of face tracks."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from functools import partial
@@ -15,7 +16,7 @@ from deepfusion.cache_key import media_files, media_key
 from deepfusion.config import DEFAULT_LIMITS, FaceSettings, LimitSettings
 from deepfusion.corpora.columns import person
 from deepfusion.costs import measured
-from deepfusion.extract.common import AbsentError, each_clip, finish, groups, hash_of, kept, report, segment
+from deepfusion.extract.common import AbsentError, each_clip, finish, groups, hash_of, is_up_to_date, report, segment
 from deepfusion.extract.prefetch import ahead
 from deepfusion.extract.workers import Work, Workers
 from deepfusion.faces.detect import Detector
@@ -121,8 +122,8 @@ def faces_shard(
         workers: Processes, each with a clip at a time. Threads would not do: dlib does not release the GIL.
     """
     hashes = dict(zip(clips["id"], map(hash_of, media_files("faces", clips)), strict=True))
-    key = media_key("faces", clips, list(hashes.values()), settings.model_dump(), limits.model_dump())
-    if kept(out, key):
+    key = media_key("faces", clips, list(hashes.values()), settings.tracking, limits.model_dump())
+    if is_up_to_date(out, key):
         return
 
     def work(clip: Any, facts: dict[str, Any]) -> Iterator[dict[str, np.ndarray]]:
@@ -137,7 +138,9 @@ def faces_shard(
 
     processes = Workers(partial(_begin, settings, limits), count=min(workers, len(clips)), limits=limits)
     with (
-        ShardWriter(out, stage="faces", key=key, attrs={"settings": settings.model_dump_json()}) as shard,
+        ShardWriter(
+            out, stage="faces", key=key, attrs={"settings": json.dumps(settings.tracking, separators=(",", ":"))}
+        ) as shard,
         measured(shard, threads=workers),
         processes,
         closing(_tracks(clips, processes, workers)) as tracks,

@@ -20,6 +20,7 @@ from deepfusion.errors import MachineError, UserError
 from deepfusion.extract.audio_encoder import positions_of
 from deepfusion.extract.batches import Batches
 from deepfusion.extract.common import failure, groups, segment
+from deepfusion.extract.derived import derived_columns
 from deepfusion.extract.faces import follower, video_facts
 from deepfusion.extract.networks import fill, load_network, opened_network
 from deepfusion.extract.pictures import pictures_job, received
@@ -29,15 +30,15 @@ from deepfusion.extract.spectrogram import audio_job
 from deepfusion.extract.workers import Work, Workers
 from deepfusion.faces.align import Crop, warp
 from deepfusion.faces.face_track import FaceTrack, Reason, Row, collect
+from deepfusion.faces.sampling import sampled
 from deepfusion.networks import catalogue, engines
 from deepfusion.networks.audio_encoder import load_encoder
-from deepfusion.networks.fine_tuned import Tuned
+from deepfusion.store.derived import ROWS
 from deepfusion.versions import ENCODER
 
 AUDIO = {"spectrogram", ENCODER}
 """Keys of the store that come from the audio; all others come from the video."""
 READERS = 2  # clips that are decoded at a time: the next one while the networks work on this one
-ROWS = 1024  # frames whose emotions are computed at a time
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class Extracted:
 
     Attributes:
         arrays: Keys as of `FeatureStore`: time, valid, box, landmarks, EF-A, spectrogram, audio_time, AF, AF_time, ...
-            and "emotions" (L, 7), see `Extractor`. A modality without rows is absent. Long columns are memory maps.
+            and the derived columns whose origins were asked for. A modality without rows is absent. Long columns are
+            memory maps.
         facts: width, height, video_start, audio_note, ... as the store's table of clips has them.
         video: "ok", "absent", "failed" or "unused" (the extractor was not asked for it).
         video_reason: Why it is not "ok".
@@ -64,9 +66,6 @@ class Extracted:
 
 class Extractor:
     """Extracts clips one after another; processes, networks and encoder are started once. Use it in a `with` statement.
-
-    `emotions` of a frame, (7,) in FER2013's order, is the mean over the networks that were fine-tuned on FER2013 of
-    what their classifiers give as probabilities; NaN without a face, absent without such a network.
 
     Args:
         config: Settings of faces, networks, spectrogram, audio encoder, limits and dtype, as of a store.
@@ -89,7 +88,12 @@ class Extractor:
         engine: engines.Engine = "auto",
         threads: int = 1,
     ):
-        self._config, self._needs, self._device = config, set(needs), device
+        self._config, self._device = config, device
+        # Networks that are not needed may lack their weights.
+        given = {s: of for s, of in config.networks.items() if s in needs or "emotion" in needs}
+        columns = {column.name: column for column in derived_columns(given)}
+        self._needs = set(needs).union(*(columns[name].needs for name in needs if name in columns))
+        self._derived = [column for column in columns.values() if {*column.needs} <= self._needs]
         slots = {slot: settings for slot, settings in config.networks.items() if slot in self._needs}
         crops = [catalogue.find(settings.network).crop for settings in slots.values()]
         # One process more than clips that are read ahead: `pictures` must not wait for them.
@@ -107,11 +111,6 @@ class Extractor:
                 )
                 for slot, settings in slots.items()
             }
-        self._classifiers = {
-            slot: tuple(part.detach().numpy() for part in (module.classifier.weight, module.classifier.bias))
-            for slot, module in modules.items()
-            if isinstance(module, Tuned)
-        }
         self._encoder = None
         if ENCODER in self._needs:
             self._encoder = load_encoder(config.audio_encoder.weights)
@@ -213,22 +212,11 @@ class Extractor:
                 whole.fail(f"{slot}: {rows.reason}")
                 return whole
             whole.adopt(rows)
-        for values in self._emotions(whole.arrays()):
-            whole.append("emotions", values)
+        features = whole.arrays()
+        for column in self._derived:
+            for first in range(0, len(features["time"]), ROWS):
+                whole.append(column.name, column.rows(features, first))
         return whole
-
-    def _emotions(self, features: dict[str, np.ndarray]) -> Iterator[np.ndarray]:
-        """(l, 7) float32 of successive frames, from the features of the networks and `time`."""
-        if not self._classifiers:
-            return
-        length = len(features["time"])
-        for first in range(0, length, ROWS):
-            given = []
-            for slot, (weight, bias) in self._classifiers.items():
-                logits = features[slot][first : first + ROWS].astype(np.float32) @ weight.T + bias
-                powers = np.exp(logits - logits.max(1, keepdims=True))
-                given.append(powers / powers.sum(1, keepdims=True))
-            yield np.mean(given, 0).astype(np.float32)
 
     def _audio(self, clip_id: str, stream: Iterator) -> ClipRows:
         """The spectrogram of a clip, and the encoder's positions."""
@@ -291,9 +279,9 @@ class _Reader:
         match kind:
             case "video":
                 path, part, whom = what
-                yield from video_job(
-                    path, part, partial(self._follower, person=person(whom)), self._crops, limits=self._limits
-                )
+                follow = partial(self._follower, person=person(whom))
+                rate = self._config.faces.rate
+                yield from video_job(path, part, follow, self._crops, rate=rate, limits=self._limits)
             case "audio":
                 settings, dtype = self._config.spectrogram, self._config.store.dtype
                 yield from audio_job(what, settings=settings, dtype=dtype, limits=self._limits)
@@ -306,11 +294,18 @@ def _bounds(limits: LimitSettings) -> media.Limits:
 
 
 def video_job(
-    path: str, part: dict[str, float | None], follow: Any, crops: list[Crop], *, limits: media.Limits
+    path: str,
+    part: dict[str, float | None],
+    follow: Any,
+    crops: list[Crop],
+    *,
+    rate: float | None = None,
+    limits: media.Limits,
 ) -> Iterator[dict[str, Any] | tuple[FaceTrack, list[list[np.ndarray]]] | None]:
     """First the facts about a clip's video, or None if it has none; then its face track and its crops, by groups.
 
-    Of each group of frames: their part of the track, and of each kind of crop those of the frames that have a face.
+    Of each group of sampled frames: their part of the track, and of each kind of crop those of the frames that have a
+    face.
 
     Raises:
         ClipError: The clip cannot be read, as soon as it is noticed.
@@ -318,14 +313,16 @@ def video_job(
     yield (facts := video_facts(path, limits))
     if facts is None:
         return
-    for group in groups(_cut(media.frames(path, limits=limits, **part), follow, crops)):
+    for group in groups(_cut(media.frames(path, limits=limits, **part), follow, crops, rate)):
         rows, cuts = zip(*group, strict=True)
         kinds = zip(*cuts, strict=True)
         yield collect(rows), [[own for own in kind if own is not None] for kind in kinds]
 
 
-def _cut(frames: Iterator[media.Frame], follow: Any, crops: list[Crop]) -> Iterator[tuple[Row, list]]:
-    """Each row of a face track with the crops of its frame, None where it has no face: one decoding for both.
+def _cut(
+    frames: Iterator[media.Frame], follow: Any, crops: list[Crop], rate: float | None
+) -> Iterator[tuple[Row, list]]:
+    """Each sampled row of a face track with the crops of its frame, None where it has no face: one decoding for both.
 
     Frames are kept until their row is known, twice the follower's `pause` at most.
     """
@@ -336,7 +333,7 @@ def _cut(frames: Iterator[media.Frame], follow: Any, crops: list[Crop]) -> Itera
             kept.append(frame.image)
             yield frame
 
-    for row in follow(remembered()):
-        image = kept.pop(0)
+    rows = ((row, kept.pop(0)) for row in follow(remembered()))
+    for row, image in sampled(rows, rate, seen=lambda of: (of[0].time, of[0].reason == Reason.FACE)):
         has_face = row.reason == Reason.FACE
         yield row, [warp(image, row.box, row.landmarks, crop) if has_face else None for crop in crops]

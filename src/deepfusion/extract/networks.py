@@ -18,11 +18,12 @@ from deepfusion.config import DEFAULT_LIMITS, LimitSettings, NetworkSettings
 from deepfusion.costs import measured
 from deepfusion.errors import ClipError, MachineError, UserError
 from deepfusion.extract.batches import Batches
-from deepfusion.extract.common import failure, finish, groups, hash_of, kept, report, segment
+from deepfusion.extract.common import failure, finish, groups, hash_of, is_up_to_date, report, segment
 from deepfusion.extract.prefetch import ahead
 from deepfusion.extract.workers import Work, Workers
 from deepfusion.faces.align import Crop, warp
 from deepfusion.faces.face_track import FaceTrack
+from deepfusion.faces.sampling import sampled_rows
 from deepfusion.networks import catalogue, engines
 from deepfusion.progress import track
 from deepfusion.store import Shard, ShardWriter, check_whole, read_shard
@@ -36,6 +37,7 @@ def network_shards(
     networks: Mapping[str, NetworkSettings],
     dtype: str,
     device: torch.device,
+    rate: float | None = None,
     engine: engines.Engine = "auto",
     limits: LimitSettings = DEFAULT_LIMITS,
     workers: int = 0,
@@ -51,6 +53,7 @@ def network_shards(
         networks: Slot -> which network, and the user's weights file if it has one.
         dtype: float32 or float16, of the stored features.
         device: Where the networks run.
+        rate: Frames per second that they see, see `faces.sampling`; None: all.
         engine: What computes them.
         limits: What a clip may take.
         workers: Processes that decode and cut, each a clip, while the networks run; 0: one that works only while the
@@ -62,8 +65,8 @@ def network_shards(
         for slot, out in outs.items():
             settings = networks[slot]
             fingerprint = catalogue.fingerprint(settings.network, settings.weights)
-            key = network_key(faces.key, fingerprint, dtype)
-            if not kept(out, key):
+            key = network_key(faces.key, fingerprint, dtype, rate)
+            if not is_up_to_date(out, key):
                 stale[slot] = catalogue.find(settings.network), fingerprint, key
         if not stale:
             return
@@ -88,7 +91,7 @@ def network_shards(
             for slot, shard in shards.items()
         ]
         processes = stack.enter_context(reading)
-        streams = (_cut(clip, faces, processes) for clip in clips.itertuples())
+        streams = (_cut(clip, faces, processes, rate) for clip in clips.itertuples())
         parts = stack.enter_context(closing(ahead(streams, workers=workers)))
         for clip in track(list(clips.itertuples()), f"networks {tracks.stem}", unit="clips"):
             for run in runs:
@@ -173,14 +176,14 @@ def fill(runs: list[Batches], parts: Iterator[Part], clip_id: str, *, each: Call
             pass
 
 
-def _cut(clip: Any, faces: Shard, processes: Workers) -> Iterator[Part]:
-    """Which of some successive frames of a clip have a face, and for each kind of crop, their crops.
+def _cut(clip: Any, faces: Shard, processes: Workers, rate: float | None) -> Iterator[Part]:
+    """Which of some successive sampled frames of a clip have a face, and for each kind of crop, their crops.
 
     A clip without a face track has no frames.
     """
     known = faces.clips.loc[clip.id]
     if known["status"] == "ok":
-        yield from processes.stream((clip.path, segment(clip), known["sha256"], FaceTrack(**faces[clip.id])))
+        yield from processes.stream((clip.path, segment(clip), known["sha256"], FaceTrack(**faces[clip.id]), rate))
 
 
 def _begin(crops: list[Crop], limits: LimitSettings) -> Work:
@@ -189,31 +192,39 @@ def _begin(crops: list[Crop], limits: LimitSettings) -> Work:
 
 
 def _cut_job(
-    job: tuple[str, dict[str, float | None], str, FaceTrack], *, crops: list[Crop], limits: media.Limits
+    job: tuple[str, dict[str, float | None], str, FaceTrack, float | None], *, crops: list[Crop], limits: media.Limits
 ) -> Iterator[Part]:
     """What `_cut` gives, in a process that reads media.
 
     Raises:
         ClipError: The file cannot be read, or is not the one of the face track.
     """
-    path, part, sha256, rows = job
+    path, part, sha256, rows, rate = job
     if sha256 != hash_of(path):
         raise ClipError("the file was replaced after its faces were followed: run the extraction again")
-    # Cut one by one: of a group of frames only the crops are held.
-    cuts = (_cut_frame(frame, rows, i, crops) for i, frame in enumerate(media.frames(path, limits=limits, **part)))
+    kept = sampled_rows(rows.time, rows.valid, rate)
     count = 0
-    for group in groups(cuts):
-        kinds = zip(*group, strict=True)
-        yield rows.valid[count : count + len(group)], [[own for own in kind if own is not None] for kind in kinds]
-        count += len(group)
+
+    def frames() -> Iterator[tuple[int, media.Frame]]:
+        nonlocal count
+        for i, frame in enumerate(media.frames(path, limits=limits, **part)):
+            if i >= len(rows.time) or frame.time != rows.time[i]:
+                raise ClipError(f"the frame at {frame.time:.3f} s is not in the face track: run the extraction again")
+            count += 1
+            if kept[i]:
+                yield i, frame
+
+    # Cut one by one: of a group of frames only the crops are held.
+    for group in groups((rows.valid[i], _cut_frame(frame, rows, i, crops)) for i, frame in frames()):
+        valid, cuts = zip(*group, strict=True)
+        kinds = zip(*cuts, strict=True)
+        yield np.array(valid), [[own for own in kind if own is not None] for kind in kinds]
     if count != len(rows.time):
         raise ClipError(f"{count} frames decoded, {len(rows.time)} in the face track: run the extraction again")
 
 
 def _cut_frame(frame: media.Frame, rows: FaceTrack, i: int, crops: list[Crop]) -> list[np.ndarray | None]:
     """The crops of frame i of a clip, None where it has no face."""
-    if i >= len(rows.time) or frame.time != rows.time[i]:
-        raise ClipError(f"the frame at {frame.time:.3f} s is not in the face track: run the extraction again")
     if not rows.valid[i]:
         return [None] * len(crops)
     return [warp(frame.image, rows.box[i], rows.landmarks[i], crop) for crop in crops]

@@ -24,13 +24,16 @@ from deepfusion.extract.spectrogram import spectrogram_shard
 from deepfusion.extract.workers import Work, Workers
 from deepfusion.networks.engines import Engine
 from deepfusion.plan import stage_names
+from deepfusion.progress import track
+from deepfusion.sharding import blocks
 from deepfusion.store.shard import read_shard
 from deepfusion.versions import ENCODER
 
-# Clips that are looked at, evenly spread over the manifest; those of a larger corpus are taken to be like them.
+# Clips that are read, evenly spread over the manifest; the others of a larger corpus are assumed to be like them.
 SCANNED = 1000
-# Clips that are extracted to learn the rates, and at most so much of each, s.
-TRIED, TRIED_S = 4, 4.0
+# Clips that are extracted to learn the rates, and at most so much of each, s; and of one, to learn what a start costs.
+TRIED, TRIED_S = 8, 4.0
+SHORT_S = 0.2
 AUDIO = ("spectrogram", ENCODER)  # stages that read audio
 
 
@@ -47,9 +50,9 @@ def preflight(
         engine: What will compute the networks.
 
     Returns:
-        clips, looked_at; bad: id -> reason, of the clips that were looked at and cannot be read. video_s, audio_s and
-        frames of all clips, store_bytes. ledger: of the clips that were tried. worker_s: part of the work -> s of one
-        worker for all clips. seconds: by the clock, on so many `cores`, without a pause.
+        clips, looked_at; bad: id -> reason, of the clips that were read and failed. video_s, audio_s and
+        frames of all clips, store_bytes. ledger: of the clips that were tried. worker_s: part of the work -> CPU s for
+        all clips, or s of the device that it runs on. seconds: by the clock, on so many `cores`, without a pause.
 
     Raises:
         UserError: None of the clips can be read.
@@ -61,17 +64,21 @@ def preflight(
     # Of a clip that declares no duration the mean of the others is expected.
     whole = good[["video_s", "audio_s", "frames"]].mean() * len(good) / len(looked) * len(clips)
     full = good[good["video_s"].ne(0)] if good["video_s"].ne(0).any() else good
-    tried = clips.loc[full.index[_spread(len(full), TRIED)]]
-    with tempfile.TemporaryDirectory() as folder:
+    rows = full.index[_spread(len(full), TRIED)]
+    tried, begins = clips.loc[rows], full.loc[rows, "begins"]
+    setting = {"device": device, "engine": engine}
+    with tempfile.TemporaryDirectory() as name:
+        folder, alone = Path(name), config.model_copy(update={"networks": {}})
+        short = _beginnings(tried.iloc[:1], begins, SHORT_S)
+        _try(short, folder / "first", config=alone, **setting)  # compiles what this machine has never run
+        start, *_ = _try(short, folder / "start", config=alone, **setting)
         ledger, frame_bytes, second_bytes = _try(
-            _beginnings(tried, full["begins"]), Path(folder), config=config, device=device, engine=engine
+            _beginnings(tried, begins, TRIED_S), folder / "rates", config=config, **setting
         )
-    parts = totals(ledger)
-    parts = parts[parts["media_s"] > 0]
-    media_s = pd.Series(whole["video_s"], parts.index).where(~parts.index.isin(AUDIO), whole["audio_s"])
-    worker = parts["wall_s"] / parts["media_s"] * media_s
+    shards = len(blocks(len(clips), config.store.clips_per_shard))
+    worker = _expected(start, ledger, whole, shards)
+    parts = totals(ledger).loc[worker.index]
     on_cpu = parts["device"].eq("cpu")
-    threads = parts["threads"].astype(int)
     bad = looked.index[looked["reason"] != ""]
     return {
         "clips": len(clips),
@@ -83,8 +90,36 @@ def preflight(
         "worker_s": worker.to_dict(),
         "cores": cores,
         # The cores and another device work side by side: the slower of the two decides.
-        "seconds": max((worker * threads)[on_cpu].sum() / cores, worker[~on_cpu].sum()),
+        "seconds": max(worker[on_cpu].sum() / cores, worker[~on_cpu].sum()),
     }
+
+
+def _expected(start: pd.DataFrame, costs: pd.DataFrame, whole: pd.Series, shards: int) -> pd.Series:
+    """Seconds that each part of the work will take: a start per shard, and the rest by what there is to do.
+
+    On a CPU its CPU time, which other programs on the machine do not lengthen as they lengthen the time by the clock.
+
+    Args:
+        start: Ledger of a trial that is hardly more than the start of the stages' processes.
+        costs: Ledger of the trial, which gives the rates.
+        whole: video_s, audio_s and frames of the corpus.
+        shards: Their number.
+    """
+    few, many = _spent(start), _spent(costs)
+    few = few.reindex(many.index, fill_value=0.0)
+    rate = ((many["seconds"] - few["seconds"]) / (many["amount"] - few["amount"]).clip(lower=1e-9)).clip(lower=0)
+    at_start = (few["seconds"] - rate * few["amount"]).clip(lower=0)
+    amount = pd.Series(whole["frames"], many.index).where(~many.index.isin(AUDIO), whole["audio_s"])
+    return rate * amount + at_start * shards
+
+
+def _spent(ledger: pd.DataFrame) -> pd.DataFrame:
+    """seconds, and amount of work: frames, or s of audio; of each part that had any."""
+    parts = totals(ledger)
+    parts = parts[parts["media_s"] > 0]
+    seconds = parts["cpu_s"].where(parts["device"].eq("cpu"), parts["wall_s"])
+    amount = parts["rows"].where(~parts.index.isin(AUDIO), parts["media_s"])
+    return pd.DataFrame({"seconds": seconds, "amount": amount})
 
 
 def scan(clips: pd.DataFrame, *, cores: int, limits: LimitSettings = DEFAULT_LIMITS) -> pd.DataFrame:
@@ -99,7 +134,8 @@ def scan(clips: pd.DataFrame, *, cores: int, limits: LimitSettings = DEFAULT_LIM
         Workers(_looking, count=cores, limits=limits) as processes,
         closing(ahead(map(processes.stream, files), workers=cores, depth=0)) as streams,
     ):
-        found = [_looked(clip, stream) for clip, stream in zip(clips.itertuples(), streams, strict=True)]
+        rows = track(list(clips.itertuples()), "scan", unit="clips")
+        found = [_looked(clip, stream) for clip, stream in zip(rows, streams, strict=True)]
     return pd.DataFrame(found, index=clips.index)
 
 
@@ -137,10 +173,10 @@ def _spread(n: int, most: int) -> np.ndarray:
     return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(int))
 
 
-def _beginnings(clips: pd.DataFrame, begins: pd.Series) -> pd.DataFrame:
-    """The clips, each cut off after `TRIED_S`."""
-    first = clips["start"].fillna(begins)
-    return clips.assign(end=np.fmin(clips["end"], first + TRIED_S))
+def _beginnings(clips: pd.DataFrame, begins: pd.Series, seconds: float) -> pd.DataFrame:
+    """The clips, each cut off after so many seconds."""
+    first = clips["start"].fillna(begins.loc[clips.index])
+    return clips.assign(end=np.fmin(clips["end"], first + seconds))
 
 
 def _try(
@@ -151,20 +187,30 @@ def _try(
     tracks, spectrograms, outs = paths["faces"], paths["spectrogram"], {slot: paths[slot] for slot in config.networks}
     faces_shard(clips, tracks, settings=config.faces, limits=config.limits)
     network_shards(
-        clips, tracks, outs, networks=config.networks, dtype=dtype, device=device, engine=engine, limits=config.limits
+        clips,
+        tracks,
+        outs,
+        networks=config.networks,
+        rate=config.faces.rate,
+        dtype=dtype,
+        device=device,
+        engine=engine,
+        limits=config.limits,
     )
     spectrogram_shard(clips, spectrograms, settings=config.spectrogram, dtype=dtype, limits=config.limits)
     if ENCODER in paths:
         encoder_shard(spectrograms, paths[ENCODER], settings=config.audio_encoder)
-    costs, frame_bytes, audio_bytes, audio_s = [], 0.0, 0, 0.0
+    costs, frame_bytes, audio_bytes, audio_s, frames = [], 0.0, 0, 0.0, 0
     for stage, path in paths.items():
         with read_shard(path) as shard:
             costs.append(shard.ledger)
             size, rows = sum(data.nbytes for data in shard.columns.values()), shard.offsets[-1]
             if stage == "spectrogram":
                 audio_s = shard.seconds()
+            elif stage == "faces":
+                frames = rows  # the video's: networks may see fewer (faces.rate)
         if stage in AUDIO:
             audio_bytes += size
         else:
-            frame_bytes += size / max(1, rows)
+            frame_bytes += size / max(1, frames)
     return pd.concat(costs, ignore_index=True), frame_bytes, audio_bytes / audio_s if audio_s else 0.0

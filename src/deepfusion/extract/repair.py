@@ -58,7 +58,14 @@ def repair(folder: Path, *, device: torch.device, engine: Engine = "auto", worke
             faces_shard(clips, lost["faces"], settings=config.faces, limits=config.limits, workers=workers)
         if features := {slot: path for slot, path in lost.items() if slot in config.networks}:
             network_shards(
-                clips, paths["faces"], features, networks=config.networks, device=device, engine=engine, **common
+                clips,
+                paths["faces"],
+                features,
+                networks=config.networks,
+                rate=config.faces.rate,
+                device=device,
+                engine=engine,
+                **common,
             )
         if "spectrogram" in lost:
             spectrogram_shard(clips, lost["spectrogram"], settings=config.spectrogram, **common)

@@ -15,9 +15,12 @@ from deepfusion.config import Extraction
 from deepfusion.corpora import read_manifest
 from deepfusion.errors import MachineError
 from deepfusion.extract.common import link
+from deepfusion.extract.derived import derived_columns
+from deepfusion.faces.sampling import sampled_rows
 from deepfusion.networks import catalogue
 from deepfusion.networks.encoder_file import encoder_path, unsuited
 from deepfusion.plan import load_corpus, stage_names
+from deepfusion.progress import track
 from deepfusion.sharding import blocks, shard_name
 from deepfusion.store import DamagedError, Shard, build_store, read_shard
 from deepfusion.versions import ENCODER
@@ -51,12 +54,23 @@ def join(manifest: Path, shards: Path, out: Path, *, config: Extraction) -> None
         "licence": corpus.licence,
         "config": config.model_dump_json(by_alias=True),
         "code_version": __version__,
+        **({"left_out": corpus.left_out_text} if corpus.left_out else {}),
     }
     try:
-        for i, block in enumerate(rows):
+        for i, block in enumerate(track(rows, "check", unit="shards")):
             _check({stage: files[i] for stage, files in paths.items()}, clips.iloc[block], config)
         audio, encoder = paths.pop("spectrogram"), paths.pop(ENCODER, [])
-        build_store(out, clips, video=paths, audio=audio, encoder=encoder, labels=corpus.labels, attrs=attrs)
+        build_store(
+            out,
+            clips,
+            video=paths,
+            audio=audio,
+            encoder=encoder,
+            labels=corpus.labels,
+            attrs=attrs,
+            choose=partial(sampled_rows, rate=config.faces.rate) if config.faces.rate else None,
+            derived=derived_columns(config.networks),
+        )
     except DamagedError as error:
         if error.path.is_relative_to(shards):
             error.path.unlink(missing_ok=True)
@@ -81,14 +95,14 @@ def _check(paths: Mapping[str, Path], clips: pd.DataFrame, config: Extraction) -
     """
     dtype, limits = config.store.dtype, config.limits.model_dump()
     with read_shard(paths["faces"]) as faces, read_shard(paths["spectrogram"]) as audio:
-        _compare(faces, media_key("faces", clips, _hashes(faces, clips), config.faces.model_dump(), limits))
+        _compare(faces, media_key("faces", clips, _hashes(faces, clips), config.faces.tracking, limits))
         hashes = _hashes(audio, clips)
         _compare(audio, media_key("spectrogram", clips, hashes, config.spectrogram.model_dump(), limits, dtype))
         tracks, spectrograms = faces.key, audio.key
     for slot, settings in config.networks.items():
         with read_shard(paths[slot]) as features:
             fingerprint = catalogue.fingerprint(settings.network, settings.weights)
-            _compare(features, network_key(tracks, fingerprint, dtype))
+            _compare(features, network_key(tracks, fingerprint, dtype, config.faces.rate))
     if ENCODER in paths:
         sha256 = catalogue.file_sha256(encoder_path(config.audio_encoder.weights))
         with read_shard(paths[ENCODER]) as positions:

@@ -99,6 +99,16 @@ def _without_main() -> Iterator[None]:
             main.__file__ = file
 
 
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """A process that starts now never sees Ctrl-C, not even while it imports: that is for this one, which ends it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class _Worker:
     """One process, and the pipe to it."""
 
@@ -115,7 +125,7 @@ class _Worker:
             args=(theirs, self._begin, self._limits, self._pipe if method == "fork" else None),
             daemon=True,
         )
-        with _without_main():
+        with _without_main(), _without_interrupts():
             self._process.start()
         self._ready = False
         theirs.close()
@@ -126,7 +136,7 @@ class _Worker:
         if not self._ready:
             self._wait_until_ready()
         self._pipe.send(job)
-        asked = False  # whether the process waits to be told how to go on
+        asked = False  # whether the process waits for the next instruction
         try:
             while True:
                 kind, value = self._receive()
@@ -183,7 +193,6 @@ def _serve(pipe: Connection, begin: Callable[[], Work], limits: LimitSettings, p
     """The life of a worker: job after job, until the pipe is closed. `parents` is its other end, where inherited."""
     if parents is not None:
         parents.close()  # else it would never notice that the parent is gone
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes the pipe
     try:
         work = begin()
         _limit_memory(limits)
@@ -211,7 +220,7 @@ def _serve(pipe: Connection, begin: Callable[[], Work], limits: LimitSettings, p
 
 
 def _plain(error: Exception) -> tuple[Exception, str]:
-    """An error that can be sent, and its traceback if nobody foresaw it."""
+    """An error that can be pickled, with its traceback if it was unforeseen."""
     for kind in (ClipError, UserError, MachineError):
         if isinstance(error, kind):
             return kind(str(error)), ""
@@ -227,7 +236,7 @@ def _limit_time(limits: LimitSettings) -> None:
 
 
 def _limit_memory(limits: LimitSettings) -> None:
-    """Bound what the process may allocate besides what it has loaded; on Linux, elsewhere the system does not say."""
+    """Limit what the process may allocate on top of what it has loaded (Linux only)."""
     status = Path("/proc/self/status")
     if status.exists():
         loaded = int(re.search(r"VmData:\s+(\d+) kB", status.read_text())[1]) * 1024

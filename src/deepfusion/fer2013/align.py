@@ -10,7 +10,9 @@ import numpy as np
 from deepfusion.faces.align import Crop, transform
 from deepfusion.faces.detect import predictor_path
 from deepfusion.fer2013.data import SIDE
+from deepfusion.progress import track
 
+IMAGES_PER_CHUNK = 512
 ENLARGED = 144  # dlib's detector knows no face below 80 px
 BORDER = 36  # and none that touches the edge, as these tight crops do
 THRESHOLD = -0.5  # these images are known to be faces: a weak answer is an answer
@@ -44,11 +46,13 @@ def align(images: np.ndarray, *, threads: int = 1) -> Alignment:
     predict = dlib.shape_predictor(str(predictor_path()))
 
     def part(chunk: np.ndarray) -> list[tuple]:
-        find = dlib.get_frontal_face_detector()  # one for each thread: it keeps its pyramid
+        find = dlib.get_frontal_face_detector()  # not shared between threads: it keeps its pyramid
         return [_one(image, find, predict) for image in chunk]
 
+    chunks = np.array_split(images, max(threads, len(images) // IMAGES_PER_CHUNK))
     with ThreadPoolExecutor(threads) as pool:
-        found = [row for rows in pool.map(part, np.array_split(images, threads)) for row in rows]
+        chunk_rows = pool.map(part, chunks)
+        found = [row for _ in track(chunks, "faces", unit="chunks of images") for row in next(chunk_rows)]
     boxes, landmarks, scores = (np.array(column, np.float32) for column in zip(*found, strict=True))
     return Alignment(box=_to_image(boxes), landmarks=_to_image(landmarks), score=scores)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from deepfusion.fusion.model import Attention
 from deepfusion.store.commit import committed
 
 
@@ -41,3 +42,29 @@ def write_attention_file(
             seconds.attrs["units"] = "s"
         if frequency is not None:
             file["audio"].create_dataset("frequency", data=np.concatenate(frequency)).attrs["units"] = "Hz"
+
+
+def read_attention_file(path: Path) -> tuple[str, dict[str, dict[str, Attention]]]:
+    """The model, and clip id -> "audio", "video" -> attention; a modality that a clip lacks is left out.
+
+    Args:
+        path: As `write_attention_file` writes it.
+    """
+    found: dict[str, dict[str, Attention]] = {}
+    with h5py.File(path) as file:
+        ids = file["clip"].asstr()[:]
+        for kind in (name for name in ("audio", "video") if name in file):
+            data = {name: of[:] for name, of in file[kind].items()}
+            for id_, first, last in zip(ids, data["offsets"], data["offsets"][1:], strict=False):
+                if last > first:
+                    rows = {name: of[first:last] for name, of in data.items() if name != "offsets"}
+                    found.setdefault(id_, {})[kind] = _attention(**rows)
+        return str(file.attrs["model"]), found
+
+
+def _attention(weight: np.ndarray, time: np.ndarray, frequency: np.ndarray | None = None) -> Attention:
+    """Positions in time and frequency, which the file holds one after another, become two axes."""
+    if frequency is None:
+        return Attention(weight, time)
+    bands = len(np.unique(frequency))
+    return Attention(weight.reshape(-1, bands), time[::bands], frequency[:bands])

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from deepfusion.corpora.needs import need, need_classes
+from deepfusion.corpora.needs import labelled, need, need_classes
 from deepfusion.fusion.batched_training import Columns, Reduced
 from deepfusion.fusion.finite import ENCODED, HEARD, check_clip
 from deepfusion.fusion.preprocessing import Normalisation, Reduction, fit, speaker_statistics
@@ -101,7 +101,7 @@ def read_corpus(path: Path, streams: Iterable[str], *, purpose: str) -> Corpus:
     """
     streams = list(dict.fromkeys(streams))
     with FeatureStore(path) as store:
-        table = store.clips
+        table = labelled(store.clips)
         need_classes(table.reset_index(), purpose=purpose, origin=f"the store {path}")
         encoder = store.attributes("AF") if "AF" in store.keys else None
         spectrogram = Spectrogram.of(store.attributes("spectrogram"), encoder)

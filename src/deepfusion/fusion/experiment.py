@@ -13,7 +13,7 @@ import torch
 from deepfusion.atomic import write_atomically
 from deepfusion.config import FusionSettings
 from deepfusion.corpora.folds import Fold
-from deepfusion.corpora.needs import doubts
+from deepfusion.corpora.needs import cautions, doubts
 from deepfusion.errors import UserError
 from deepfusion.evaluation.attention import effective_share
 from deepfusion.evaluation.metrics import predictions_table
@@ -24,6 +24,7 @@ from deepfusion.fusion.missing_modality import EXPLAINED, absence, absent_rows, 
 from deepfusion.fusion.parts import Part, part
 from deepfusion.fusion.search import Bench, Choice, Refine, Row, Tested, accuracy, choose, test
 from deepfusion.fusion.streams import MODALITIES, Modality, is_per_clip
+from deepfusion.progress import track
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ class Findings:
         absent: Models that cannot be had -> why.
         probabilities: Model -> (seeds, clips, classes), calibrated; NaN where a clip is tested in no fold.
         choices: Model -> what each fold chose.
-        notes: What tables must say of single models.
+        notes: What tables must say of the speakers, and of single models.
         attention: Of the model `explained`: position of a clip -> modality -> (L,) weights, mean over all networks.
     """
 
@@ -87,7 +88,9 @@ def prepare(
         UserError: See `part`; no model is left.
     """
     parts = [part(corpus.table, fold, inner_folds=settings.inner_folds) for fold in folds]
-    for doubt in doubts(corpus.table, [fold for fold in folds if fold.test]):
+    tested = [fold for fold in folds if fold.test]
+    notes = cautions(corpus.table, tested)
+    for doubt in (*doubts(corpus.table, tested), *notes):
         log.warning("%s", doubt)
     for note in {p.note for p in parts if p.note}:
         log.warning("%s", note)
@@ -102,7 +105,7 @@ def prepare(
     left = [row for row in rows if row.name not in absent]
     if not left:
         raise UserError(f"there is nothing to train: {'; '.join(absence(absent))}")
-    return Findings(corpus, parts, settings, absent), left
+    return Findings(corpus, parts, settings, absent, notes=notes), left
 
 
 def groups(corpus: Corpus, parts: Sequence[Part], settings: FusionSettings) -> Iterator[list[Part]]:
@@ -149,7 +152,7 @@ def run(
 def run_group(found: Findings, rows: Sequence[Row], made: Bench, refiners: Refiners) -> dict[str, Choice]:
     """`run` for some folds: what they chose, by model."""
     choices = {}
-    for row in rows:
+    for row in track(rows, f"{len(made.parts)} folds", unit="models"):
         choice = choices[row.name] = choose(made, row)
         refine = refiners[row.name](made, row) if row.name in refiners else None
         found.add(row, choice, test(made, row, choice, refine))

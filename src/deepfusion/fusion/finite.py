@@ -29,12 +29,12 @@ def check_clip(store: Path, clip: Clip, values: dict[str, np.ndarray]) -> None:
     """
     for name, rows in values.items():
         bad = ~np.isfinite(rows).all(axis=tuple(range(1, rows.ndim)))
-        if name not in EVERYWHERE:
+        if name not in EVERYWHERE and not name.startswith("AX-"):
             bad &= clip["valid"]
         if bad.any():
             first = int(bad.argmax())
             what = "NaN" if np.isnan(rows[first]).any() else "infinity"
-            row = "window" if name in HEARD else "position" if name in ENCODED else "frame"
+            row = "window" if name in HEARD else "position" if name in ENCODED or name.startswith("AX-") else "frame"
             raise MachineError(
                 f"{store}: clip {clip.id!r}, {name}, {row} {first}: {what} where "
                 f"a number belongs ({bad.sum()} such rows of this clip): the store is damaged, make it again"

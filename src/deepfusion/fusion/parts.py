@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from deepfusion.corpora import guard
-from deepfusion.corpora.folds import Fold
+from deepfusion.corpora.folds import DECLARE, Fold
 from deepfusion.corpora.inner_folds import inner_folds as divide
 from deepfusion.corpora.needs import need
 from deepfusion.errors import UserError
@@ -50,12 +50,15 @@ def part(clips: pd.DataFrame, fold: Fold, *, inner_folds: int) -> Part:
         raise UserError(f"fold {fold.name}: no clip is left to train on")
     known = clips["sha256"].ne("").to_numpy()
     who = clips["speaker"]
-    if fold.by == "split" and who.eq("").all():
-        who = clips["split"]  # who divides a corpus without speakers answers for its speakers
+    if fold.by != "speaker" and who.eq("").all():
+        if fold.by == "fold" and not fold.shared_speakers:
+            raise UserError(f"fold {fold.name}: no speaker is known, so the published folds may share some; {DECLARE}")
+        who = clips[fold.by]  # who divides a corpus without speakers answers for its speakers
     guard(
         clips.assign(speaker=who)[known].reset_index(),
         train=clips.index[[i for i in sorted({*train, *choosing}) if known[i]]],
         test=clips.index[[i for i in tested if known[i]]],
+        shared_speakers=fold.shared_speakers,
     )
     speakers = clips["speaker"].to_numpy()[train]
     # AFEW does not say who is seen: its speaker is the split.

@@ -15,6 +15,7 @@ from deepfusion.fusion import landmark_features, speech_features
 
 Modality = Literal["audio", "video"]
 MODALITIES: tuple[Modality, ...] = ("audio", "video")
+IMPORTED_AUDIO = "AX-"
 WINDOW = 1.0  # s of speech in a row of the stream `speech`
 
 # Stream -> what of a clip it is computed from.
@@ -28,11 +29,19 @@ LANDMARKS = {
     "landmarks": "landmarks",  # the shape of the face, a row per frame
     "landmarks-clip": "landmarks",  # that shape over the clip, and how the head moves
 }
+EMOTION = "emotion"  # logarithm of the emotions' probabilities, a row per frame
+VIDEO = {**LANDMARKS, EMOTION: "emotion"}
+SMALLEST = 1e-4  # probabilities below are not told apart
 
 
 def is_video(name: str) -> bool:
-    """Whether a stream is of the video: face features and landmarks."""
-    return name.startswith("EF-") or name in LANDMARKS
+    """Whether a stream is of the video: face features, landmarks, emotion."""
+    return name.startswith("EF-") or name in VIDEO
+
+
+def is_imported_audio(name: str) -> bool:
+    """Whether a stream is of the audio and was imported: AX-NAME, a row per time, or AX-NAME-clip, one per clip."""
+    return name.startswith(IMPORTED_AUDIO)
 
 
 def is_per_clip(name: str) -> bool:
@@ -42,8 +51,12 @@ def is_per_clip(name: str) -> bool:
 
 def keys(streams: Iterable[str]) -> list[str]:
     """Keys of a feature store that streams are computed from."""
-    needed = dict.fromkeys(AUDIO.get(name) or LANDMARKS.get(name) or name for name in streams)
+    needed = dict.fromkeys(AUDIO.get(name) or VIDEO.get(name) or _imported(name) for name in streams)
     return list(needed)
+
+
+def _imported(name: str) -> str:
+    return name.removesuffix("-clip") if is_imported_audio(name) else name
 
 
 def check(streams: Mapping[Modality, Sequence[str]], available: Iterable[str]) -> None:
@@ -59,8 +72,10 @@ def check(streams: Mapping[Modality, Sequence[str]], available: Iterable[str]) -
     available = set(available)
     for modality, names in streams.items():
         for name in names:
-            if is_video(name) != (modality == "video") or not (is_video(name) or name in AUDIO):
-                known = "EF-..., " + ", ".join(LANDMARKS) if modality == "video" else ", ".join(AUDIO)
+            if is_video(name) != (modality == "video") or not (
+                is_video(name) or name in AUDIO or is_imported_audio(name)
+            ):
+                known = "EF-..., " + ", ".join(VIDEO) if modality == "video" else ", ".join((*AUDIO, "AX-..."))
                 raise UserError(f"fusion.{modality}: no stream {name!r}; there are {known}")
             if missing := [key for key in keys([name]) if key not in available]:
                 raise UserError(
@@ -69,8 +84,11 @@ def check(streams: Mapping[Modality, Sequence[str]], available: Iterable[str]) -
                 )
         if names and all(map(is_per_clip, names)):
             raise UserError(f"fusion.{modality}: {', '.join(names)} has no rows to attend to: add a stream that has")
-    if {"speech", "AF"} <= set(streams.get("audio", ())):
-        raise UserError("fusion.audio: speech and AF have different times: take one, and speech-clip or AF-clip")
+    if len(rows := [name for name in streams.get("audio", ()) if not is_per_clip(name)]) > 1:
+        first, second = rows[:2]
+        raise UserError(
+            f"fusion.audio: {first} and {second} have different times: take one, and the other as {second}-clip"
+        )
 
 
 @dataclass(frozen=True)
@@ -119,10 +137,17 @@ def clip_streams(clip: Mapping[str, np.ndarray], names: Iterable[str], spectrogr
     if any(map(is_video, names)):
         _video(clip, [name for name in names if is_video(name)], made)
     audio = [name for name in names if not is_video(name)]
-    if any(AUDIO[name] == "spectrogram" for name in audio):
+    if any(AUDIO.get(name) == "spectrogram" for name in audio):
         _speech(clip, audio, spectrogram, made)
-    if any(AUDIO[name] == "AF" for name in audio):
+    if any(AUDIO.get(name) == "AF" for name in audio):
         _encoder(clip, audio, spectrogram, made)
+    for name in filter(is_imported_audio, audio):
+        key = _imported(name)
+        rows = clip[key].astype(np.float32, copy=False)
+        if name == key:
+            made.rows[name], made.time[name] = rows, clip[f"{key}_time"]
+        else:
+            made.rows[name] = _mean_and_deviation(rows)
     return made
 
 
@@ -133,6 +158,8 @@ def _video(clip: Mapping[str, np.ndarray], names: list[str], made: ClipStreams) 
     for name in names:
         if name.startswith("EF-"):
             made.rows[name] = clip[name][valid].astype(np.float32, copy=False)
+    if EMOTION in names:
+        made.rows[EMOTION] = np.log(np.maximum(clip["emotion"][valid], SMALLEST))
     if LANDMARKS.keys() & set(names):
         points, choice = clip["landmarks"][valid], clip["choice"][valid]
         shapes = landmark_features.shapes(points)
@@ -167,7 +194,11 @@ def _encoder(clip: Mapping[str, np.ndarray], names: list[str], settings: Spectro
         made.frequency["AF"] = np.tile(settings.encoder_frequency, len(positions))
     if "AF-clip" in names:
         flat = positions.reshape(len(positions), positions.shape[1] * positions.shape[2])
-        some = len(flat) > 0
-        made.rows["AF-clip"] = (
-            np.concatenate([flat.mean(0), flat.std(0)])[None] if some else np.zeros((0, 2 * flat.shape[1]), np.float32)
-        )
+        made.rows["AF-clip"] = _mean_and_deviation(flat)
+
+
+def _mean_and_deviation(rows: np.ndarray) -> np.ndarray:
+    """(L, D) -> (1, 2 D); no row where there is none."""
+    return (
+        np.concatenate([rows.mean(0), rows.std(0)])[None] if len(rows) else np.zeros((0, 2 * rows.shape[1]), np.float32)
+    )

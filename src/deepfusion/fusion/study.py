@@ -124,8 +124,8 @@ def svm_features(corpus: Corpus) -> dict[str, np.ndarray]:
     names = [name for name in corpus.streams if name in ("speech-clip", "AF-clip") or is_video(name)]
     found: dict[str, list[np.ndarray]] = {name: [] for name in names}
     with FeatureStore(corpus.path) as store:
-        for clip in store:
-            for name, values in clip_streams(clip, names, corpus.spectrogram).rows.items():
+        for id_ in corpus.table.index:
+            for name, values in clip_streams(store[id_], names, corpus.spectrogram).rows.items():
                 if name in found:
                     found[name].append(svm.statistics(values) if is_video(name) else _one(values))
     columns = {name: np.stack(of) for name, of in found.items()}

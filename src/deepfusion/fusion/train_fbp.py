@@ -10,12 +10,14 @@ import torch
 
 from deepfusion.config import FusionSettings
 from deepfusion.corpora.folds import Fold
+from deepfusion.corpora.needs import cautions
 from deepfusion.fusion import experiment, rows
 from deepfusion.fusion.corpus import Corpus, read_corpus
 from deepfusion.fusion.model import FORMAT, Model, Trained, row_card
 from deepfusion.fusion.preprocessing import Reduction
 from deepfusion.fusion.search import Bench, Choice, Place, Row, members, train_row
 from deepfusion.fusion.streams import keys
+from deepfusion.responsible_use import FUSION, responsible_use
 from deepfusion.store import FeatureStore
 from deepfusion.versions import ENCODER, VERSIONS
 
@@ -68,7 +70,7 @@ def train_fbp(
     experiment.run(found, left, device, after=after)
     metrics = experiment.write(found, left, folder)
     ((reductions, trained),) = made
-    Model(card(corpus, trained, settings, metrics), reductions, trained).save(folder / "model")
+    Model(card(corpus, trained, settings, metrics, folds), reductions, trained).save(folder / "model")
     return metrics
 
 
@@ -86,7 +88,9 @@ def train_model(
     return {name: bench.data[last].reductions[name] for name in rows.streams_of(wanted)}, trained
 
 
-def card(corpus: Corpus, trained: Sequence[Trained], settings: FusionSettings, metrics: Mapping) -> dict:
+def card(
+    corpus: Corpus, trained: Sequence[Trained], settings: FusionSettings, metrics: Mapping, folds: Sequence[Fold]
+) -> dict:
     """What `model.json` holds: how the model was made, what it may be expected to do, and how to build it."""
     with FeatureStore(corpus.path) as store:
         attrs, networks = store.attrs, store.networks
@@ -96,6 +100,7 @@ def card(corpus: Corpus, trained: Sequence[Trained], settings: FusionSettings, m
     needed = rows.streams_of([of.row for of in trained])
     speakers = sorted(set(corpus.speakers) - {""})
     best = metrics["models"][trained[-1].row.name]
+    notes = "".join(f"; {note}" for note in cautions(corpus.table, folds))
     of_people = f" of {len(speakers)} speakers" if speakers else ""
     return {
         "format": FORMAT,
@@ -106,7 +111,8 @@ def card(corpus: Corpus, trained: Sequence[Trained], settings: FusionSettings, m
         "licence": attrs.get("licence", ""),
         "citation": attrs.get("citation", ""),
         "caution": f"trained on {len(corpus.table)} clips{of_people}: expect less for other recordings and languages; "
-        "acted emotion is not felt emotion",
+        f"acted emotion is not felt emotion{notes}",
+        "responsible_use": responsible_use(FUSION),
         "labels": corpus.labels,
         "normalisation": settings.normalisation,
         "metrics": {

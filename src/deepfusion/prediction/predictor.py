@@ -53,6 +53,13 @@ class Predictor:
     def __init__(self, model: "Model", *, device: str = "auto", engine: Engine = "auto", threads: int | None = None):
         self.model, self.labels, self.card = model, tuple(model.labels), model.card
         self._config = extraction_of(model.extraction)
+        if imported := [
+            key for key in model.needs if key.startswith(("EF-", "AX-")) and key not in self._config.networks
+        ]:
+            raise UserError(
+                f"the model uses {imported[0]}, which was imported into its store and cannot be computed from a media "
+                "file: train one without it"
+            )
         check_weights(self.card.get("weights", {}), self._config)
         self._device, self._engine = inference.device(device), engine
         self._threads = threads or _cores()

@@ -23,7 +23,9 @@ STATUSES = {
     "no_answer": "no answer: no face and no audio",
     "failed": "no answer: the file cannot be read",
 }
-TRACK = ("time", "valid", "reason", "choice", "box", "score", "landmarks", "emotions")
+TRACK = (
+    "time", "valid", "reason", "choice", "box", "score", "landmarks", "emotion", "pose", "eye_opening", "mouth_opening"
+)  # fmt: skip
 """Arrays of a clip that a prediction keeps, apart from the spectrogram."""
 ATTENTION_DIGITS = 6
 
@@ -94,7 +96,7 @@ class Prediction:
 
     @property
     def attention(self) -> "dict[str, Attention]":
-        """Weights, which sum to 1, and where they lie: by modality.
+        """Weights, which sum to 1, and their positions, by modality.
 
         "video": weight (L,), time (L,) s. "audio": weight (R,) or (R, F'), time (R,) s, frequency (F',) Hz.
         """
@@ -199,7 +201,7 @@ class Prediction:
 
     def to_html(self, path: str | Path, *, thumbnails: bool = True) -> None:
         """Write the prediction as one HTML page that needs no network; the video itself is linked."""
-        from deepfusion.report.prediction_page import page_of_one
+        from deepfusion.prediction.page import page_of_one
 
         page_of_one(self, Path(path), thumbnails=thumbnails)
 
@@ -273,7 +275,8 @@ def frame_table(clip: Mapping[str, np.ndarray], attention: "Attention | None") -
     Returns:
         frame (from 0), face_id (rises when a person is chosen again), timestamp (s), confidence (the detector's score
         cut to 0..1), success (0 or 1), reason, FaceRectX, FaceRectY, FaceRectWidth, FaceRectHeight (px), FaceScore (the
-        detector's own), the seven emotions of the face networks, attention.
+        detector's own), the seven emotions of the face networks, Pitch, Roll, Yaw (degrees), eye_opening_left and
+        eye_opening_right (of the image), mouth_opening, attention.
     """
     length = len(clip.get("time", ()))
     nothing = np.full(length, np.nan)
@@ -281,7 +284,9 @@ def frame_table(clip: Mapping[str, np.ndarray], attention: "Attention | None") -
     score = clip.get("score", np.zeros(0))
     choice = clip.get("choice", np.zeros(0, np.uint8))
     again = np.isin(choice, [Choice.AFTER_CUT, Choice.AFTER_GAP])
-    emotions = clip.get("emotions", np.full((length, len(EMOTIONS)), np.nan))
+    emotion = clip.get("emotion", np.full((length, len(EMOTIONS)), np.nan))
+    yaw, pitch, roll = clip.get("pose", np.full((length, 3), np.nan)).T
+    eyes = clip.get("eye_opening", np.full((length, 2), np.nan))
     weights = nothing.copy()
     if attention is not None:
         weights[np.searchsorted(clip["time"], np.asarray(attention.time) - 1e-6)] = attention.weight
@@ -298,7 +303,13 @@ def frame_table(clip: Mapping[str, np.ndarray], attention: "Attention | None") -
             "FaceRectWidth": box[:, 2] - box[:, 0] + 1,
             "FaceRectHeight": box[:, 3] - box[:, 1] + 1,
             "FaceScore": score,
-            **{name: emotions[:, i] for i, name in enumerate(EMOTIONS)},
+            **{name: emotion[:, i] for i, name in enumerate(EMOTIONS)},
+            "Pitch": pitch,
+            "Roll": roll,
+            "Yaw": yaw,
+            "eye_opening_left": eyes[:, 0],
+            "eye_opening_right": eyes[:, 1],
+            "mouth_opening": clip.get("mouth_opening", nothing),
             "attention": weights,
         }
     )

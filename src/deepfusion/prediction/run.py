@@ -16,6 +16,7 @@ from deepfusion.prediction.normalisation import Normalisation, check_normalisati
 from deepfusion.prediction.predictor import Predictor, check_window
 from deepfusion.prediction.records import Records, file_name, together
 from deepfusion.prediction.result import Prediction, line, write_table
+from deepfusion.progress import track
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,8 @@ def run(
     for text in model_lines(predictor, norm):
         show(text)
     if out is None:
-        rows = [_shown(prediction.to_dict(), options, show) for prediction in _each(predictor, clips, options)]
+        predicted = _each(predictor, clips, options)
+        rows = [_shown(next(predicted).to_dict(), options, show) for _ in _tracked(clips)]
     else:
         rows = list(_recorded(predictor, clips, out, options, norm, show))
     without = [row["id"] for row in rows if row["status"] in UNANSWERED]
@@ -94,6 +96,11 @@ def _each(predictor: Predictor, clips: pd.DataFrame, options: Options) -> Iterat
     if window is None and "html" in options.outputs:
         window, hop = PAGE_WINDOW
     return predictor.each(clips, window=window, hop=hop, norm=options.norm)
+
+
+def _tracked(clips: pd.DataFrame) -> Iterator[str]:
+    """Ids of the clips, with their progress if there are several."""
+    return track(clips["id"].tolist(), "predict", unit="clips") if len(clips) > 1 else iter(clips["id"])
 
 
 def _shown(found: dict[str, Any], options: Options, show: Callable[[str], None]) -> dict[str, Any]:
@@ -121,7 +128,7 @@ def _recorded(
         log.info("%d of %d clips have been predicted before: kept", len(kept), len(clips))
     predicted = _each(predictor, clips[~clips["id"].isin(kept)], options)
     rows = {clip.id: clip for clip in clips.itertuples()}
-    for clip_id in clips["id"]:
+    for clip_id in _tracked(clips):
         if clip_id in kept:
             yield _shown(records.found(clip_id), options, show)
             continue
@@ -143,7 +150,7 @@ def _write_clip(
         prediction.to_csv(out / files[0], landmarks=options.landmarks)
     if "html" not in options.outputs:
         return "", files
-    from deepfusion.report.prediction_page import section
+    from deepfusion.prediction.page import section
 
     pictures = predictor.pictures if options.thumbnails else None
     return section(prediction, found, folder=out, pictures=pictures, table=files[0] if files else ""), files
@@ -162,7 +169,7 @@ def _write_tables(
     if "json" in options.outputs:
         write_atomically(out / "predict.json", lambda part: _write_json(part, about, records.all(ids)))
     if "html" in options.outputs:
-        from deepfusion.report.prediction_page import write_page
+        from deepfusion.prediction.page import write_page
 
         write_page(out / "predict.html", model_lines(predictor, norm), records, ids, labels=predictor.labels)
     log.info("%s: %s", out, ", ".join(options.outputs))

@@ -4,13 +4,13 @@ from typing import Any
 
 import pandas as pd
 
-from deepfusion.costs import bottleneck, totals
+from deepfusion.costs import bottleneck, records, totals
 from deepfusion.versions import ENCODER
 
 # Bad clips that are listed one by one.
 LISTED = 10
 AUDIO = ("spectrogram", ENCODER)
-HEAD = ("stage", "frames/s", "times real time", "CPU s a minute", "peak MB", "device", "threads", "share of time")
+HEAD = ("stage", "frames/s", "times real time", "CPU s per minute", "peak MB", "device", "threads", "share of time")
 
 
 def cells(costs: pd.DataFrame) -> list[tuple[str, ...]]:
@@ -34,8 +34,8 @@ def words(costs: pd.DataFrame) -> str:
     """What the figures are, and which stage is the bottleneck."""
     limit = bottleneck(costs)
     return (
-        f"bottleneck: {limit}, {costs.at[limit, 'share']:.0%} of the workers' time; figures of one worker, minutes of "
-        f"pictures or audio; measured on {_machines(costs)}"
+        f"bottleneck: {limit}, {costs.at[limit, 'share']:.0%} of the workers' time; figures per worker and per "
+        f"minute of video or audio; measured on {_machines(costs)}"
     )
 
 
@@ -47,12 +47,17 @@ def table(ledger: pd.DataFrame) -> str:
     return f"{_lines([HEAD, *cells(costs)])}\n{words(costs)}"
 
 
+def expected_data(found: dict[str, Any]) -> dict[str, Any]:
+    """What `deepfusion.extract.preflight` says of a corpus, as plain data: its ledger as `costs`, a part each."""
+    return {**{name: value for name, value in found.items() if name != "ledger"}, "costs": records(found["ledger"])}
+
+
 def expected(found: dict[str, Any]) -> str:
     """What `deepfusion.extract.preflight` says of a corpus, as lines of text."""
     costs, worker = totals(found["ledger"]), found["worker_s"]
     limit = max(worker, key=worker.get)
     lines = [
-        f"{found['clips']} clips, {found['looked_at']} of them looked at: {_time(found['video_s'])} of pictures, "
+        f"{found['clips']} clips, {found['looked_at']} of them read: {_time(found['video_s'])} of video, "
         f"{found['frames']:.0f} frames, {_time(found['audio_s'])} of audio",
         f"store: {found['store_bytes'] / 1e9:.3g} GB, and as much again for the shards that it is made of",
     ]
@@ -67,7 +72,7 @@ def expected(found: dict[str, Any]) -> str:
     return "\n".join(
         [
             *lines,
-            _lines([("stage", "one worker", "share", *HEAD[1:6]), *rows]),
+            _lines([("stage", "CPU time", "share", *HEAD[1:6]), *rows]),
             f"expected on {found['cores']} cores: {_time(found['seconds'])}; bottleneck: {limit}",
             f"rates: the first seconds of {tried:.0f} clips of this corpus, on {_machines(costs)}",
         ]

@@ -23,6 +23,7 @@ from deepfusion.report.summary import coverage
 from deepfusion.store import Clip, FeatureStore
 
 PER_CLIP = 12  # pictures of a strip
+PAGE_NAME = "faces.html"  # next to the report page, which links to it
 THUMBNAIL = 96  # px
 DECODED = 1280  # longest side of a frame that faces are cut out of, px
 BLURRED = 7  # px to which a blurred picture is reduced
@@ -118,7 +119,7 @@ def _legend(store: FeatureStore) -> dict[int, dict[str, str]]:
 
 
 def _facts(store: FeatureStore, clip: Clip, row: pd.Series) -> dict[str, Any]:
-    """What is said of a clip in words and drawn over time."""
+    """The text and the timeline of a clip."""
     time, valid = clip["time"], clip["valid"]
     found = {"time": time, "reason": clip["reason"]}
     first, last = (float(time[0]), float(time[-1])) if len(time) else (0.0, 0.0)

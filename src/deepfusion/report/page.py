@@ -1,115 +1,60 @@
-"""Results as one HTML file that needs no other: tables, claims in words, every curve."""
+"""A corpus and the fusion models on it as one HTML page that needs no other file and no network."""
 
-import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-import matplotlib as mpl
+import pandas as pd
+import yaml
 from jinja2 import Environment
-from matplotlib.figure import Figure
+from markupsafe import Markup
 
+from deepfusion import __version__
 from deepfusion.atomic import write_atomically
-from deepfusion.costs import totals
+from deepfusion.costs import bottleneck, totals
 from deepfusion.errors import UserError
-from deepfusion.evaluation.summary import NORMALISATIONS, cells_of, summary_markdown
+from deepfusion.evaluation.metrics import read_predictions
+from deepfusion.evaluation.significance import LEVEL
+from deepfusion.evaluation.summary import NORMALISATIONS, summary_markdown
+from deepfusion.report import base_template, comparison, findings, timeline
+from deepfusion.report.attention_examples import examples
+from deepfusion.report.charts import line_chart
 from deepfusion.report.costs import HEAD, cells, words
-from deepfusion.report.summary import store_summary
+from deepfusion.report.page_template import PAGE, SCRIPT, STYLE
+from deepfusion.report.summary import coverage
 from deepfusion.store import FeatureStore
+from deepfusion.versions import ENCODER, VERSIONS
 
-FACES = "faces.html"  # next to the page: what `deepfusion faces-report` writes
-
-PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<title>Deep Fusion: {{ title }}</title>
-<style>
- body { font: 16px/1.45 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
- table { border-collapse: collapse; margin: 1rem 0 }
- td, th { padding: .2rem .7rem; text-align: right; border-bottom: 1px solid #ddd }
- td:first-child, th:first-child { text-align: left }
- figure { display: inline-block; margin: 0 1rem 1rem 0 }
- pre { background: #f5f5f5; padding: .7rem; overflow-x: auto }
-</style>
-<h1>Deep Fusion: {{ title }}</h1>
-<pre>{{ summary }}</pre>
-{% if faces %}<p><a href="{{ faces }}">Contact sheet of the followed faces</a></p>
-{% endif %}{% if costs %}<h2>What the features cost</h2>
-<table>
-<tr>{% for name in head %}<th>{{ name }}{% endfor %}</tr>
-{% for row in costs %}<tr>{% for cell in row %}<td>{{ cell }}{% endfor %}</tr>
-{% endfor %}</table>
-<p>{{ cost_words }}</p>
-{% endif %}{% for study in studies %}
-<h2>{{ study.heading }}</h2>
-<h3>What is supported</h3>
-<ul>{% for sentence in study.words %}<li>{{ sentence }}</li>{% else %}<li>no claim could be tested</li>{% endfor %}</ul>
-{% for sentence in study.notes %}<p>{{ sentence }}</p>
-{% endfor %}<h3>Models</h3>
-<table>
-<tr><th>model<th>accuracy<th>UAR<th>macro-F1<th>ECE<th>accuracy, clips with a face</tr>
-{% for name, cells in study.rows %}<tr><td>{{ name }}{% for cell in cells %}<td>{{ cell }}{% endfor %}</tr>
-{% endfor %}</table>
-<p>Per cent, mean ± standard deviation over the speakers; chance {{ study.chance }}. {{ study.seeds }} seeds,
-{{ study.folds }} folds.</p>
-<h3>{{ study.explained }}: confusion matrix</h3>
-<table><tr><th>label{% for label in study.labels %}<th>{{ label }}{% endfor %}</tr>
-{% for label, row in study.confusion %}<tr><td>{{ label }}{% for n in row %}<td>{{ n }}{% endfor %}</tr>
-{% endfor %}</table>
-<p>Rows: label; columns: prediction. Per cent of the label's clips, all seeds.</p>
-{% if study.attention %}<h3>{{ study.explained }}: attention</h3>
-{% for sentence in study.attention %}<p>{{ sentence }}</p>{% endfor %}
-{% endif %}{% if study.curves %}<h3>FBP over one setting</h3>
-<p>Inner folds of the training speakers; no test speaker has a part in these curves, and they choose nothing. Bars:
-standard deviation over the outer folds, whose training speakers overlap.</p>
-{% for curve in study.curves %}<figure>{{ curve | safe }}</figure>{% endfor %}
-{% endif %}<h3>What the inner folds chose</h3>
-<table><tr><th>model<th>learning rate<th>principal axes</tr>
-{% for name, rates, axes in study.chosen %}<tr><td>{{ name }}<td>{{ rates }}<td>{{ axes }}</tr>
-{% endfor %}</table>
-<p>In so many folds each.</p>
-{% endfor %}
-</html>
-"""
-
-
-def curve(what: str, points: list[dict]) -> str:
-    """Inner accuracy and loss over the values of one setting, as SVG."""
-    figure = Figure(figsize=(4.2, 2.9), layout="constrained")
-    left = figure.add_subplot()
-    right = left.twinx()
-    x = range(len(points))
-    for axes, key, factor, colour, name in (
-        (left, "accuracy", 100, "tab:blue", "accuracy, %"),
-        (right, "loss", 1, "tab:orange", "cross-entropy, nats"),
-    ):
-        mean = [factor * sum(p[key]) / len(p[key]) for p in points]
-        spread = [
-            factor * (sum((v - sum(p[key]) / len(p[key])) ** 2 for v in p[key]) / max(1, len(p[key]) - 1)) ** 0.5
-            for p in points
-        ]
-        axes.errorbar(x, mean, spread, marker="o", capsize=3, color=colour)
-        axes.set_ylabel(name, color=colour)
-    left.set_xticks(x, [str(p["value"]) for p in points])
-    left.set_xlabel(what)
-    text = io.StringIO()
-    # Without a date and with fixed ids the same figures make the same file.
-    with mpl.rc_context({"svg.hashsalt": what}):
-        figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()[text.getvalue().index("<svg") :]
-
-
-def _counts(values: list) -> str:
-    return ", ".join(f"{value:g}: {values.count(value)}" for value in sorted(set(values)))
+LISTED = 20  # clips of a finding that are listed
+CLIPS = 2000  # at most, in the table of clips
+SHORT = {"training": "normalised by training speakers", "speaker": "normalised per speaker"}
+LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "h5py", "av", "dlib-bin", "librosa", "snakemake")
+# Other pages of a corpus, linked if they are in the same folder.
+PAGES = {"report.html": "FBP", "study.html": "fusion study", "faces.html": "contact sheet"}
+METHODS = (
+    "Y. Zhang, Z.-R. Wang, J. Du, Deep Fusion: An Attention Guided Factorized Bilinear Pooling for Audio-video Emotion "
+    "Recognition, IJCNN 2019 (arXiv:1901.04889): attention and FBP",
+    "S. Holm, A Simple Sequentially Rejective Multiple Test Procedure, Scandinavian Journal of Statistics 6 (1979): "
+    "correction for the number of comparisons",
+    "Q. McNemar, Note on the sampling error of the difference between correlated proportions or percentages, "
+    "Psychometrika 12 (1947): test over clips",
+    "R. A. Fisher, The Design of Experiments (1935), section 21: sign-flip test over speakers",
+    "A. C. Davison, D. V. Hinkley, Bootstrap Methods and their Application (1997), section 3.8: intervals",
+    "C. Guo et al., On Calibration of Modern Neural Networks, ICML 2017: ECE and temperature",
+)
 
 
 @dataclass(frozen=True)
 class Result:
     """What a folder of `train-fbp` or `fusion-study` holds."""
 
+    folder: Path
     metrics: dict
     choices: dict
+    predictions: pd.DataFrame
 
     @property
     def heading(self) -> str:
@@ -134,44 +79,12 @@ def read_results(folders: Sequence[Path]) -> list[Result]:
             files = [
                 json.loads((folder / name).read_text(encoding="utf-8")) for name in ("metrics.json", "choices.json")
             ]
+            found.append(Result(folder, *files, read_predictions(folder / "predictions.csv")))
         except (OSError, ValueError) as error:
             raise UserError(
                 f"{folder}: no results to report ({error}); `snakemake train_fbp` or `fusion_study` makes them"
             ) from error
-        found.append(Result(*files))
     return found
-
-
-def _study(result: Result) -> dict:
-    metrics, choices = result.metrics, result.choices
-    labels, models = metrics["labels"], metrics["models"]
-    explained = metrics["attention"]["model"]
-    return {
-        "heading": result.heading,
-        "words": metrics["words"],
-        "notes": metrics["notes"],
-        "explained": explained,
-        "rows": [(name, cells_of(figures)) for name, figures in models.items()],
-        "chance": f"{100 / len(labels):.1f}",
-        "seeds": len(choices["seeds"]),
-        "folds": len(choices["folds"]),
-        "labels": labels,
-        "confusion": [
-            (label, [f"{100 * n / max(1, sum(row)):.0f}" for n in row])
-            for label, row in zip(labels, models[explained]["confusion"], strict=True)
-        ],
-        "attention": [
-            f"{modality}: attention is spread as if {100 * of['effective_share']:.1f} % of a clip's rows had equal "
-            f"weight (mean; {100 * of['least']:.1f} % in the most selective 5 % of the clips; 100 % is the plain mean)."
-            for modality, of in metrics["attention"].items()
-            if modality != "model"
-        ],
-        "curves": [curve(what, points) for what, points in choices.get("sweeps", {}).items()],
-        "chosen": [
-            (name, *(_counts([c[key] for c in chosen]) for key in ("learning_rate", "axes")))
-            for name, chosen in choices["chosen"].items()
-        ],
-    }
 
 
 def write_page(results: Sequence[Result], store: Path, out: Path) -> None:
@@ -183,19 +96,172 @@ def write_page(results: Sequence[Result], store: Path, out: Path) -> None:
         out: HTML file.
     """
     with FeatureStore(store) as opened:
-        summary, spent = store_summary(opened), opened.ledger
-    costs = None if spent.empty else totals(spent)
+        values = _corpus(opened) | _setup(opened, results)
+        studies = [_study(result, opened) for result in results]
     page = (
-        Environment(autoescape=True)
-        .from_string(PAGE)
+        Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+        .from_string(PAGE.lstrip())
         .render(
             title=out.parent.name,
-            summary=summary,
-            faces=FACES if (out.parent / FACES).is_file() else "",
-            head=HEAD,
-            costs=[] if costs is None else cells(costs),
-            cost_words="" if costs is None else words(costs),
-            studies=[_study(result) for result in results],
+            style=Markup(base_template.STYLE + STYLE),
+            script=Markup(base_template.TABLES + SCRIPT),
+            hatch=Markup(base_template.HATCH),
+            links=_links(out),
+            tiles=_tiles(values, studies),
+            studies=studies,
+            level=LEVEL,
+            listed=LISTED,
+            size={"width": timeline.WIDTH, "height": timeline.HEIGHT},
+            **values,
         )
     )
-    write_atomically(out, lambda part: part.write_text(page, encoding="utf-8"))
+    write_atomically(out, lambda part: part.write_text(page.lstrip(), encoding="utf-8"))
+
+
+def _links(out: Path) -> list[dict[str, str]]:
+    others = {name: text for name, text in PAGES.items() if name != out.name}
+    return [{"address": name, "text": text} for name, text in others.items() if out.with_name(name).is_file()]
+
+
+def _corpus(store: FeatureStore) -> dict[str, Any]:
+    """What the page says of the clips and of the costs of their features."""
+    clips, spent = store.clips, store.ledger
+    balance = findings.balance(clips)
+    costs = None if spent.empty else totals(spent)
+    limit = None if costs is None else bottleneck(costs)
+    return {
+        "clips": clips,
+        "clip_count": len(clips),
+        "findings": findings.findings(clips, findings.frame_intervals(store)),
+        "left_out": str(store.attrs.get("left_out", "")).splitlines(),
+        "balance": balance,
+        "top_share": max((label["share"] for label in balance["labels"]), default=1),
+        "bins": findings.coverage_bins(clips),
+        "rows": findings.clip_rows(clips, CLIPS),
+        "head": HEAD,
+        "limit": limit,
+        "costs": []
+        if costs is None
+        else [
+            (of, share, name == limit)
+            for of, share, name in zip(cells(costs), costs["share"], costs.index, strict=True)
+        ],
+        "cost_words": "" if costs is None else words(costs),
+    }
+
+
+def _tiles(values: Mapping[str, Any], studies: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """The figures at the head of the page."""
+    clips = values["clips"]
+    seconds = {name: clips[name].sum() for name in ("video_duration", "audio_duration") if name in clips}
+    share = coverage(clips).mean()
+    tiles = [
+        ("clips", str(len(clips)), f"{len(values['balance']['labels']) or 'no'} classes"),
+        ("speakers", str(clips["speaker"][clips["speaker"].ne("")].nunique() or "unknown"), ""),
+        ("media", " / ".join(f"{s / 60:.3g}" for s in seconds.values()) + " min", "video / audio") if seconds else None,
+        ("face coverage", "no video" if pd.isna(share) else f"{share:.1%}", "mean of the clips"),
+        ("bottleneck", values["limit"], "of the extraction") if values["limit"] else None,
+    ]
+    for study in studies:
+        best = max(study["rows"], key=lambda row: row["accuracy"])
+        tiles.append(
+            (
+                f"accuracy of {study['explained']}",
+                f"{100 * study['own']:.1f} %",
+                f"{study['short']}; highest: {best['name']} {100 * best['accuracy']:.1f} %",
+            )
+        )
+    return [dict(zip(("name", "value", "more"), tile, strict=True)) for tile in tiles if tile]
+
+
+def _study(result: Result, store: FeatureStore) -> dict[str, Any]:
+    """What the page says of one comparison of models."""
+    metrics, choices, predictions = result.metrics, result.choices, result.predictions
+    labels, models = metrics["labels"], metrics["models"]
+    explained = metrics["attention"]["model"]
+    rows = comparison.model_rows(metrics, predictions)
+    chance = 1 / len(labels)
+    compared = [{**of, "supported": comparison.is_supported(of)} for of in metrics["comparisons"]]
+    known = predictions["speaker"][predictions["speaker"].ne("")].nunique()
+    best = max(models, key=lambda name: models[name]["accuracy_mean"])
+    file = result.folder / "attention.h5"
+    return {
+        "heading": result.heading,
+        "short": SHORT[metrics["normalisation"]],
+        "words": metrics["words"],
+        "notes": metrics["notes"],
+        "explained": explained,
+        "own": models[explained]["accuracy_mean"],
+        "shown": list(dict.fromkeys([explained, best])),
+        "rows": rows,
+        "chance": chance,
+        "ends": comparison.axis([row["interval"] for row in rows], chance),
+        "comparisons": compared,
+        "difference_ends": comparison.axis([of["interval"] for of in compared], 0),
+        "by_speaker": comparison.speaker_rows(metrics),
+        "seeds": len(choices["seeds"]),
+        "folds": predictions["fold"].nunique(),
+        "speakers": f"{known} test speakers" if known else "test speakers unknown",
+        "labels": labels,
+        "confusions": {name: comparison.confusion_rows(of, labels) for name, of in models.items()},
+        "attended": explained,
+        "attention": [
+            f"{modality}: spread as if {100 * of['effective_share']:.1f} % of a clip's rows had equal "
+            f"weight (mean; {100 * of['least']:.1f} % in the most selective 5 % of the clips; 100 % is the plain mean)."
+            for modality, of in metrics["attention"].items()
+            if modality != "model"
+        ],
+        "examples": examples(store, file, predictions) if file.is_file() else [],
+        "searches": {name: _search(curve) for name, curve in choices.get("curves", {}).items()},
+        "sweeps": [chart for what, points in choices.get("sweeps", {}).items() for chart in _sweep(what, points)],
+        "chosen": [
+            (name, *(comparison.counts([c[key] for c in chosen]) for key in ("learning_rate", "axes")))
+            for name, chosen in choices["chosen"].items()
+        ],
+    }
+
+
+def _search(curve: Sequence[Mapping[str, Any]]) -> Markup:
+    return line_chart("learning rate", *_named(comparison.search_series(curve)))
+
+
+def _named(of: tuple[list[str], list[dict[str, Any]]]) -> tuple[list[str], str, list[dict[str, Any]]]:
+    return of[0], "inner cross-entropy, nats", of[1]
+
+
+def _sweep(what: str, points: Sequence[Mapping[str, Any]]) -> list[Markup]:
+    x, charts = comparison.sweep_series(points)
+    return [line_chart(what, x, f"inner {y}", [{"name": what, "values": values}]) for y, values in charts.items()]
+
+
+def _setup(store: FeatureStore, results: Sequence[Result]) -> dict[str, Any]:
+    """Networks, hashes, versions, configuration, citations."""
+    features = {slot: store.attributes(slot) for slot in (*store.networks, ENCODER) if slot in store.keys}
+    networks = [
+        {
+            "slot": slot,
+            "name": of.get("network", ""),
+            "sha256": of.get("fingerprint", of.get("sha256", "")),
+            "licence": of.get("licence", ""),
+        }
+        for slot, of in features.items()
+    ]
+    hashes = [("Key of the store, which changes with any feature, label or speaker", store.attrs.get("key", ""))]
+    configurations = [("Extraction", json.loads(store.attrs.get("config", "{}")))]
+    for result in results:
+        short = SHORT[result.metrics["normalisation"]]
+        hashes.append(
+            (f"Key of the store that the models were trained on ({short})", result.choices.get("store_key", ""))
+        )
+        configurations.append((f"Fusion models, {short}", result.choices.get("settings", {})))
+    cited = [store.attrs.get("citation", ""), METHODS[0], *(of.get("citation", "") for of in features.values())]
+    return {
+        "networks": networks,
+        "hashes": hashes,
+        "code_version": store.attrs.get("code_version", ""),
+        "versions": [f"deepfusion {__version__}", *(f"{name} {version(name)}" for name in LIBRARIES)],
+        "stages": VERSIONS,
+        "configurations": [(name, yaml.safe_dump(of, sort_keys=False, width=100)) for name, of in configurations if of],
+        "citations": list(dict.fromkeys(text for text in (*cited, *METHODS[1:]) if text)),
+        "licence": store.attrs.get("licence", ""),
+    }

@@ -1,5 +1,8 @@
 """What a feature store holds, in a page of text: what an extraction ends with and `deepfusion info` begins with."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -42,9 +45,37 @@ def store_summary(store: FeatureStore, *, listed: int | None = LISTED) -> str:
     lines.append(f"clips without a face: {none.sum()}; with a face in fewer than half of their frames: {few.sum()}")
     lines += _lacking(clips, share, listed)
     lines += _notes(clips, listed)
+    lines += str(store.attrs.get("left_out", "")).splitlines()
     logs = store.path.parent / "logs"
     where = f"; logs: {logs}" if logs.is_dir() else ""
     return "\n".join([*lines, f"store: {store.path} (`deepfusion info {store.path}` lists all){where}"])
+
+
+def store_facts(store: FeatureStore) -> dict[str, Any]:
+    """What `store_summary` says, as plain data.
+
+    Returns:
+        path; clips: their number; speakers and classes: their names; keys: the features. video and audio: status ->
+        number of clips. frames; faces: frames with the followed person's face. lacking: a dictionary per clip that
+        lacks something: id, coverage (0 to 1, None without frames), reason.
+    """
+    clips = store.clips
+    share = coverage(clips)
+    lacking = [
+        {"id": id_, "coverage": None if np.isnan(share[id_]) else float(share[id_]), "reason": reason}
+        for id_, reason in _reasons(clips, share)
+    ]
+    return {
+        "path": str(store.path),
+        "clips": len(clips),
+        "speakers": sorted(set(clips["speaker"]) - {""}),
+        "classes": sorted(set(clips["label"]) - {""}),
+        "keys": list(store.keys),
+        **{what: {name: int(clips[f"{what}_status"].eq(name).sum()) for name in DONE} for what in ("video", "audio")},
+        "frames": int(clips["frames"].sum()),
+        "faces": int(clips["faces"].sum()),
+        "lacking": lacking,
+    }
 
 
 def _people(clips: pd.DataFrame) -> str:
@@ -55,7 +86,12 @@ def _people(clips: pd.DataFrame) -> str:
 
 def _lacking(clips: pd.DataFrame, share: pd.Series, listed: int | None) -> list[str]:
     """A table of the clips that failed, lack a modality, or have a face in fewer than half of their frames."""
-    rows = []
+    rows = [(id_, "" if np.isnan(share[id_]) else f"{share[id_]:.1%}", why) for id_, why in _reasons(clips, share)]
+    return _table(("clip", "coverage", "what it lacks"), rows, listed)
+
+
+def _reasons(clips: pd.DataFrame, share: pd.Series) -> Iterator[tuple[str, str]]:
+    """Id of each clip that lacks something, and what."""
     for (id_, clip), covered in zip(clips.iterrows(), share, strict=True):
         why = [
             f"{what} {DONE[clip[f'{what}_status']]}: {clip[f'{what}_reason']}"
@@ -67,8 +103,7 @@ def _lacking(clips: pd.DataFrame, share: pd.Series, listed: int | None) -> list[
         elif covered < HALF:
             why.insert(0, f"a face in {clip['faces']} of {clip['frames']} frames")
         if why:
-            rows.append((id_, "" if np.isnan(covered) else f"{covered:.1%}", "; ".join(why)))
-    return _table(("clip", "coverage", "what it lacks"), rows, listed)
+            yield str(id_), "; ".join(why)
 
 
 def _notes(clips: pd.DataFrame, listed: int | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""What the page of predictions draws over time: curves, hatched gaps, attention, spectrogram."""
+"""What the pages draw over time: curves, hatched gaps, attention, spectrogram."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -118,7 +118,7 @@ def binned(times: np.ndarray, values: np.ndarray, most: int) -> tuple[np.ndarray
 
 def frame_band(time: np.ndarray, attention: "Attention", begin: float, end: float) -> str:
     """Attention of the frames as an image of one row over the time axis; its strongest frame is opaque."""
-    columns = np.zeros(min(PIXELS, max(1, 4 * len(time))))
+    columns = np.zeros(PIXELS)
     edges = borders(time)
     where = np.searchsorted(time, np.asarray(attention.time) - 1e-6)
     weights = np.asarray(attention.weight) / max(float(np.max(attention.weight)), 1e-12)
@@ -180,6 +180,15 @@ def ticks(begin: float, end: float) -> list[dict[str, Any]]:
     seconds = np.arange(np.ceil(begin / step) * step, end + 1e-9, step)
     marks = place(seconds, begin, end) / WIDTH * 100
     return [{"x": round(float(x), 2), "text": _clock(float(s), step)} for x, s in zip(marks, seconds, strict=True)]
+
+
+def frame_ticks(time: np.ndarray, begin: float, end: float, most: int) -> list[dict[str, Any]]:
+    """Marks at round frame indices, about `most`; x in per cent, text."""
+    step = next(
+        factor * 10**power for power in range(9) for factor in (1, 2, 5) if len(time) <= most * factor * 10**power
+    )
+    marks = place(time[::step], begin, end) / WIDTH * 100
+    return [{"x": round(float(x), 2), "text": str(i * step)} for i, x in enumerate(marks)]
 
 
 def _clock(seconds: float, step: float) -> str:

@@ -1,4 +1,7 @@
-"""Random variations of spectrograms in dB: pace, pitch and vocal tract, microphone, noise, masks."""
+"""Random variations of spectrograms in dB: pace, pitch and vocal tract, microphone, noise, masks.
+
+Random numbers are drawn where the generator is; everything is computed where the spectrograms are.
+"""
 
 import math
 from collections.abc import Callable
@@ -42,19 +45,18 @@ def augmented(
         frames: Length of the result.
         front: The front end of an encoder, on `device`.
         settings: How much of each.
-        generator: Of the random numbers, on the CPU.
+        generator: Of the random numbers.
         device: Where the result lies.
 
     Returns:
         (B, 1, rows, frames) as the convolutions of the encoder see them.
     """
-    decibels = add_noise(
-        equalise(warp(decibels, frames, settings, generator), settings, generator), settings, generator
-    )
+    decibels = equalise(warp(decibels.to(device), frames, settings, generator), settings, generator)
+    decibels = add_noise(decibels, settings, generator)
     length = torch.full((len(decibels),), frames, device=device)
     with torch.no_grad():
-        x = front(decibels.to(device), length).cpu()
-    return mask(x, settings, generator).to(device)
+        x = front(decibels, length)
+    return mask(x, settings, generator)
 
 
 def warp(decibels: Tensor, frames: int, settings: SpeechAugmentSettings, generator: torch.Generator) -> Tensor:
@@ -70,10 +72,10 @@ def warp(decibels: Tensor, frames: int, settings: SpeechAugmentSettings, generat
         (B, frames, F), the beginning of each clip at its new pace. Bins above the last one repeat it.
     """
     B, T, bins = decibels.shape
-    pace = _between(settings.pace, B, generator)
-    pitch = _between(settings.frequency, B, generator)
-    time = torch.arange(frames) * pace[:, None]  # (B, frames)
-    frequency = torch.arange(bins) / pitch[:, None]  # (B, F)
+    pace = _between(settings.pace, decibels, generator)
+    pitch = _between(settings.frequency, decibels, generator)
+    time = torch.arange(frames, device=pace.device) * pace[:, None]  # (B, frames)
+    frequency = torch.arange(bins, device=pitch.device) / pitch[:, None]  # (B, F)
     y = (2 * time / (T - 1) - 1)[:, :, None].expand(B, frames, bins)
     x = (2 * frequency / (bins - 1) - 1)[:, None, :].expand(B, frames, bins)
     grid = torch.stack([x, y], 3)
@@ -83,9 +85,11 @@ def warp(decibels: Tensor, frames: int, settings: SpeechAugmentSettings, generat
 def equalise(decibels: Tensor, settings: SpeechAugmentSettings, generator: torch.Generator) -> Tensor:
     """Add a smooth random curve over frequency to each clip, (B, T, F) dB."""
     B, _, bins = decibels.shape
-    order = torch.arange(1, CURVES + 1)
-    waves = torch.cos(torch.pi * order[:, None] * (torch.arange(bins) + 0.5) / bins)  # (CURVES, F)
-    amount = torch.randn(B, CURVES, generator=generator) * settings.equaliser_db * (2 / CURVES) ** 0.5
+    order = torch.arange(1, CURVES + 1, device=decibels.device)
+    place = (torch.arange(bins, device=decibels.device) + 0.5) / bins
+    waves = torch.cos(torch.pi * order[:, None] * place)  # (CURVES, F)
+    normal = torch.randn(B, CURVES, generator=generator, device=generator.device).to(decibels.device)
+    amount = normal * settings.equaliser_db * (2 / CURVES) ** 0.5
     return decibels + (amount @ waves)[:, None]
 
 
@@ -94,13 +98,15 @@ def add_noise(decibels: Tensor, settings: SpeechAugmentSettings, generator: torc
 
     Its level per bin lies settings.noise_db below the clip's loudest bin; its power varies as that of Gaussian noise.
     """
-    chosen = torch.rand(len(decibels), generator=generator) < 0.5
+    chosen = _uniform(len(decibels), generator).to(decibels.device) < 0.5
     part = decibels[chosen]
-    depth = _between(settings.noise_db, len(part), generator)
-    slope = torch.randn(len(part), generator=generator) * 5  # dB from the middle to either end
-    ramp = torch.linspace(1, -1, part.shape[2])
+    depth = _between(settings.noise_db, part, generator)
+    normal = torch.randn(len(part), generator=generator, device=generator.device).to(part.device)
+    slope = normal * 5  # dB from the middle to either end
+    ramp = torch.linspace(1, -1, part.shape[2], device=part.device)
     level = (part.amax((1, 2)) - depth)[:, None] + slope[:, None] * ramp
-    draws = -torch.rand(part.shape, generator=generator).clamp(min=1e-6).log()  # exponential: power of Gaussian noise
+    uniform = _uniform(part.shape, generator).to(part.device)
+    draws = -uniform.clamp(min=1e-6).log()  # exponential: power of Gaussian noise
     power = 10 ** (part / 10) + draws * 10 ** (level / 10)[:, None]
     noisy = decibels.clone()
     noisy[chosen] = 10 * power.log10()
@@ -111,14 +117,19 @@ def mask(x: Tensor, settings: SpeechAugmentSettings, generator: torch.Generator)
     """SpecAugment: set two stripes in time and two in frequency of each (B, 1, rows, T) input to 0, its mean."""
     for axis, share in ((3, settings.time_mask), (2, settings.frequency_mask)):
         size = x.shape[axis]
-        place = torch.arange(size)
+        place = torch.arange(size, device=x.device)
         for _ in range(2):
-            width = torch.rand(len(x), generator=generator) * share * size
-            start = torch.rand(len(x), generator=generator) * (size - width)
+            width = _between((0, share * size), x, generator)
+            start = _between((0, 1), x, generator) * (size - width)
             inside = (place >= start[:, None]) & (place < (start + width)[:, None])
             x = x.masked_fill(inside[:, None, None] if axis == 3 else inside[:, None, :, None], 0)
     return x
 
 
-def _between(bounds: tuple[float, float], count: int, generator: torch.Generator) -> Tensor:
-    return bounds[0] + (bounds[1] - bounds[0]) * torch.rand(count, generator=generator)
+def _between(bounds: tuple[float, float], clips: Tensor, generator: torch.Generator) -> Tensor:
+    """(B,) random numbers within bounds, one per clip, on the device of the clips."""
+    return bounds[0] + (bounds[1] - bounds[0]) * _uniform(len(clips), generator).to(clips.device)
+
+
+def _uniform(shape: int | tuple[int, ...], generator: torch.Generator) -> Tensor:
+    return torch.rand(shape, generator=generator, device=generator.device)

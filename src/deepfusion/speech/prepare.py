@@ -2,6 +2,7 @@
 
 import json
 import logging
+import warnings
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +12,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pandas as pd
+import torch
+from torch import Tensor
 
 from deepfusion import media
 from deepfusion import spectrogram as spectrograms
@@ -47,6 +50,11 @@ class Prepared:
         start, end = self.offsets[index : index + 2]
         rows = self.levels[start:end][first:last]
         return np.float32(self.settings.floor_db) + np.float32(STEP_DB) * rows
+
+    def levels_on(self, device: torch.device) -> Tensor:
+        """The levels on a device: a GPU holds all of them. On the CPU they stay on disk, and are only to be read."""
+        with warnings.catch_warnings(action="ignore"):  # that the memory map cannot be written
+            return torch.from_numpy(self.levels).to(device)
 
     def lengths(self) -> np.ndarray:
         """(clips,) int64 frames per clip."""

@@ -20,7 +20,7 @@ from deepfusion.networks.audio_encoder import FrontEnd
 from deepfusion.progress import track
 from deepfusion.speech import augment
 from deepfusion.speech.network import TrainingNetwork
-from deepfusion.speech.prepare import Prepared
+from deepfusion.speech.prepare import STEP_DB, Prepared
 
 log = logging.getLogger(__name__)
 
@@ -61,18 +61,34 @@ def task(clips: pd.DataFrame, rows: np.ndarray, settings: PretrainAudioSettings)
 
 def draw(task: Task, count: int, balance: float, generator: np.random.Generator) -> np.ndarray:
     """(count,) positions in the task's rows: corpora by their size to the power `balance`, then classes evenly."""
-    size = np.bincount(task.corpus, minlength=len(task.kind)) ** balance
-    chosen = generator.choice(len(size), count, p=size / size.sum())
-    picked = np.empty(count, np.int64)
-    for i, corpus in enumerate(chosen):
-        label = generator.choice(np.flatnonzero(task.present[corpus]))
-        picked[i] = generator.choice(np.flatnonzero((task.corpus == corpus) & (task.label == label)))
-    return picked
+    labels = task.present.shape[1]
+    cell = task.corpus * labels + task.label
+    clips = np.bincount(cell, minlength=task.present.size).reshape(task.present.shape)
+    size = clips.sum(1) ** balance
+    share = (size / size.sum())[:, None] * task.present / task.present.sum(1, keepdims=True)
+    chosen = generator.choice(share.size, count, p=share.ravel())
+    clips, order = clips.ravel(), np.argsort(cell, kind="stable")
+    return order[(clips.cumsum() - clips)[chosen] + generator.integers(clips[chosen])]
 
 
-def stretches(data: Prepared, rows: np.ndarray, frames: int, generator: np.random.Generator) -> Tensor:
-    """(B, frames, F) dB: a random stretch of each clip; a shorter clip is repeated."""
-    return torch.from_numpy(np.stack([augment.stretch(data.decibels(row), frames, generator) for row in rows]))
+def stretches(data: Prepared, levels: Tensor, rows: np.ndarray, frames: int, generator: np.random.Generator) -> Tensor:
+    """A random stretch of each clip; a shorter clip is repeated.
+
+    Args:
+        data: Where the clips lie in `levels`.
+        levels: Of data, on any device.
+        rows: (B,) clips.
+        frames: Length of the stretches.
+        generator: Of the random numbers.
+
+    Returns:
+        (B, frames, F) dB, on the device of the levels.
+    """
+    length = data.lengths()[rows]
+    places = np.where(length >= frames, length - frames + 1, length)
+    first = generator.integers(places)
+    index = data.offsets[rows][:, None] + (first[:, None] + np.arange(frames)) % length[:, None]
+    return data.settings.floor_db + STEP_DB * levels[torch.from_numpy(index).to(levels.device)]
 
 
 def standardise(front: FrontEnd, data: Prepared, rows: np.ndarray) -> None:
@@ -129,20 +145,21 @@ def train(
     else:
         standardise(network.front, data, task.rows)
         averaged.module.load_state_dict(network.state_dict())
+    levels = data.levels_on(device)
     present = torch.from_numpy(task.present).to(device)
     kind = torch.from_numpy(task.kind).to(device)
     longest = augment.length_before(settings.frames, settings.augment)
     for epoch in range(len(curve) + 1, settings.epochs + 1):
-        start, total = time.perf_counter(), 0.0
+        start, total = time.perf_counter(), torch.zeros((), device=device)
         numpy = np.random.default_rng((settings.seed, epoch))
-        generator = torch.Generator().manual_seed(int(numpy.integers(2**31)))
+        generator = torch.Generator(device).manual_seed(int(numpy.integers(2**31)))
         torch.manual_seed(int(numpy.integers(2**31)))  # dropout
         network.train()
         for step in track(range(settings.steps), f"epoch {epoch} of {settings.epochs}", unit="steps"):
             for group in optimiser.param_groups:
                 group["lr"] = settings.learning_rate * rate((epoch - 1) * settings.steps + step, settings)
             picked = draw(task, settings.batch, settings.balance, numpy)
-            decibels = stretches(data, task.rows[picked], longest, numpy)
+            decibels = stretches(data, levels, task.rows[picked], longest, numpy)
             x = augment.augmented(decibels, settings.frames, network.front, settings.augment, generator, device)
             x = x.contiguous(memory_format=torch.channels_last)
             corpus = torch.from_numpy(task.corpus[picked]).to(device)
@@ -155,7 +172,8 @@ def train(
             torch.nn.utils.clip_grad_norm_(network.parameters(), CLIP)
             optimiser.step()
             averaged.update_parameters(network)
-            total += loss.item()
+            total += loss.detach()
+        total = total.item()  # waits for a GPU
         seconds = time.perf_counter() - start
         curve.append(tell(epoch, total / settings.steps, seconds, averaged.module.eval()))
         save_progress(checkpoint, both, optimiser, {"key": key, "curve": curve})

@@ -7,7 +7,7 @@ recomputed would change a store whose attributes still name the old settings. A 
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,15 @@ from deepfusion.errors import UserError
 from deepfusion.store import layout
 from deepfusion.store.checksum import check_whole
 from deepfusion.store.commit import Disk, committed
+from deepfusion.store.derived import Derived, write_derived
 from deepfusion.store.shard import read_shard
 from deepfusion.versions import ENCODER
 
 FACE = 0  # video/reason of a frame that has a face
+PLACE = ["shard", "first", "last", "length"]  # where the rows of a clip are, and how many of them stay
+
+Choose = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Times (L,) of a clip's frames, s, and whether they have a face (L,) -> (L,) bool, the frames that the store keeps."""
 
 # What the columns of clips/ mean: unit, description. Others are the corpus' or a stage's own.
 CLIPS = {
@@ -64,6 +69,8 @@ def build_store(
     encoder: Sequence[str | os.PathLike] = (),
     labels: Sequence[str],
     attrs: Mapping[str, Any],
+    choose: Choose | None = None,
+    derived: Sequence[Derived] = (),
 ) -> None:
     """Make the store, crash-proof, from the shards of all stages.
 
@@ -78,6 +85,8 @@ def build_store(
         encoder: Shards of the stage "AF", in the order of the manifest; none: the store has no group audio/AF.
         labels: All classes, in the order that gives them their index.
         attrs: Root attributes: config (JSON text), code_version, corpus and the like.
+        choose: Which frames of the stage "faces" the networks saw, see `Choose`; None: all.
+        derived: Columns of video/ that follow from the others.
 
     Raises:
         UserError: A shard does not agree with the manifest or with another stage; the line names it.
@@ -90,6 +99,7 @@ def build_store(
         raise UserError(f"{path}: the manifest has labels that are not in the list {labels}: {unknown}")
     ledgers: list[pd.DataFrame] = []
     stages = {name: _survey(name, shards, ids, ledgers) for name, shards in video.items()}
+    chosen = _choose(stages["faces"], choose) if choose else {}
     found = _found(video["faces"], ids)
     spectra = _survey("spectrogram", audio, ids, ledgers)
     positions = _survey(ENCODER, encoder, ids, ledgers) if encoder else None
@@ -109,8 +119,10 @@ def build_store(
         layout.write_texts(file.attrs, "labels", labels)
         group = file.create_group("video", track_order=True)
         keep = seen["video_status"].eq("ok").to_numpy()
-        for stage in stages.values():
-            _copy(group, stage, keep, disk)
+        for name, stage in stages.items():
+            _copy(group, stage, keep, disk, chosen=chosen if name == "faces" else {})
+        for column in derived:
+            write_derived(group, column, disk)
         if found is not None:
             _copy(group.create_group(layout.FOUND, track_order=True), found, keep, disk, table=layout.FOUND)
         offsets = group["offsets"][:]
@@ -131,7 +143,7 @@ def build_store(
             data.attrs.update({"axes": "clip", "units": units, "description": description})
         if ledgers := [cost for cost in ledgers if len(cost)]:
             _write_ledger(file.create_group("ledger", track_order=True), pd.concat(ledgers, ignore_index=True))
-        file.attrs["key"] = _key(file, table, labels)
+        file.attrs["key"] = store_key(file, table, labels)
         layout.seal_attributes(file)
 
 
@@ -170,8 +182,9 @@ def _survey(
                     "remove the older of the two and make it again"
                 )
             ledgers.append(shard.ledger.assign(shard=i))
-            tables.append(shard.clips.assign(shard=str(path), first=shard.offsets[:-1], last=shard.offsets[1:]))
-    stage = pd.concat(tables) if tables else pd.DataFrame(columns=["status", "reason", "shard", "first", "last"])
+            rows = {"first": shard.offsets[:-1], "last": shard.offsets[1:], "length": np.diff(shard.offsets)}
+            tables.append(shard.clips.assign(shard=str(path), **rows))
+    stage = pd.concat(tables) if tables else pd.DataFrame(columns=["status", "reason", *PLACE])
     for i, (found, wanted) in enumerate(zip(stage.index, ids, strict=False)):
         if found != wanted:
             raise UserError(
@@ -185,6 +198,19 @@ def _survey(
             f"{clip!r} is the first that only one of them has"
         )
     return stage
+
+
+def _choose(stage: pd.DataFrame, choose: Choose) -> dict[str, np.ndarray]:
+    """Shard -> (rows,) bool, the frames that stay; the table `stage` gets their number as the length of each clip."""
+    masks = {}
+    for path, clips in stage.groupby("shard", sort=False):
+        with read_shard(path) as shard:
+            time, reason = (shard.rows(name, 0, shard.offsets[-1]) for name in ("time", "reason"))
+        rows = [slice(first, last) for first, last in zip(clips["first"], clips["last"], strict=True)]
+        parts = [choose(time[of], reason[of] == FACE) for of in rows]
+        masks[path] = np.concatenate([*parts, np.zeros(0, bool)])
+        stage.loc[clips.index, "length"] = [int(part.sum()) for part in parts]
+    return masks
 
 
 def _nature(data: h5py.Dataset) -> tuple:
@@ -203,7 +229,7 @@ def _first_trouble(stages: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def _check_lengths(name: str, stage: pd.DataFrame, first: pd.DataFrame, ok: pd.Series) -> None:
-    length, expected = stage["last"] - stage["first"], first["last"] - first["first"]
+    length, expected = stage["length"], first["length"]
     for clip in ok.index[ok & length.ne(expected)]:
         raise UserError(
             f"{stage.at[clip, 'shard']}: stage {name!r} has {length[clip]} frames of clip {clip!r} and "
@@ -225,7 +251,7 @@ def _fields(stages: dict[str, pd.DataFrame], *, taken: set[str]) -> pd.DataFrame
     """The facts that stages recorded with the clips; stages that recorded the same one must agree."""
     fields = pd.DataFrame(index=next(iter(stages.values())).index)
     for name, stage in stages.items():
-        for field in stage.columns.drop(["status", "reason", "shard", "first", "last"]):
+        for field in stage.columns.drop(["status", "reason", *PLACE]):
             if field in taken:
                 raise UserError(f"stage {name!r} records a fact {field!r}, which the store itself writes")
             values = stage[field] if pd.api.types.is_numeric_dtype(stage[field]) else stage[field].replace("", np.nan)
@@ -242,12 +268,20 @@ def _fields(stages: dict[str, pd.DataFrame], *, taken: set[str]) -> pd.DataFrame
     return fields
 
 
-def _copy(group: h5py.Group, stage: pd.DataFrame, keep: np.ndarray, disk: Disk, table: str = "") -> None:
+def _copy(
+    group: h5py.Group,
+    stage: pd.DataFrame,
+    keep: np.ndarray,
+    disk: Disk,
+    *,
+    chosen: Mapping[str, np.ndarray] | None = None,
+    table: str = "",
+) -> None:
     """Copy the columns of a stage, or of a table of its shards, rows of the clips in `keep` alone.
 
-    The first stage of a group writes its offsets.
+    Of the shards in `chosen`, (rows,) bool each, only those rows. The first stage of a group writes its offsets.
     """
-    lengths = (stage["last"] - stage["first"]).to_numpy(dtype=np.int64) * keep
+    lengths = stage["length"].to_numpy(dtype=np.int64) * keep
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     if "offsets" not in group:
         _write(
@@ -257,6 +291,7 @@ def _copy(group: h5py.Group, stage: pd.DataFrame, keep: np.ndarray, disk: Disk, 
     rows = stage.assign(to=offsets[:-1], keep=keep)
     for path, clips in rows.groupby("shard", sort=False):
         runs = _runs(clips[clips["keep"]])
+        mask = (chosen or {}).get(path)
         with read_shard(path, table) as shard:
             for name, source in shard.columns.items():
                 if name not in targets:
@@ -267,8 +302,10 @@ def _copy(group: h5py.Group, stage: pd.DataFrame, keep: np.ndarray, disk: Disk, 
                 for first, last, to in runs:
                     for at in range(first, last, step):
                         block = shard.rows(name, at, min(at + step, last))
+                        block = block if mask is None else block[mask[at : at + len(block)]]
                         digests[name].update(block)
-                        targets[name][to + at - first : to + at - first + len(block)] = block
+                        targets[name][to : to + len(block)] = block
+                        to += len(block)
                         disk.check()
     for name, digest in digests.items():
         targets[name].attrs["content_sha256"] = digest.hexdigest()
@@ -323,7 +360,7 @@ def _table(manifest: pd.DataFrame, facts: pd.DataFrame, fields: pd.DataFrame) ->
     return table.assign(**{name: table[name].fillna("") for name in text})
 
 
-def _key(file: h5py.File, table: pd.DataFrame, labels: list[str]) -> str:
+def store_key(file: h5py.File, table: pd.DataFrame, labels: list[str]) -> str:
     """SHA-256 over all that the store holds: it changes with any feature, label or speaker."""
     digest = hashlib.sha256(repr(labels).encode() + table.to_csv().encode())
     for data in (*layout.objects(file["video"]), *layout.objects(file["audio"])):

@@ -16,12 +16,15 @@ DERIVED = ("key", DIGEST)
 LISTED = 10  # clips that are named in a line
 
 
-def diff(a: str | os.PathLike, b: str | os.PathLike) -> dict[str, Any]:
+def diff(
+    a: str | os.PathLike, b: str | os.PathLike, *, over: Callable[[list[str]], Iterable[str]] = iter
+) -> dict[str, Any]:
     """Compare two stores clip by clip; what they cost (ledger) is not compared.
 
     Args:
         a: A store.
         b: Another.
+        over: Goes through the ids of the clips that both have; one that shows the progress, for example.
 
     Returns:
         equal: Whether nothing differs. Of the rest, what is empty does not differ:
@@ -32,7 +35,7 @@ def diff(a: str | os.PathLike, b: str | os.PathLike) -> dict[str, Any]:
         keys_only_a, keys_only_b: "EF-A", "spectrogram", ... that one of them has.
         features: "EF-A", "valid", "box", ... -> see `_Comparison.result`; only those that differ.
         attributes: "" (the store) or "EF-A", ... -> attribute -> values in a and b, None where it is missing.
-            "config" is compared setting by setting: "config: faces.size".
+        "config" is compared setting by setting: "config: faces.size".
 
     Raises:
         UserError, MachineError: One of them cannot be opened or read.
@@ -49,7 +52,7 @@ def diff(a: str | os.PathLike, b: str | os.PathLike) -> dict[str, Any]:
             "table": _table(first.clips.loc[both], second.clips.loc[both]),
             "keys_only_a": [key for key in first.keys if key not in second.keys],
             "keys_only_b": [key for key in second.keys if key not in first.keys],
-            "features": _features(first, second, both),
+            "features": _features(first, second, over(both)),
             "attributes": _attributes(first, second),
         }
     return {"equal": not any(found.values()), **found}
@@ -66,7 +69,7 @@ def _table(a: pd.DataFrame, b: pd.DataFrame) -> dict[str, dict[str, list]]:
     return found
 
 
-def _features(a: FeatureStore, b: FeatureStore, clips: list[str]) -> dict[str, dict]:
+def _features(a: FeatureStore, b: FeatureStore, clips: Iterable[str]) -> dict[str, dict]:
     compared = {key: _Comparison() for key in a.keys if key in b.keys}
     for clip in clips:
         for key, comparison in compared.items():
@@ -81,7 +84,7 @@ class _Comparison:
         differ: Clips in which it differs -> largest absolute difference, NaN where the shapes differ.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.differ: dict[str, float] = {}
         self._rows: dict[str, list[int]] = {}
         self._types: set[tuple[str, str]] = set()

@@ -27,6 +27,9 @@ DIGEST = "attributes_sha256"
 FOUND = "found"  # optional group of video/: all faces in the searched frames, with offsets of its own
 # Of the optional group audio/AF: positions of the audio encoder, with offsets of its own.
 ENCODER_COLUMNS = ["time", "positions"]
+# Of an optional group audio/AX-...: features of another tool, with offsets of their own.
+STREAM_COLUMNS = ["time", "features"]
+IMPORTED_AUDIO = "AX-"
 
 
 def attributes(of: h5py.Group | h5py.Dataset) -> dict[str, Any]:
@@ -172,13 +175,25 @@ def check_store(file: h5py.File) -> None:
     if FOUND in file["video"]:
         found = file["video"][FOUND]
         check_ragged(found, columns(found), clips=clips)
-    if ENCODER in file["audio"]:
-        check_encoder(file["audio"], clips=clips)
+    for name, group in streams(file["audio"]).items():
+        if name == ENCODER:
+            check_encoder(file["audio"], clips=clips)
+        else:
+            check_ragged(group, STREAM_COLUMNS, clips=clips)
 
 
 def columns(group: h5py.Group) -> list[str]:
     """Names of the ragged columns of a group: its datasets except `offsets`. Groups in it have offsets of their own."""
     return [name for name, thing in group.items() if isinstance(thing, h5py.Dataset) and name != "offsets"]
+
+
+def streams(audio: h5py.Group) -> dict[str, Any]:
+    """What of the group audio has times of its own, by name: `AF`, and what was imported."""
+    return {name: thing for name, thing in audio.items() if name == ENCODER or _imported(name, thing)}
+
+
+def _imported(name: str, thing: Any) -> bool:
+    return name.startswith(IMPORTED_AUDIO) and isinstance(thing, h5py.Group)
 
 
 def check_encoder(audio: h5py.Group, *, clips: int) -> None:

@@ -36,6 +36,8 @@ class FeatureStore:
         labels: The classes, in the order that gives them their index.
         keys: Names of what every clip has: "time", "valid", "EF-A", "spectrogram", "audio_time", ... "AF" and "AF_time"
             only where the store has positions of the audio encoder.
+        groups: What has a row at the same times -> its keys: "video" (a row per frame), "audio" (per window of the
+            spectrogram), and streams with times of their own, such as "audio/AF".
         networks: Face feature -> its attributes (network, weights' sha256, licence, ...), "EF-A" for example.
 
     Raises:
@@ -64,14 +66,17 @@ class FeatureStore:
         self._data = {name: self._file["video"][name] for name in layout.columns(self._file["video"])}
         for name in layout.columns(self._file["audio"]):
             self._data["audio_time" if name == "time" else name] = self._file["audio"][name]
-        if encoder := self._file["audio"].get(ENCODER):
-            self._data |= {ENCODER: encoder["positions"], f"{ENCODER}_time": encoder["time"]}
+        for name, group in layout.streams(self._file["audio"]).items():
+            rows = "positions" if name == ENCODER else "features"
+            self._data |= {name: group[rows], f"{name}_time": group["time"]}
         self.keys: list[str] = list(self._data)
         self.networks = {name: self.attributes(name) for name in self.keys if name.startswith("EF-")}
         # Plain numbers and dictionaries: what numpy and pandas take to look one up is as long as a short read.
-        groups = {data.parent.name for data in self._data.values()}
-        offsets = {group: self._file[group]["offsets"][:].tolist() for group in groups}
-        self._offsets: dict[str, list[int]] = {name: offsets[data.parent.name] for name, data in self._data.items()}
+        self.groups: dict[str, list[str]] = {}
+        for name, data in self._data.items():
+            self.groups.setdefault(data.parent.name.lstrip("/"), []).append(name)
+        offsets = {group: self._file[group]["offsets"][:].tolist() for group in self.groups}
+        self._offsets: dict[str, list[int]] = {name: offsets[of] for of, names in self.groups.items() for name in names}
         self._flags: dict[str, np.ndarray] = {}
 
     @cached_property
@@ -95,6 +100,14 @@ class FeatureStore:
         Those of "AF" include `frequency`: (F',) Hz, the centre of each of its bands.
         """
         return layout.attributes(self._dataset(key))
+
+    def shape(self, key: str) -> tuple[int, ...]:
+        """Shape of one row: (128,) of "EF-A", () of "time"."""
+        return self._dataset(key).shape[1:]
+
+    def dtype(self, key: str) -> np.dtype:
+        """Type of its numbers."""
+        return self._dataset(key).dtype
 
     def iter(self) -> Iterator["Clip"]:
         """The clips, in the order of the store."""

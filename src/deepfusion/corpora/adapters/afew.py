@@ -1,14 +1,11 @@
 """AFEW: emotion in films, as EmotiW hands it out: Train_AFEW/Angry/000046280.avi, Val_AFEW/..., Test_AFEW/..."""
 
-import logging
 import re
 from pathlib import Path
 
 import pandas as pd
 
 from deepfusion.errors import UserError
-
-log = logging.getLogger(__name__)
 
 LABELS = ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"]
 CITATION = (
@@ -17,22 +14,27 @@ CITATION = (
     "Group-Level Affect Prediction, ICMI 2018"
 )
 LICENCE = "licensed, for research, on request to its authors; not to be passed on"
+OWNER = "its authors, by the EmotiW challenge"
+TREE = """Train_AFEW/Angry/000046280.avi           Angry, Disgust, Fear, Happy, Sad, Surprise, Neutral
+Val_AFEW/Angry/...
+Test_AFEW/...                            in folders of emotions if you have their labels"""
+OPTIONS = {"unlabelled": ("leave_out", "keep")}
 
 SPLIT = re.compile(r"(train|val|test)(_.*)?", re.IGNORECASE)  # Train_AFEW, Val, test, Test_vid_Distribute
 
 
-def clips(root: Path) -> pd.DataFrame:
+def clips(root: Path, *, unlabelled: str) -> pd.DataFrame:
     """The clips in a folder, from the names of its folders.
 
-    The labels of AFEW's test clips are not public. Test clips outside the folders of emotions are left out, with a
-    warning: without a label a clip can be neither learned from nor tested on.
+    The labels of AFEW's test clips are not public. Test clips outside the folders of emotions are left out, or kept for
+    features and predictions alone (split "unlabelled").
 
     Speaker is the split, "afew_train": AFEW does not say who is seen, and only its splits are known to share no film.
 
     Raises:
         UserError: A clip to train or to validate on lies in no folder of an emotion.
     """
-    rows, unlabelled = [], []
+    rows = []
     for folder in sorted(path for path in root.iterdir() if path.is_dir() and SPLIT.fullmatch(path.name)):
         split = folder.name.lower().partition("_")[0]
         for path in _videos(folder):
@@ -40,19 +42,15 @@ def clips(root: Path) -> pd.DataFrame:
             if label in LABELS:
                 # A file's name alone may be that of another film's clip.
                 clip = f"{split}/{label}/{path.stem}"
-                rows.append({"id": clip, "path": path, "label": label, "speaker": f"afew_{split}", "split": split})
+                row = {"id": clip, "path": path, "label": label, "speaker": f"afew_{split}"}
+                rows.append({**row, "split": split, "left_out": ""})
             elif split == "test":
-                unlabelled.append(path)
+                reason = "EmotiW keeps its label; one that is known belongs into a folder of its emotion"
+                row = {"id": f"test/{path.stem}", "path": path, "label": "", "speaker": "afew_test"}
+                rows.append({**row, "split": "unlabelled", "left_out": reason if unlabelled == "leave_out" else ""})
             else:
                 emotions = ", ".join(name.capitalize() for name in LABELS)
                 raise UserError(f"{path} is in no folder of an emotion ({emotions}): move it into one, or away")
-    if unlabelled:
-        log.warning(
-            "%d test clips without a label are left out, %s the first: EmotiW keeps their labels; those that are known "
-            "belong into folders of emotions",
-            len(unlabelled),
-            unlabelled[0],
-        )
     return pd.DataFrame(rows)
 
 

@@ -15,6 +15,9 @@ LICENCE = (
     "sound and face repositories MIT, video repository without licence; identifiable people: measure, do not share"
 )
 
+OWNER = "its authors, in three public repositories (audio, faces, video)"
+TREE = "01-01-01_01.mp4                          SPEAKER-SENTENCE-EMOTION_TAKE"
+
 NAME = re.compile(r"(?P<speaker>\d\d)-\d\d-0(?P<emotion>[1-6])_\d\d")  # SPEAKER-SENTENCE-EMOTION_TAKE
 
 

@@ -15,10 +15,10 @@ from deepfusion.atomic import write_atomically
 from deepfusion.cache_key import digest
 from deepfusion.evaluation.attention import effective_share
 from deepfusion.extract.pictures import face_of
+from deepfusion.prediction.page_template import PAGE, SCRIPT, SECTION, STYLE
 from deepfusion.prediction.result import EMOTIONS, STATUSES, Prediction
 from deepfusion.prediction.windows import span
-from deepfusion.report import timeline
-from deepfusion.report.prediction_template import PAGE, SCRIPT, SECTION, STYLE
+from deepfusion.report import base_template, timeline
 
 if TYPE_CHECKING:
     from deepfusion.prediction.records import Records
@@ -90,8 +90,8 @@ def _lanes(prediction: Prediction, begin: float, end: float) -> list[dict[str, A
         lane = _curves(title, *timeline.binned(middles, values, POINTS), prediction.labels, (begin, end))
         silent = [vars(part) for part in prediction.parts if part.answer is None]
         lanes.append(lane | {"silent": silent[:SILENT], "more": max(0, len(silent) - SILENT)})
-    if "emotions" in clip and clip["valid"].any():
-        times, values = timeline.binned(clip["time"], clip["emotions"], POINTS)
+    if "emotion" in clip and clip["valid"].any():
+        times, values = timeline.binned(clip["time"], clip["emotion"], POINTS)
         lanes.append(
             _curves("Emotions that the face networks see in each frame", times, values, EMOTIONS, (begin, end))
         )
@@ -214,6 +214,7 @@ def write_html(
         labels=labels,
         style=Markup(STYLE),
         script=Markup(SCRIPT),
+        hatch=Markup(base_template.HATCH),
         statuses=STATUSES,
     )
 

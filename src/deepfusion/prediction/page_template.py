@@ -1,30 +1,16 @@
-"""Templates, style and script of the page of predictions (`prediction_page`)."""
+"""Templates, style and script of the page of predictions (`page`)."""
 
-STYLE = """
-:root { color-scheme: light dark; --ink: #1d2430; --dim: #586174; --paper: #fff; --panel: #f4f6f9; --line: #d4d9e2;
-  --bar: #2b6cb0; --other: #9db4cc; --accent: #ff8c00; --warn: #9a3412 }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ef; --dim: #a3adbf; --paper: #14181f; --panel: #1d232d;
-  --line: #384253; --bar: #63a4e8; --other: #4a6076; --warn: #fdba74 } }
-* { box-sizing: border-box }
-body { font: 16px/1.45 system-ui, sans-serif; max-width: 72rem; margin: 1.5rem auto; padding: 0 1rem; color: var(--ink);
-  background: var(--paper) }
+from deepfusion.report import base_template
+
+STYLE = (
+    base_template.STYLE
+    + """
 h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; display: inline; overflow-wrap: anywhere }
 h3 { font-size: .9rem; margin: .9rem 0 .2rem; font-weight: 600 }
-a { color: var(--bar) }
 .about { color: var(--dim); margin: 0; padding-left: 1.1rem }
-.filter { display: flex; gap: .6rem; align-items: center; margin: 1rem 0 .4rem; flex-wrap: wrap }
-input[type=search] { font: inherit; padding: .3rem .5rem; border: 1px solid var(--line); border-radius: 4px;
-  background: var(--paper); color: inherit; min-width: 16rem }
-.scroll { overflow-x: auto }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
+table { width: 100% }
 td { overflow-wrap: anywhere } td:nth-child(-n+5) { white-space: nowrap }
 td:first-child { white-space: normal; min-width: 8rem } td:last-child { min-width: 14rem }
-td, th { padding: .25rem .6rem; text-align: left; border-bottom: 1px solid var(--line); vertical-align: top }
-th button { font: inherit; font-weight: 600; border: 0; background: none; color: inherit; padding: 0; cursor: pointer }
-th[aria-sort=ascending] button::after { content: " \\25b2" }
-th[aria-sort=descending] button::after { content: " \\25bc" }
-.number { text-align: right; white-space: nowrap }
-.none { color: var(--warn) } .dim { color: var(--dim) }
 details.clip { border: 1px solid var(--line); border-radius: 6px; margin: 1rem 0; content-visibility: auto;
   contain-intrinsic-size: auto 60px }
 summary { padding: .6rem .9rem; cursor: pointer } summary .verdict { font-weight: 600; margin: 0 .6rem }
@@ -39,32 +25,20 @@ video, audio { width: 100%; max-height: 22rem; background: #000; border-radius: 
 .track b { position: absolute; top: -2px; bottom: -2px; border-left: 2px dashed var(--dim) }
 .time { position: relative; margin-top: .8rem }
 .time:focus-visible { outline: 3px solid var(--bar); outline-offset: 3px }
-.lane { position: relative; background: var(--panel); cursor: crosshair; overflow: hidden }
-.lane svg, .lane img { display: block; width: 100%; height: 100% } .curves { height: 150px } .band { height: 26px }
-.spectrogram { height: 130px } .spectrogram .over { position: absolute; inset: 0 }
-.spectrogram .over[hidden] { display: none }
-.lane img { image-rendering: auto } .band img { image-rendering: pixelated }
-.edge { position: absolute; left: 3px; font-size: .72rem; color: var(--dim); pointer-events: none }
-.spectrogram .edge { color: #eee; text-shadow: 0 0 3px #000 }
+.lane { cursor: crosshair } .spectrogram .over[hidden] { display: none }
 .head { position: absolute; top: 0; bottom: 0; left: 0; border-left: 2px solid #e11d48; pointer-events: none }
-.axis { position: relative; height: 1.3rem; font-size: .75rem; color: var(--dim) }
-.axis span { position: absolute; border-left: 1px solid var(--dim); padding-left: 3px; white-space: nowrap }
-.legend { display: flex; flex-wrap: wrap; gap: .1rem .9rem; font-size: .82rem; padding: 0; margin: .2rem 0;
-  list-style: none }
-.legend svg { width: 1.6rem; height: .6rem; vertical-align: middle }
-.gap { fill: url(#hatch); stroke: var(--dim); stroke-width: 1 }
 .thumbs { display: flex; flex-wrap: wrap; gap: .5rem; padding: 0; margin: .2rem 0; list-style: none }
 .thumbs button { border: 2px solid transparent; padding: 0; background: none; cursor: pointer; font-size: .75rem;
   color: inherit; border-radius: 4px; width: 100px } .thumbs button:focus-visible { border-color: var(--bar) }
 .thumbs img { width: 96px; height: 96px; object-fit: cover; display: block; border-radius: 3px }
-@media print { body { max-width: none; margin: 0 } .filter, .head, .hint, summary::marker { display: none }
-  details.clip { break-inside: avoid; content-visibility: visible } .lane, .track i, .track { print-color-adjust: exact;
-  -webkit-print-color-adjust: exact } }
+@media print { .head, .hint, summary::marker { display: none }
+  details.clip { break-inside: avoid; content-visibility: visible } .track i, .track { print-color-adjust: exact } }
 """
+)
 
-SCRIPT = """
-"use strict";
-const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+SCRIPT = (
+    base_template.TABLES
+    + """
 for (const clip of all("details.clip")) {
   const media = clip.querySelector("video, audio"), line = clip.querySelector(".time");
   if (!line) continue;
@@ -109,29 +83,8 @@ addEventListener("hashchange", unfold);
 for (const link of all("td a[href^='#']")) link.addEventListener("click", () => setTimeout(unfold));
 unfold();
 addEventListener("beforeprint", () => all("details.clip").forEach((clip) => { clip.open = true; }));
-const search = document.querySelector("input[type=search]");
-if (search) search.addEventListener("input", () => {
-  const words = search.value.toLowerCase().split(/\\s+/).filter(Boolean);
-  const fits = (text) => words.every((word) => text.toLowerCase().includes(word));
-  let shown = 0;
-  for (const row of all("tbody tr")) {
-    row.hidden = !fits(row.textContent);
-    shown += !row.hidden;
-    const clip = document.getElementById(row.dataset.clip);
-    if (clip) clip.hidden = row.hidden;
-  }
-  document.getElementById("count").textContent = shown + " of " + all("tbody tr").length + " clips";
-});
-for (const button of all("th button")) button.addEventListener("click", () => {
-  const head = button.parentElement, column = head.cellIndex, down = head.getAttribute("aria-sort") !== "descending";
-  all("th", head.parentElement).forEach((other) => other.removeAttribute("aria-sort"));
-  head.setAttribute("aria-sort", down ? "descending" : "ascending");
-  const value = (row) => row.cells[column].dataset.value ?? row.cells[column].textContent.trim();
-  const order = (a, b) => (isNaN(value(a)) || isNaN(value(b)) ? value(a).localeCompare(value(b)) : value(a) - value(b));
-  const body = document.querySelector("tbody");
-  body.append(...all("tr", body).sort((a, b) => (down ? -1 : 1) * order(a, b)));
-});
 """
+)
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -150,14 +103,11 @@ PAGE = """<!doctype html>
 <li>{{ line }}</li>
 {% endfor %}
 </ul>
-<svg width="0" height="0" aria-hidden="true" style="position: absolute"><defs>
-<pattern id="hatch" width="8" height="8" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
-<path d="M0 0V8" stroke="gray" stroke-width="4"/></pattern></defs></svg>
-{% if rows | length > 1 %}
+{{ hatch }}{% if rows | length > 1 %}
 <div class="filter"><label for="filter">Filter</label>
-<input type="search" id="filter" placeholder="clip, class or reason"><span id="count" role="status">
-{{ rows | length }} of {{ rows | length }} clips</span></div>
-<div class="scroll"><table>
+<input type="search" id="filter" aria-controls="clips" placeholder="clip, class or reason"><span role="status"
+ data-noun="clips">{{ rows | length }} of {{ rows | length }} clips</span></div>
+<div class="scroll" tabindex="0" role="region" aria-label="Clips"><table id="clips">
 <thead><tr>
 {% for name in ["clip", "prediction"] %}
 <th scope="col"><button type="button">{{ name }}</button></th>

@@ -1,0 +1,29 @@
+"""docs/exchange.md: its examples run, and it names every format."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from deepfusion.exchange import known_formats
+
+MANUAL = (Path(__file__).resolve().parents[2] / "docs" / "exchange.md").read_text()
+EXAMPLES = re.findall(r"```python\n(.*?)```", MANUAL, re.DOTALL)
+
+
+@pytest.mark.parametrize("i", range(2))
+def test_examples_run(known, tmp_path, monkeypatch, i):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(known.path, "features.h5")
+    names = {}
+    exec(EXAMPLES[i], names)
+    if i == 0:
+        assert len(names["seen"]) == names["frames"]["success"].sum() > 0
+    else:
+        assert names["same"]
+
+
+def test_every_format_is_described():
+    assert len(EXAMPLES) == 2
+    assert sorted(re.findall(r"^\| `(\w+)` \|", MANUAL, re.MULTILINE)) == known_formats()
