@@ -334,7 +334,7 @@ WAYS = {
     "dlib near": "dlib near the last face (`detector: dlib`, `weak_threshold: 0`)",
     "dlib+yunet": "front end",
     "yunet": "YuNet alone, every frame",
-    "yunet reduced": "YuNet alone, every frame, reduced to 256 px",
+    "yunet reduced": "YuNet alone, every frame, reduced as by the front end",
 }
 
 
