@@ -444,23 +444,20 @@ def emotion_stream(figures: dict) -> str:
 
 def zero_shot(figures: dict) -> str:
     """Poolings of `video/emotion` over a clip."""
-    classes = figures["classes"]
-    lines = [f"| pooling | accuracy | {' | '.join(classes)} |", "|---" * (2 + len(classes)) + "|"]
-    named = sorted(figures["poolings"].items(), key=lambda item: -item[1]["accuracy"])
-    best = [item for item in named if item[0] == "mean"] + [item for item in named if item[0] != "mean"][:8]
-    chosen = figures["chosen"]
-    for name, of in [("chosen by the other speakers", chosen), *((f"`{name}`", of) for name, of in best)]:
-        recalls = " | ".join(percent(of["recall"][label]) for label in classes)
-        lines.append(f"| {name} | {percent(of['accuracy'])} | {recalls} |")
+    of, chosen = figures["poolings"], figures["chosen"]
+    lines = ["| pooling | plain | `prior` | `speaker` |", "|---|---|---|---|"]
+    for name in (name for name in of if not name.endswith(("_prior", "_speaker"))):
+        cells = [percent(of[f"{name}{kind}"]["accuracy"]) for kind in ("", "_prior", "_speaker")]
+        lines.append(f"| `{name}` | {' | '.join(cells)} |")
     low, high = chosen["by_speaker"][0], chosen["by_speaker"][-1]
+    recalls = ", ".join(f"{name} {percent(value)}" for name, value in chosen["recall"].items())
     return "\n".join(
         [
             *lines,
             "",
-            f"per cent; {figures['clips']} clips, chance {percent(figures['chance'])}; by classes: recall. Chosen: "
-            f"lowest speaker {percent(low)}, highest {percent(high)}; "
-            f"poolings {', '.join(sorted(set(chosen['poolings'])))}. The mean, then the best eight of all poolings by "
-            "these very clips: only the first row is free of choice",
+            f"accuracy in per cent on {figures['clips']} clips of {len(chosen['by_speaker'])} speakers, chance "
+            f"{percent(figures['chance'])}. Plain or `prior`, chosen for each speaker by all others: "
+            f"{percent(chosen['accuracy'])} (speakers {percent(low)} to {percent(high)}; recall: {recalls})",
         ]
     )
 
