@@ -1,11 +1,13 @@
 # make demo: set up, then the main job on the generated demo corpus, and two predictions. make study: the fusion study on it.
 # make test: set up, then all tests.
+# make docs: the documentation site, docs/_build/html. make coverage: all tests, and which lines they run.
+# make wheel: the wheel, installed and used in an empty environment outside this folder.
 # make bench: all benchmarks and the tables made of them.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo study test reader bench lint install clean
+.PHONY: demo study test wheel docs coverage bench lint install clean
 
 demo: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake extract_features train_fbp report
@@ -25,14 +27,32 @@ study: install
 # One thread for each of the two workers: threads that wait for taken cores are slower than none.
 test: install
 	OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" pytest -n 2
-	$(MAKE) reader
+	$(MAKE) wheel
 
-# The store's reader in an environment that has numpy, h5py and pandas alone.
-reader: install
-	$(PYTHON) -m venv .venv-reader
-	.venv-reader/bin/pip install --quiet --constraint constraints.txt .
-	$(BIN)/python tests/reader/write_store.py results/reader.h5
-	.venv-reader/bin/python tests/reader/read_store.py results/reader.h5
+# The wheel in empty environments, used from a folder outside this one: the store's reader with numpy, h5py and pandas
+# alone; then everything, to predict a generated clip.
+OUTSIDE = $(shell $(BIN)/python -c 'import tempfile; print(tempfile.gettempdir())')/deepfusion-wheel
+
+wheel: install
+	rm -rf build dist $(OUTSIDE) # build/ would add modules that no longer exist
+	$(BIN)/python -m build --quiet --wheel --outdir dist
+	$(PYTHON) -m venv $(OUTSIDE)
+	$(OUTSIDE)/bin/pip install --quiet --constraint constraints.txt dist/*.whl
+	$(BIN)/python tests/wheel/write_store.py $(OUTSIDE)/store.h5
+	cd $(OUTSIDE) && bin/python $(CURDIR)/tests/wheel/read_store.py store.h5
+	$(OUTSIDE)/bin/pip install --quiet --constraint constraints.txt "$$(echo dist/*.whl)[pipeline]"
+	cd $(OUTSIDE) && bin/python $(CURDIR)/tests/wheel/predict_clip.py
+	rm -rf $(OUTSIDE)
+
+docs: $(VENV)/docs
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 sphinx-build -W --keep-going --quiet docs docs/_build/html
+
+$(VENV)/docs: $(VENV)/installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[pipeline,dev,docs]'
+	touch $@
+
+coverage: install
+	OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" pytest -n 2 --cov --cov-report=term --cov-report=html:results/coverage
 
 # What everything costs, each benchmark after the other on a machine that should do nothing else; then the tables.
 BENCHMARKS := front_end face_parts networks end_to_end fusion_scale dag store
@@ -50,6 +70,7 @@ lint: install
 	$(BIN)/snakefmt --check Snakefile workflow
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake --lint
 	$(BIN)/codespell
+	$(BIN)/mypy
 
 install: $(VENV)/installed
 
@@ -61,4 +82,4 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-reader .snakemake
+	rm -rf $(VENV) .snakemake dist docs/_build docs/generated

@@ -135,7 +135,7 @@ class TimedDetector(NearDetector):
 
     def __init__(self, **settings) -> None:
         super().__init__(**settings)
-        self.spent = dict.fromkeys(("near", "everywhere", "detection"), 0.0)
+        self.spent = dict.fromkeys(("detect_local", "detect_full", "detection"), 0.0)
         self.calls = dict.fromkeys(self.spent, 0)
 
     def _timed(self, name: str, *args, **kwargs):
@@ -145,11 +145,11 @@ class TimedDetector(NearDetector):
         self.calls[name] += 1
         return result
 
-    def near(self, *args, **kwargs):  # noqa: D102
-        return self._timed("near", *args, **kwargs)
+    def detect_local(self, *args, **kwargs):  # noqa: D102
+        return self._timed("detect_local", *args, **kwargs)
 
-    def everywhere(self, *args, **kwargs):  # noqa: D102
-        return self._timed("everywhere", *args, **kwargs)
+    def detect_full(self, *args, **kwargs):  # noqa: D102
+        return self._timed("detect_full", *args, **kwargs)
 
     def detection(self, *args, **kwargs):  # noqa: D102
         return self._timed("detection", *args, **kwargs)
@@ -176,14 +176,14 @@ def shares(path: Path, upsample: int) -> dict:
     whole = time.process_time() - begun
     parts = {
         "decode": decoding,
-        "search_near": detector.spent["near"],
-        "search_whole_frame": detector.spent["everywhere"],
+        "search_near": detector.spent["detect_local"],
+        "search_whole_frame": detector.spent["detect_full"],
         "landmarks": detector.spent["detection"],
     }
     parts["rest"] = whole - sum(parts.values())
     return {
         **{name: round(1000 * spent / count, 3) for name, spent in parts.items()},
-        "whole_frame_searches": detector.calls["everywhere"],
+        "whole_frame_searches": detector.calls["detect_full"],
         "frames": count,
     }
 

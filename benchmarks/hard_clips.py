@@ -30,6 +30,7 @@ RATE = 12.5
 COUNT = 40  # frames of a clip
 PAN = np.array([160.0, 120.0])  # of the background, in the middle
 TRIED, JUDGED = 0, 1  # numbers of clips
+FACES = 4  # of FER2013, for each difficulty: many are cut closely, turned or covered already
 SPEAKERS = (1, 2, 3, 4)
 BACKGROUNDS = ("brick", "gravel", "coffee", "rocket", "grass", "stereo_motorcycle")
 NOBODY = ("brick", "grass", "gravel", "coffee", "rocket", "chelsea", "stereo_motorcycle", "hubble_deep_field", "page")
@@ -92,14 +93,15 @@ PASTED: dict[str, dict] = {
 
 
 def names(*, fer2013: bool, number: int = JUDGED) -> list[str]:
-    """Names of one clip of every difficulty and of every background without anybody.
+    """Names of one clip of every difficulty and of every background without anybody, and of `FACES` faces of FER2013.
 
     Args:
         fer2013: Whether FER2013 is there.
         number: `TRIED` for work on the front end, `JUDGED` for figures: other speakers, backgrounds, places and moves.
     """
-    kinds = {"rendered": RENDERED} | ({"fer2013": PASTED} if fer2013 else {}) | {"nobody": dict.fromkeys(NOBODY)}
-    return [f"{kind}: {what}: {number}" for kind, of in kinds.items() for what in of]
+    found = [f"rendered: {what}: {number}" for what in RENDERED]
+    found += [f"fer2013: {what}: {number + 2 * i}" for what in PASTED for i in range(FACES if fer2013 else 0)]
+    return found + [f"nobody: {background}: {number}" for background in NOBODY]
 
 
 def clips(wanted: list[str]) -> Iterator[HardClip]:

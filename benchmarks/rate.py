@@ -1,12 +1,11 @@
 """Accuracy at lower rates of frames, and with the stream `emotion`, on inner folds alone.
 
-python benchmarks/rate.py results/javsed/features.h5 --rates 2 5 10 --seconds 2 --media ../shared/data/javsed
+python benchmarks/rate.py results/javsed/features.h5 --rates 2 5 10
 python benchmarks/rate.py results/javsed/features.h5 --rates --out docs/results/emotion_stream.json
 
 Rates: the store's frames are chosen as `faces.rate` would have chosen them, then video alone and FBP are trained on the
 inner folds of each fold. Streams: the same at the full rate, without and with `emotion`. Test clips are not looked at.
-With --seconds, that much of each of four clips is extracted at every rate: CPU time of the networks. Writes
-docs/results/rate.json.
+Writes docs/results/rate.json.
 """
 
 import argparse
@@ -14,7 +13,6 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import h5py
 import numpy as np
 import torch
@@ -87,45 +85,6 @@ def models(streams: Streams) -> list[Row]:
     return [Row("video", ALONE["video"], {"video": streams["video"]}), fusion("fbp", streams)]
 
 
-def network_seconds(path: Path, rates: Sequence[float | None], seconds: float, media: Path) -> dict[str, float]:
-    """Rate -> CPU s of the networks' stage (decoding and crops included) per s of video, on four clips."""
-    from deepfusion.config import Extraction, from_json
-    from deepfusion.corpora import load
-    from deepfusion.extract.faces import faces_shard
-    from deepfusion.extract.networks import network_shards
-    from deepfusion.store.shard import read_shard
-
-    cv2.setNumThreads(1)
-    with FeatureStore(path) as store:
-        config = from_json(Extraction, store.attrs["config"])
-    clips = load(kind=config.corpus.source, name="corpus", path=media, labels=None, settings={}).clips
-    clips = clips.iloc[np.linspace(0, len(clips) - 1, 4).astype(int)]
-    clips = clips.assign(start=0.0, end=seconds)
-    found = {}
-    with tempfile.TemporaryDirectory() as folder:
-        tracks = Path(folder) / "faces.h5"
-        faces_shard(clips, tracks, settings=config.faces)
-        for rate in rates:
-            outs = {slot: Path(folder) / f"{slot}-{rate}.h5" for slot in config.networks}
-            network_shards(
-                clips,
-                tracks,
-                outs,
-                networks=config.networks,
-                dtype=config.store.dtype,
-                device=torch.device("cpu"),
-                rate=rate,
-            )
-            cpu = media_s = 0.0
-            for out in outs.values():
-                with read_shard(out) as shard:
-                    cpu += shard.ledger["cpu_s"].sum()
-                    media_s = shard.ledger["media_s"].max()
-            found[name_of(rate)] = cpu / media_s
-            print(f"rate {name_of(rate)}: {found[name_of(rate)]:.2f} s of CPU per s of video", flush=True)
-    return found
-
-
 def name_of(rate: float | None) -> str:
     """How a rate is named in the figures."""
     return "all" if rate is None else f"{rate:g}"
@@ -138,8 +97,6 @@ def main() -> None:
     parser.add_argument("--rates", type=float, nargs="*", default=[2, 5, 10])
     parser.add_argument("--folds", type=int, default=4, help="outer folds, by speaker")
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--seconds", type=float, help="of each of four clips, for the CPU time")
-    parser.add_argument("--media", type=Path, help="folder of the corpus, for the CPU time")
     parser.add_argument("--out", type=Path, default=Path("docs/results/rate.json"))
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -166,8 +123,6 @@ def main() -> None:
             lower.unlink()
             figures["inner_folds"][name_of(rate)] = {"share_of_frames": share, **found}
             print(rate, f"{share:.3f}", {name: np.mean(of["accuracy"]) for name, of in found.items()}, flush=True)
-    if args.seconds:
-        figures["cpu_s_per_s"] = network_seconds(args.store, [None, *args.rates], args.seconds, args.media)
     publish(args.out, figures)
 
 

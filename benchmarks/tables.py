@@ -9,9 +9,10 @@ import re
 import sys
 from pathlib import Path
 
-from deepfusion.evaluation.summary import summary_markdown
+from deepfusion.evaluation.summary import cells_of, summary_markdown
 
 ROOT = Path(__file__).resolve().parents[1]
+CARD = ROOT / "src/deepfusion/weights/model/model.json"
 MARK = re.compile(r"(<!-- figures: (\S+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 
 
@@ -29,6 +30,45 @@ def source(figures: dict, file: str) -> str:
 def train_fbp(figures: dict) -> str:
     """Models of `snakemake train_fbp`."""
     return _summary(figures["train_fbp"])
+
+
+def front_page(figures: dict) -> str:
+    """The README's table: accuracy and UAR of `train_fbp`, and what may be concluded."""
+    found = figures["train_fbp"]
+    lines = ["| model | accuracy, % | UAR, % |", "|---|---|---|"]
+    lines += [f"| {name} | {' | '.join(cells_of(of)[:2])} |" for name, of in found["models"].items()]
+    chance = 100 / len(found["models"]["fbp"]["labels"])
+    return "\n".join(
+        [*lines, "", f"Mean ± standard deviation over speakers; chance {chance:.1f}. {found['words'][-1]}."]
+    )
+
+
+def recall(figures: dict) -> str:
+    """Recall of each emotion: of FBP on Java-SED, and the range over speakers."""
+    of = figures["train_fbp"]["models"]["fbp"]
+    speakers = json.loads(CARD.read_text())["metrics"]["by_speaker"]
+    return "\n".join(
+        [
+            f"| {' | '.join(of['recall'])} |",
+            "|---" * len(of["recall"]) + "|",
+            f"| {' | '.join(percent(share) for share in of['recall'].values())} |",
+            "",
+            f"recall in per cent; accuracy by speaker from {percent(min(speakers))} to {percent(max(speakers))} %",
+        ]
+    )
+
+
+def recall_of_faces(figures: dict) -> str:
+    """Recall of each emotion: of the mean of the four face networks on FER2013's PrivateTest."""
+    names, counts = figures["emotions"], figures["mean"]["private"]["confusion"]
+    shares = [row[i] / sum(row) for i, row in enumerate(counts)]
+    return "\n".join(
+        [
+            f"| {' | '.join(names)} |",
+            "|---" * len(names) + "|",
+            f"| {' | '.join(percent(share) for share in shares)} |",
+        ]
+    )
 
 
 def study(figures: dict) -> str:
@@ -111,7 +151,7 @@ def attention(figures: dict) -> str:
     """How evenly attention is spread, and whether it finds the stretch, where that is known."""
     known = "auc" in figures["attention"][0]
     head = ["streams", "network", "lambda", "accuracy", "attention over", "effective share"]
-    head += ["AUC of the stretch", "weight in it", "rows in it"] if known else []
+    head += ["AUC of the segment", "weight in it", "rows in it"] if known else []
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for row in figures["attention"]:
         cells = [row["streams"], row["network"], row["lambda"], percent(row["accuracy"]), row["modality"]]
@@ -159,8 +199,8 @@ def media_memory(figures: dict) -> str:
     rows = [
         ("start", found["peak_before_mb"], ""),
         (f"{found['frames']} frames", found["peak_after_frames_mb"], found["frames_s"]),
-        ("its sound", found["peak_after_sound_mb"], found["sound_s"]),
-        (f"its spectrogram, {found['windows']} windows", found["peak_mb"], found["spectrogram_s"]),
+        ("the audio", found["peak_after_sound_mb"], found["sound_s"]),
+        (f"the spectrogram, {found['windows']} windows", found["peak_mb"], found["spectrogram_s"]),
     ]
     lines = ["| after | peak memory, MB | time, s |", "|---|---|---|"]
     return "\n".join([*lines, *(f"| {what} | {memory:.0f} | {time} |" for what, memory, time in rows)])
@@ -215,7 +255,7 @@ def fer2013(figures: dict) -> str:
             *lines,
             "",
             "accuracy in per cent; macro-F1, ECE and the last but one column: PrivateTest. The row with mirror images "
-            "was added when PrivateTest had been seen: believe of its gain there what PublicTest shows, too",
+            "was added after PrivateTest had been seen: only PublicTest measures its gain",
         ]
     )
 
@@ -233,7 +273,7 @@ def _fer2013_row(name: str, shipped: dict, *others: str) -> str:
 
 
 def confusion(figures: dict) -> str:
-    """Who is taken for whom, by the mean of the four, on PrivateTest."""
+    """Confusion matrix of the mean of the four on PrivateTest."""
     names = figures["emotions"]
     lines = [f"| label | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
     for name, row in zip(names, figures["mean"]["private"]["confusion"], strict=True):
@@ -242,7 +282,7 @@ def confusion(figures: dict) -> str:
 
 
 def performance(figures: dict) -> str:
-    """Every ratio beside its goal."""
+    """Every ratio next to its goal."""
     lines = ["| figure | measured | goal | by |", "|---|---|---|---|"]
     for name, value in figures["ratios"].items():
         goal = figures["goals"].get(name)
@@ -257,8 +297,8 @@ def performance(figures: dict) -> str:
 
 
 def front_end(figures: dict) -> str:
-    """The near search beside the script that everyone writes, and beside the exact search."""
-    lines = ["| clip, upsample | script, CPU ms a frame | ours | times |", "|---|---|---|---|"]
+    """The near search against the usual script, and against the exact search."""
+    lines = ["| clip, upsample | script, CPU ms per frame | ours | factor |", "|---|---|---|---|"]
     for name, entry in figures["speed"].items():
         cells = [entry["script_cpu_ms_a_frame"], entry["ours_cpu_ms_a_frame"], entry["ratio_one_core"]]
         lines.append(f"| {name} | {cells[0]:.1f} | {cells[1]:.1f} | {cells[2]:.1f} |")
@@ -279,11 +319,11 @@ def front_end(figures: dict) -> str:
     }
     lines += [
         "",
-        "If the search near the face and all the rest took no time, decoding, landmarks and searches of whole frames "
-        f"would leave at most {', '.join(f'{times:.1f} ({name})' for name, times in least.items())} times.",
+        "If the search near the face and everything else took no time, decoding, landmarks and searches of whole "
+        f"frames would allow at most {', '.join(f'{times:.1f} ({name})' for name, times in least.items())} times.",
         "",
         "One core against one core. Agreement of the near search with the exact one, per cent; landmarks in per cent "
-        f"of the distance of the eyes. Two workers make {cores['scaling']} times the frames of one.",
+        f"of the distance between the eyes. Two workers process {cores['scaling']} times the frames of one.",
     ]
     return "\n".join(lines)
 
@@ -294,7 +334,7 @@ WAYS = {
     "dlib near": "dlib near the last face (`detector: dlib`, `weak_threshold: 0`)",
     "dlib+yunet": "front end",
     "yunet": "YuNet alone, every frame",
-    "yunet reduced": "YuNet alone, every frame, reduced to 256 px",
+    "yunet reduced": "YuNet alone, every frame, reduced as by the front end",
 }
 
 
@@ -366,16 +406,23 @@ def _inner(found: dict) -> str:
 
 def rate(figures: dict) -> str:
     """Accuracy and time at lower rates of frames."""
-    cpu = figures.get("cpu_s_per_s", {})
     lines = [
         "| `faces.rate` | frames kept | video alone | FBP | networks' CPU s per s of video |",
         "|---|---|---|---|---|",
     ]
     for name, found in figures["inner_folds"].items():
         cells = [f"{100 * found['share_of_frames']:.0f} %", _inner(found["video"]), _inner(found["fbp"])]
-        seconds = f"{cpu[name]:.2f}" if name in cpu else ""
-        lines.append(f"| {'null: all' if name == 'all' else name} | {' | '.join(cells)} | {seconds} |")
+        lines.append(f"| {'null: all' if name == 'all' else name} | {' | '.join(cells)} |")
     return "\n".join([*lines, "", INNER.format(**figures["settings"])])
+
+
+def rate_time(figures: dict) -> str:
+    """CPU time of the networks' stage at lower rates of frames."""
+    lines = ["| stage, `faces.rate` | frames | CPU s per s of video |", "|---|---|---|"]
+    for name, of in figures["stages"].items():
+        stage = "faces" if name == "faces" else f"networks, {'null: all' if name == 'all' else name}"
+        lines.append(f"| {stage} | {of['frames']} | {of['cpu_s_per_s']:.2f} |")
+    return "\n".join([*lines, "", f"{figures['clips']} clips, {figures['seconds']:.1f} s of video in all, one thread"])
 
 
 INNER = (
@@ -397,23 +444,20 @@ def emotion_stream(figures: dict) -> str:
 
 def zero_shot(figures: dict) -> str:
     """Poolings of `video/emotion` over a clip."""
-    classes = figures["classes"]
-    lines = [f"| pooling | accuracy | {' | '.join(classes)} |", "|---" * (2 + len(classes)) + "|"]
-    named = sorted(figures["poolings"].items(), key=lambda item: -item[1]["accuracy"])
-    best = [item for item in named if item[0] == "mean"] + [item for item in named if item[0] != "mean"][:8]
-    chosen = figures["chosen"]
-    for name, of in [("chosen by the other speakers", chosen), *((f"`{name}`", of) for name, of in best)]:
-        recalls = " | ".join(percent(of["recall"][label]) for label in classes)
-        lines.append(f"| {name} | {percent(of['accuracy'])} | {recalls} |")
+    of, chosen = figures["poolings"], figures["chosen"]
+    lines = ["| pooling | plain | `prior` | `speaker` |", "|---|---|---|---|"]
+    for name in (name for name in of if not name.endswith(("_prior", "_speaker"))):
+        cells = [percent(of[f"{name}{kind}"]["accuracy"]) for kind in ("", "_prior", "_speaker")]
+        lines.append(f"| `{name}` | {' | '.join(cells)} |")
     low, high = chosen["by_speaker"][0], chosen["by_speaker"][-1]
+    recalls = ", ".join(f"{name} {percent(value)}" for name, value in chosen["recall"].items())
     return "\n".join(
         [
             *lines,
             "",
-            f"per cent; {figures['clips']} clips, chance {percent(figures['chance'])}; by classes: recall. Chosen: "
-            f"lowest speaker {percent(low)}, highest {percent(high)}; "
-            f"poolings {', '.join(sorted(set(chosen['poolings'])))}. The mean, then the best eight of all poolings by "
-            "these very clips: only the first row is free of choice",
+            f"accuracy in per cent on {figures['clips']} clips of {len(chosen['by_speaker'])} speakers, chance "
+            f"{percent(figures['chance'])}. Plain or `prior`, chosen for each speaker by all others: "
+            f"{percent(chosen['accuracy'])} (speakers {percent(low)} to {percent(high)}; recall: {recalls})",
         ]
     )
 
@@ -430,17 +474,40 @@ def emotion(figures: dict) -> str:
 
 
 def face_parts(figures: dict) -> str:
-    """Our parts of dlib beside its own."""
-    lines = ["| part | by | CPU ms | other than dlib's |", "|---|---|---|---|"]
+    """Our parts of dlib against its own."""
+    lines = ["| part | by | CPU ms | differs from dlib |", "|---|---|---|---|"]
     for part, ways in figures["parts"].items():
         for way, entry in ways.items():
             lines.append(f"| {part} | {way} | {entry['cpu_ms']:.2f} | {entry['other_than_dlibs']:.2g} |")
     return "\n".join(lines)
 
 
+def yunet(figures: dict) -> str:
+    """How far YuNet's faces are from dlib's, and its false ones."""
+    easy, nobody = figures["easy_faces"], figures["nobody"]
+    lines = ["| | median | 90 % | 99 % | most |", "|---|---|---|---|---|"]
+    rows = {
+        "landmarks moved by YuNet's box, % of the distance between the eyes": "landmarks_moved_percent_of_eye_distance",
+        "`alignment`": "misalignment",
+    }
+    for name, key in rows.items():
+        cells = (easy[key][column] for column in ("median", "percentile_90", "percentile_99", "most"))
+        lines.append(f"| {name} | {' | '.join(f'{cell:.3g}' for cell in cells)} |")
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"{easy['seen_by_both']} of {easy['frames']} frames of Java-SED, which both detectors see. In "
+            f"{nobody['pictures']} pictures without people, YuNet's highest score is {nobody['highest_score_whole']} "
+            f"in the whole picture and {nobody['highest_score_near']} in a part of it; the front end chooses "
+            f"{nobody['persons_chosen']} persons.",
+        ]
+    )
+
+
 def dag(figures: dict) -> str:
     """What Snakemake costs."""
-    lines = ["| clips | shards | jobs | DAG, s | CPU, s | CPU ms a job |", "|---|---|---|---|---|---|"]
+    lines = ["| clips | shards | jobs | DAG, s | CPU, s | CPU ms per job |", "|---|---|---|---|---|---|"]
     for entry in figures["dag"].values():
         cells = f"{entry['clips']:,} | {entry['shards']:,} | {entry['jobs']:,}"
         job = f"{1e3 * entry['cpu_s_a_job']:.0f}" if "cpu_s_a_job" in entry else ""
@@ -465,7 +532,7 @@ LAYOUTS = {
     "store": "store, by its reader",
     "store_by_h5py": "store, by h5py alone",
     "contiguous_by_h5py": "the same contiguous and without checksums, by h5py alone",
-    "dataset_a_clip": "HDF5, a dataset for every clip",
+    "dataset_a_clip": "HDF5, one dataset per clip",
     "npy_files": ".npy files",
     "copy_in_memory": "a copy in memory, for comparison",
 }
@@ -475,7 +542,7 @@ def store(figures: dict) -> str:
     """The store against other layouts."""
     sizes = list(figures["corpora"])
     heads = [f"{int(size):,} clips" for size in sizes]
-    lines = [f"| ms a clip, warm, random order | {' | '.join(heads)} | writing, s |", "|---" * (len(sizes) + 2) + "|"]
+    lines = [f"| ms per clip, warm, random order | {' | '.join(heads)} | writing, s |", "|---" * (len(sizes) + 2) + "|"]
     last = figures["corpora"][sizes[-1]]["write_s"]
     for layout, words in LAYOUTS.items():
         cells = [f"{figures['corpora'][size]['read_ms_a_clip'][f'{layout}/both']:.3f}" for size in sizes]
@@ -487,7 +554,7 @@ def store(figures: dict) -> str:
         f"| store, all that a clip has | {' | '.join(whole)} | |",
         f"| memory of building the store, MB | {' | '.join(peaks)} | |",
     ]
-    growth = ["| frames a clip | kB | ms | a copy in memory, ms | memory of building, MB |", "|---|---|---|---|---|"]
+    growth = ["| frames per clip | kB | ms | a copy in memory, ms | memory of building, MB |", "|---|---|---|---|---|"]
     for entry in figures["clip_length"]:
         growth.append(
             f"| {entry['frames']:,} | {entry['kB']:,.0f} | {entry['store_ms']:.3f} | {entry['copy_in_memory_ms']:.3f} "
@@ -529,6 +596,9 @@ def speaker_groups(figures: dict) -> str:
 
 
 TABLES = {
+    "front-page": ("javsed.json", front_page),
+    "recall": ("javsed.json", recall),
+    "recall-of-faces": ("fer2013.json", recall_of_faces),
     "javsed": ("javsed.json", study),
     "javsed-by-speaker": ("javsed.json", study_by_speaker),
     "javsed-fbp": ("javsed.json", train_fbp),
@@ -545,10 +615,12 @@ TABLES = {
     "hard-clips-by-difficulty": ("front_end.json", hard_clips_by_difficulty),
     "laboratory": ("front_end.json", laboratory),
     "rate": ("rate.json", rate),
+    "rate-time": ("rate_time.json", rate_time),
     "emotion-stream": ("emotion_stream.json", emotion_stream),
     "zero-shot": ("zero_shot.json", zero_shot),
     "emotion": ("emotion.json", emotion),
     "face-parts": ("face_parts.json", face_parts),
+    "yunet": ("yunet.json", yunet),
     "dag": ("dag.json", dag),
     "store": ("store.json", store),
     "audio-pretraining": ("audio_pretraining.json", audio_pretraining),
@@ -562,7 +634,7 @@ TABLES = {
 
 
 def filled(text: str) -> str:
-    """The document with all its tables made anew."""
+    """The document with all its tables made again."""
 
     def table(match: re.Match) -> str:
         file, make = TABLES[match[2]]

@@ -16,9 +16,10 @@ import skimage.data
 from provenance import ROOT, publish
 
 from deepfusion import media
+from deepfusion.config import FaceSettings
 from deepfusion.faces import yunet
 from deepfusion.faces.align import five_points
-from deepfusion.faces.fast.finder import AGREEING, CHOOSING
+from deepfusion.faces.fast.finder import CHOOSING, Finder, Picture, picture_of
 from deepfusion.faces.fast.local_detector import NearDetector, Sighting
 
 JAVSED = ROOT.parent / "shared/data/javsed/clips"
@@ -38,20 +39,20 @@ class Raw(yunet.YuNet):
         return super()._faces(picture, scale, first)
 
 
-def frames() -> Iterator[np.ndarray]:
+def frames() -> Iterator[Picture]:
     for path in sorted(JAVSED.glob("*.mp4"))[CLIPS]:
         for _, image in islice(media.frames(path), STEP, None, STEP):
-            yield cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+            yield picture_of(image)
 
 
 def easy_faces() -> dict:
     dlib, network = NearDetector(), Raw()
     places, sides, eyes, moved, apart = [], [], [], [], []
     count = 0
-    for grey in frames():
-        found = dlib.everywhere(grey)
+    for rgb, grey in frames():
+        found = dlib.detect_full(grey)
         count += 1
-        seen = network.near(grey, found[0].box) if found else []
+        seen = network.near(rgb, found[0].box) if found else []
         if not seen:
             continue
         own = dlib.detection(grey, found[0])
@@ -77,17 +78,19 @@ def easy_faces() -> dict:
 
 def nobody() -> dict:
     rng, network = np.random.default_rng(0), yunet.YuNet()
-    scores, near = [], []
+    finder = Finder(NearDetector(), network, weak_threshold=FaceSettings().weak_threshold)
+    scores, near, chosen = [], [], 0
     for name in NOBODY:
         picture = getattr(skimage.data, name)()
-        grey = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+        picture = picture if picture.ndim == 3 else cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB)
         for i in range(CUTS):
-            height, width = (np.array(grey.shape) * rng.uniform(0.35, 1)).astype(int)
+            height, width = (np.array(picture.shape[:2]) * rng.uniform(0.35, 1)).astype(int)
             top, left = (
-                rng.integers(0, side - part + 1) for side, part in zip(grey.shape, (height, width), strict=True)
+                rng.integers(0, side - part + 1) for side, part in zip(picture.shape, (height, width), strict=False)
             )
-            part = cv2.resize(grey[top : top + height, left : left + width], SIZE, interpolation=cv2.INTER_AREA)
+            part = cv2.resize(picture[top : top + height, left : left + width], SIZE, interpolation=cv2.INTER_AREA)
             part = np.ascontiguousarray(part[:, :: 1 - 2 * (i % 2)])
+            chosen += finder.person(picture_of(part), "")[0] is not None
             scores.append(max((face.score for face in network.in_frame(part)), default=0.0))
             side = rng.uniform(60, 160)
             corner = rng.uniform(0, np.array(SIZE) - side)
@@ -99,7 +102,8 @@ def nobody() -> dict:
         "highest_score_whole": round(float(scores.max()), 3),
         "highest_score_near": round(float(near.max()), 3),
         "whole_at_choosing_score": int((scores >= CHOOSING).sum()),
-        "near_at_agreeing_score": int((near >= AGREEING).sum()),
+        "near_at_following_score": int((near >= FaceSettings().yunet_threshold).sum()),
+        "persons_chosen": chosen,
     }
 
 

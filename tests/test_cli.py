@@ -31,6 +31,8 @@ MANIFEST = "path,label,speaker\na.mp4,happy,anna\n"
         (["faces", "--clips", "m.csv", "--out", "x.h5", "--limits", '{"pixel": 1}'], "pixel: Extra inputs"),
         (["info", "absent.h5"], "absent.h5: there is no such file"),
         (["info", "m.csv"], "m.csv is damaged or not an HDF5 file"),
+        (["info"], "give either a feature store or --system"),
+        (["info", "m.csv", "--system"], "give either a feature store or --system"),
         (["train-fbp", "--store", "absent.h5", "--folds", "[]", "--out", "x"], "absent.h5"),
         (["faces-report", "absent.h5"], "absent.h5: there is no such file"),
         (["report", ".", "--store", "absent.h5", "--out", "x"], "no results to report"),

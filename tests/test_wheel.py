@@ -1,11 +1,15 @@
-"""What is installed by pip: the package with its weights."""
+"""What is installed by pip: the package with its weights; `make wheel` uses it in an empty environment."""
 
+import re
 import shutil
 import subprocess
 import sys
 import zipfile
 
+import deepfusion
 from deepfusion.networks.catalogue import SHIPPED
+
+LARGEST = 28e6  # bytes
 
 
 def test_a_wheel_has_the_weights_and_a_model_in_a_folder_of_its_own(pytestconfig, tmp_path):
@@ -14,15 +18,20 @@ def test_a_wheel_has_the_weights_and_a_model_in_a_folder_of_its_own(pytestconfig
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(pytestconfig.rootpath / name, source)
     shutil.copytree(pytestconfig.rootpath / "src" / "deepfusion", source / "src" / "deepfusion")
-    model = source / "src" / "deepfusion" / "weights" / "model"
-    model.mkdir(exist_ok=True)
-    for name in ("model.safetensors", "model.json"):
-        (model / name).touch()  # a package that ships a model has these
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
     subprocess.run([*command, "--wheel-dir", str(out), str(source)], check=True)
     (wheel,) = out.iterdir()
+    assert wheel.name == f"deepfusion-{deepfusion.__version__}-py3-none-any.whl"
+    assert wheel.stat().st_size < LARGEST
     packed = set(zipfile.ZipFile(wheel).namelist())
     wanted = {f"deepfusion/weights/{path.name}" for path in SHIPPED.iterdir() if path.is_file()}
     assert wanted and wanted <= packed
     assert {"deepfusion/weights/model/model.safetensors", "deepfusion/weights/model/model.json"} <= packed
+    assert "deepfusion/py.typed" in packed
     assert all(name.startswith(("deepfusion/", "deepfusion-")) for name in packed)
+
+
+def test_the_version_is_stated_once(pytestconfig):
+    assert 'dynamic = ["version"]' in (pytestconfig.rootpath / "pyproject.toml").read_text()
+    cited = re.search(r"^version: (.+)$", (pytestconfig.rootpath / "CITATION.cff").read_text(), re.MULTILINE)
+    assert cited[1] == deepfusion.__version__

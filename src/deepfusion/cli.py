@@ -1,4 +1,4 @@
-"""The command line: one command a stage, the same that the workflow's rules call, and a few for people."""
+"""The command line: one command per stage, which the rules of the workflow call, and commands for people."""
 
 import logging
 import os
@@ -36,13 +36,15 @@ log = logging.getLogger("deepfusion")
 
 Manifest = Annotated[Path, typer.Option(help="Resolved manifest, as `deepfusion manifest` writes it.")]
 Clips = Annotated[Path, typer.Option("--clips", help="Manifest of the clips of one shard.")]
-SettingsText = Annotated[str, typer.Option("--settings", help="JSON, like the group in config.yaml; else defaults.")]
-LimitsText = Annotated[str, typer.Option("--limits", help="JSON, like `limits` in config.yaml; else defaults.")]
+SettingsText = Annotated[
+    str, typer.Option("--settings", help="JSON, as the group in config.yaml; default: its defaults.")
+]
+LimitsText = Annotated[str, typer.Option("--limits", help="JSON, as `limits` in config.yaml; default: its defaults.")]
 Out = Annotated[Path, typer.Option(help="File to write.")]
 Dtype = Annotated[Literal["float32", "float16"], typer.Option(help="Type of the stored values.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 EngineName = Annotated[
-    Literal["auto", "eager", "onnxruntime", "half"], typer.Option("--engine", help="What computes the networks.")
+    Literal["auto", "eager", "onnxruntime", "half"], typer.Option("--engine", help="How the networks are computed.")
 ]
 Threads = Annotated[int, typer.Option(help="CPU threads.", min=1)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
@@ -157,7 +159,7 @@ def _facts(store: Path) -> str:
 @app.command(rich_help_panel=STAGES)
 def manifest(
     out: Out,
-    corpus: Annotated[str, typer.Option(help="JSON, like the group `corpus` in config.yaml.")] = "{}",
+    corpus: Annotated[str, typer.Option(help="JSON, as the group `corpus` in config.yaml.")] = "{}",
 ) -> None:
     """Write the resolved manifest of a corpus: every clip with its id, file, label and speaker."""
     from deepfusion.config import CorpusSettings, from_json
@@ -199,9 +201,9 @@ def faces(
     out: Out,
     settings: SettingsText = "{}",
     limits: LimitsText = "{}",
-    workers: Annotated[int, typer.Option(min=1, help="Processes, each with a clip at a time.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Processes; each works on one clip at a time.")] = 1,
 ) -> None:
-    """Find faces and follow one person through each clip of a block."""
+    """Detect faces and track one person through each clip of a shard."""
     import cv2
 
     from deepfusion.config import FaceSettings, LimitSettings, from_json
@@ -220,7 +222,7 @@ def spectrogram(
     limits: LimitsText = "{}",
     dtype: Dtype = "float32",
 ) -> None:
-    """Compute the spectrograms of a block."""
+    """Compute the spectrograms of a shard."""
     from deepfusion.config import LimitSettings, SpectrogramSettings, from_json
     from deepfusion.extract.spectrogram import spectrogram_shard
 
@@ -235,7 +237,7 @@ def audio_encoder(
     settings: SettingsText = "{}",
     threads: Threads = 1,
 ) -> None:
-    """Compute the positions of the pre-trained audio encoder for the spectrograms of a block."""
+    """Compute the positions of the pre-trained audio encoder from the spectrograms of a shard."""
     import torch
 
     from deepfusion.config import AudioEncoderSettings, from_json
@@ -248,8 +250,8 @@ def audio_encoder(
 @app.command(rich_help_panel=STAGES)
 def networks(
     clips: Clips,
-    tracks: Annotated[Path, typer.Option(help="Face tracks of the same block.")],
-    out: Annotated[list[Path], typer.Argument(help="File to write, one for each slot, in the order of the settings.")],
+    tracks: Annotated[Path, typer.Option(help="Face tracks of the same shard.")],
+    out: Annotated[list[Path], typer.Argument(help="Files to write, one per slot, in the order of the settings.")],
     settings: SettingsText,
     limits: LimitsText = "{}",
     dtype: Dtype = "float32",
@@ -259,10 +261,10 @@ def networks(
     device: Device = "auto",
     engine: EngineName = "auto",
     threads: Annotated[
-        int, typer.Option(help="Of the networks on a CPU; of what decodes and cuts for another device.", min=1)
+        int, typer.Option(help="For the networks on a CPU; for decoding and cropping with another device.", min=1)
     ] = 1,
 ) -> None:
-    """Run the face networks over the followed faces of a block, one decoding for all of them."""
+    """Compute face features of a shard; the video is decoded once for all networks."""
     import cv2
     import torch
 
@@ -293,7 +295,7 @@ def networks(
 def store(
     manifest: Manifest,
     shards: Annotated[Path, typer.Option(help="Folder of the shards: <stage>/<shard>.h5.")],
-    config: Annotated[str, typer.Option(help="The configuration as JSON; kept in the store.")],
+    config: Annotated[str, typer.Option(help="The configuration as JSON; stored in the file.")],
     out: Out,
 ) -> None:
     """Join the shards of all stages into one feature store."""
@@ -307,7 +309,7 @@ def store(
 def publish(
     joined: Annotated[Path, typer.Argument(help="A store, as `deepfusion store` writes it.", exists=True)], out: Out
 ) -> None:
-    """Give a joined store its final name, and say what is in it."""
+    """Give a joined store its final name, and print a summary."""
     from deepfusion.extract import store as stage
 
     stage.publish(joined, out)
@@ -317,13 +319,13 @@ def publish(
 @app.command(rich_help_panel=LOOK)
 def preflight(
     manifest: Manifest,
-    config: Annotated[str, typer.Option(help="The configuration as JSON; else defaults.")] = "{}",
+    config: Annotated[str, typer.Option(help="The configuration as JSON; default: the defaults.")] = "{}",
     device: Device = "auto",
     engine: EngineName = "auto",
-    cores: Annotated[int, typer.Option(help="Workers at a time.", min=1)] = os.cpu_count() or 1,
+    cores: Annotated[int, typer.Option(help="CPU cores that the extraction will have.", min=1)] = os.cpu_count() or 1,
     as_json: AsJson = False,
 ) -> None:
-    """Say what an extraction will take, before it starts: frames, disk, time of each stage, by a trial on a few."""
+    """Estimate frames, disk space and time per stage of an extraction, by a trial on a few clips."""
     import json
 
     import cv2
@@ -349,19 +351,49 @@ def preflight(
 
 @app.command(rich_help_panel=LOOK)
 def info(
-    store: Annotated[Path, typer.Argument(help="A feature store.")],
+    store: Annotated[Path | None, typer.Argument(help="A feature store.")] = None,
+    system: Annotated[
+        bool, typer.Option("--system", help="Instead: versions, machine and weights, for a bug report.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say what is in a feature store, which clips have no face, no audio or failed, and why, and what it cost."""
-    print(_facts(store) if as_json else _summary(store, listed=None))
+    """Summarise a feature store: its contents, clips without faces or audio, failures and reasons, and the cost."""
+    if system == (store is not None):
+        raise UserError("give either a feature store or --system")
+    if store is not None:
+        print(_facts(store) if as_json else _summary(store, listed=None))
+        return
+    import json
+
+    from deepfusion import doctor
+
+    found = doctor.system()
+    print(json.dumps(found) if as_json else doctor.system_lines(found))
+
+
+@app.command(rich_help_panel=LOOK)
+def doctor(as_json: AsJson = False) -> None:
+    """Check installation, machine and weights, and predict a generated clip; status 1 if a check fails."""
+    import dataclasses
+    import json
+
+    from deepfusion import doctor as checks
+
+    failed = False
+    for check in checks.doctor():
+        failed = failed or check.status == "failed"
+        line = json.dumps(dataclasses.asdict(check)) if as_json else f"{check.status:8}{check.name}: {check.detail}"
+        print(line, flush=True)
+    if failed:
+        raise typer.Exit(1)
 
 
 @app.command(rich_help_panel=LOOK)
 def verify(
-    paths: Annotated[list[Path], typer.Argument(help="Stores, shards, or folders with any number of them.")],
+    paths: Annotated[list[Path], typer.Argument(help="Stores, shards, or folders that contain them.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per file.")] = False,
 ) -> None:
-    """Check stores and shards for damage and list the datasets and clips hit; status 1 if there is any."""
+    """Check stores and shards for damage and list the affected datasets and clips; status 1 if there is any."""
     import dataclasses
     import json
 
@@ -384,7 +416,7 @@ def diff(
     b: Annotated[Path, typer.Argument(help="The feature store that it is compared with.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object with all clips.")] = False,
 ) -> None:
-    """Say what differs between two feature stores, and by how much; status 1 if anything does."""
+    """Compare two feature stores: what differs, and by how much; status 1 if anything does."""
     import json
     from functools import partial
 
@@ -456,7 +488,7 @@ def train_fbp(
     device: Device = "auto",
     threads: Threads = 1,
 ) -> None:
-    """Test FBP on speakers that it has not seen, and train a model on all clips for new ones."""
+    """Test FBP on unseen speakers, and train a model on all clips for new clips."""
     import torch
 
     from deepfusion.config import FusionSettings, from_json
@@ -490,11 +522,11 @@ def fusion_study(
     folds: Folds,
     out: Annotated[Path, typer.Option(help="Folder for metrics, predictions, choices and attention.")],
     settings: SettingsText = "{}",
-    study: Annotated[str, typer.Option(help="JSON, like `study` in config.yaml; else defaults.")] = "{}",
+    study: Annotated[str, typer.Option(help="JSON, as `study` in config.yaml; default: its defaults.")] = "{}",
     device: Device = "auto",
     threads: Threads = 1,
 ) -> None:
-    """Train and test every way of fusion on the same folds; all choices are made inside the training speakers."""
+    """Train and test all fusion models on the same folds; hyperparameters are selected by nested cross-validation."""
     import torch
 
     from deepfusion.config import FusionSettings, StudySettings, from_json
@@ -519,12 +551,12 @@ def fusion_study(
 @app.command(rich_help_panel=LOOK)
 def report(
     folders: Annotated[
-        list[Path], typer.Argument(help="What `train-fbp` or `fusion-study` has filled, one or more.", exists=True)
+        list[Path], typer.Argument(help="Folders written by `train-fbp` or `fusion-study`.", exists=True)
     ],
     store: StorePath,
     out: Out,
 ) -> None:
-    """Write results as one HTML page (tables, claims in words, every curve), and print the tables."""
+    """Write results as one HTML page (tables, conclusions, curves), and print the tables."""
     from deepfusion.report.page import read_results, write_page
 
     results = read_results(folders)
@@ -564,7 +596,7 @@ def prepare_fer2013(
     votes: Annotated[Path | None, typer.Option(help="FER+'s fer2013new.csv.")] = None,
     threads: Threads = 1,
 ) -> None:
-    """Read FER2013 and find the face in every image."""
+    """Read FER2013 and align the face in every image."""
     from deepfusion.fer2013.prepare import prepare
 
     prepare(data, out, votes=votes, threads=threads)
@@ -573,7 +605,7 @@ def prepare_fer2013(
 @app.command(rich_help_panel=WEIGHTS)
 def finetune(
     data: Annotated[Path, typer.Option(help="FER2013, as `deepfusion prepare-fer2013` writes it.")],
-    network: Annotated[str, typer.Option(help="A network fine-tuned on FER2013: deepfusion list-networks.")],
+    network: Annotated[str, typer.Option(help="A network with a name *-fer2013: deepfusion list-networks.")],
     out: Annotated[Path, typer.Option(help="Folder for the model, its card and the training curve.")],
     settings: SettingsText = "{}",
     device: Device = "auto",
@@ -594,19 +626,21 @@ def finetune(
 @app.command(rich_help_panel=WEIGHTS)
 def ship(
     data: Annotated[Path, typer.Option(help="FER2013, as `deepfusion prepare-fer2013` writes it.")],
-    trained: Annotated[Path, typer.Option(help="Folder that `deepfusion finetune` has filled.")],
+    trained: Annotated[Path, typer.Option(help="Folder written by `deepfusion finetune`.")],
     out: Annotated[Path, typer.Option(help="Folder of the shipped weights and their cards.")],
-    storage: Annotated[Literal["float32", "float16", "int8"], typer.Option(help="Of matrices and filters.")] = "int8",
+    storage: Annotated[
+        Literal["float32", "float16", "int8"], typer.Option(help="Type of stored matrices and filters.")
+    ] = "int8",
     final: Annotated[
-        bool, typer.Option("--final", help="Also on PrivateTest: once, when nothing is left to be chosen.")
+        bool, typer.Option("--final", help="Also evaluate on PrivateTest: once, after all choices are made.")
     ] = False,
     device: Device = "auto",
     threads: Threads = 1,
 ) -> None:
-    """Store a fine-tuned network compactly, and measure it as stored on PublicTest."""
+    """Store a fine-tuned network in few bytes, and evaluate it as stored on PublicTest."""
     import torch
 
-    from deepfusion.fer2013 import ship as stage
+    from deepfusion.fer2013 import export as stage
     from deepfusion.networks import inference
 
     torch.set_num_threads(threads)
@@ -619,7 +653,9 @@ def prepare_speech(
     manifest: Annotated[Path, typer.Option(help="csv: path, corpus, speaker, label, language, licence.")],
     out: Out,
     settings: SettingsText = "{}",
-    spectrogram: Annotated[str, typer.Option(help="JSON, like `spectrogram` in config.yaml; else defaults.")] = "{}",
+    spectrogram: Annotated[
+        str, typer.Option(help="JSON, as `spectrogram` in config.yaml; default: its defaults.")
+    ] = "{}",
     threads: Threads = 1,
 ) -> None:
     """Compute the spectrograms of emotional speech once, for pretrain-audio."""
@@ -639,7 +675,7 @@ def pretrain_audio(
     device: Device = "auto",
     threads: Threads = 1,
 ) -> None:
-    """Pre-train the audio encoder on emotional speech; an interrupted run resumes after its last whole epoch."""
+    """Pre-train the audio encoder on emotional speech; an interrupted run resumes after its last complete epoch."""
     import torch
 
     from deepfusion.config import PretrainAudioSettings, from_json
@@ -652,7 +688,7 @@ def pretrain_audio(
 
 @app.command(rich_help_panel=PEOPLE)
 def schema() -> None:
-    """Print the JSON Schema of config.yaml, for editors that complete and check it."""
+    """Print the JSON Schema of config.yaml, for editors with completion and validation."""
     import json
 
     from deepfusion.config import Config
@@ -662,7 +698,7 @@ def schema() -> None:
 
 @app.command("list-networks", rich_help_panel=WEIGHTS)
 def list_networks() -> None:
-    """List the face networks that a slot can be filled with."""
+    """List the face networks for the slots, with sources, licences and citations."""
     from deepfusion.networks.catalogue import CATALOGUE
 
     for network in CATALOGUE.values():
@@ -673,9 +709,9 @@ def list_networks() -> None:
 @app.command("fetch-weights", rich_help_panel=WEIGHTS)
 def fetch_weights(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Networks, as `deepfusion list-networks`.")],
-    out: Annotated[Path, typer.Option(help="Folder for the files; the workflow looks in results/weights.")],
+    out: Annotated[Path, typer.Option(help="Folder for the files; the workflow reads results/weights.")],
 ) -> None:
-    """Download the weights of networks that need them; read the terms that it prints before you use them."""
+    """Download published weights; read the printed terms before you use them."""
     from deepfusion.networks.catalogue import find
     from deepfusion.networks.fetch import fetch
 
@@ -685,28 +721,32 @@ def fetch_weights(
 
 @app.command(rich_help_panel=PEOPLE)
 def predict(
-    inputs: Annotated[list[Path], typer.Argument(metavar="CLIP|FOLDER|MANIFEST.csv...", help="What to predict.")],
-    model: Annotated[Path | None, typer.Option(help="Folder of a trained model; else the one in the package.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the results; alone: csv, JSON and HTML.")] = None,
-    csv: Annotated[
-        bool, typer.Option("--csv", help="Write predictions.csv, and a table of each clip's frames.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Write predict.json.")] = False,
-    html: Annotated[bool, typer.Option("--html", help="Write predict.html, one page that needs no network.")] = False,
-    window: Annotated[float | None, typer.Option(help="Also predict parts of each clip, so many s long.")] = None,
-    hop: Annotated[float | None, typer.Option(help="From window to window, s; else as long as a window.")] = None,
-    top: Annotated[int, typer.Option(min=1, help="Classes that are printed for each clip.")] = 2,
-    norm: Annotated[
-        Literal["none", "clip-set", "speaker"] | None, typer.Option(help="Normalisation; else that of the model.")
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="CLIP|FOLDER|MANIFEST.csv...", help="Media files, folders or manifests.")
+    ],
+    model: Annotated[
+        Path | None, typer.Option(help="Folder of a trained model; default: the model of the package.")
     ] = None,
-    landmarks: Annotated[bool, typer.Option("--landmarks", help="Also the 68 points in the tables of frames.")] = False,
-    thumbnails: Annotated[bool, typer.Option(help="Pictures of frames in the page.")] = True,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Predict again what is up to date.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the results; without --csv, --json, --html: all three.")
+    ] = None,
+    csv: Annotated[bool, typer.Option("--csv", help="Write predictions.csv, and a table of frames per clip.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write predict.json.")] = False,
+    html: Annotated[bool, typer.Option("--html", help="Write predict.html, one offline page.")] = False,
+    window: Annotated[float | None, typer.Option(help="Also predict windows of each clip; their length, s.")] = None,
+    hop: Annotated[float | None, typer.Option(help="Step between windows, s; default: the length of a window.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="Classes to print per clip.")] = 2,
+    norm: Annotated[
+        Literal["none", "clip-set", "speaker"] | None, typer.Option(help="Normalisation; default: that of the model.")
+    ] = None,
+    landmarks: Annotated[bool, typer.Option("--landmarks", help="Add the 68 points to the tables of frames.")] = False,
+    thumbnails: Annotated[bool, typer.Option(help="Thumbnails of frames in the page.")] = True,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Predict clips again that are up to date.")] = False,
     device: Device = "auto",
     engine: EngineName = "auto",
     threads: Annotated[int, typer.Option(help="CPU threads.", min=1)] = os.cpu_count() or 1,
 ) -> None:
-    """Predict the emotion of each clip; status 3 if some clips have no answer."""
+    """Predict the emotion of each clip; status 3 if some clips have no prediction."""
     import cv2
     import torch
 
@@ -727,12 +767,12 @@ def predict(
 
 @app.command(rich_help_panel=LOOK)
 def repair(
-    folder: Annotated[Path, typer.Argument(help="Results of a corpus, as results/mine, or the store in it.")],
+    folder: Annotated[Path, typer.Argument(help="Results of a corpus, such as results/mine, or the store in it.")],
     device: Device = "auto",
     engine: EngineName = "auto",
-    workers: Annotated[int, typer.Option(min=1, help="Processes that follow faces.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Processes for face tracking.")] = 1,
 ) -> None:
-    """Compute the damaged and missing parts of an extraction again, and nothing else."""
+    """Recompute the damaged and missing parts of an extraction."""
     from deepfusion.extract import repair as stage
     from deepfusion.networks import inference
 

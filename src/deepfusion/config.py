@@ -374,7 +374,11 @@ class Extraction(Settings):
     limits: LimitSettings = LimitSettings()
     faces: FaceSettings = FaceSettings()
     preset: Preset = Field("compact", description="fills the slots where `networks` is null")
-    networks: Networks = Field(None, min_length=1, description="slots of your own choice; null: the preset's")
+    networks: Networks = Field(  # null until the validator below fills it
+        None,  # type: ignore[arg-type]
+        min_length=1,
+        description="slots of your own choice; null: the preset's",
+    )
     spectrogram: SpectrogramSettings = SpectrogramSettings()
     audio_encoder: AudioEncoderSettings = AudioEncoderSettings()
     store: StoreSettings = StoreSettings()

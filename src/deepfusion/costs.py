@@ -140,7 +140,8 @@ def peak_memory_mb() -> float:
     own, others = (resource.getrusage(who).ru_maxrss * unit for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     status = Path("/proc/self/status")
     if status.exists():  # where getrusage counts in what the process had that started this one, as Snakemake
-        own = int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) * 1024
+        peaks = re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())
+        own = int(peaks[0]) * 1024
     return max(own, others) / 1e6
 
 

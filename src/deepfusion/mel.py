@@ -34,13 +34,13 @@ def mel_filters(bins: int, *, spacing: float, bands: int) -> np.ndarray:
     Returns:
         (bands, bins) float64 weights of power.
     """
-    import librosa
+    from librosa.filters import mel
 
     highest = bins * spacing
     # librosa's bins reach up to half the rate: the rate is chosen such that this is the last bin.
     points = 2 * (bins - 1)
     with warnings.catch_warnings(action="ignore"):  # of empty filters, which are filled below
-        filters = librosa.filters.mel(
+        filters = mel(
             sr=points * spacing, n_fft=points, n_mels=bands, fmax=highest, htk=True, norm=None, dtype=np.float64
         )
     centres = band_centre(np.arange(bands), bands=bands, highest=highest)

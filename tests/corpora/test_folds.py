@@ -122,8 +122,8 @@ def test_folds_pass_the_guard(protocol):
         ({}, ["a1", "b1"], ["a2"], r"speakers both trained and tested on: a \(a1 and a2\)"),
         ({}, ["a1", "b1"], ["b1"], "clips both trained and tested on: b1"),
         ({"sha256": ["00", "01", "00", "03", "04"]}, ["a1", "a2"], ["b1", "b2"], "a1 = b1"),
-        ({"sha256": ["00", "", "02", "03", "04"]}, ["a1", "a2"], ["b1"], "no sha256, so copies cannot be told: a2"),
-        ({"sha256": ["00", "01", None, "03", "04"]}, ["a1"], ["b1"], "no sha256, so copies cannot be told: b1"),
+        ({"sha256": ["00", "", "02", "03", "04"]}, ["a1", "a2"], ["b1"], "no sha256, so copies cannot be detected: a2"),
+        ({"sha256": ["00", "01", None, "03", "04"]}, ["a1"], ["b1"], "no sha256, so copies cannot be detected: b1"),
     ],
 )
 def test_leaks_are_refused(changes, train, test, said):

@@ -16,6 +16,8 @@ from known_store import LENGTHS
 from deepfusion.errors import UserError
 from deepfusion.exchange import export, known_formats
 from deepfusion.exchange.tables import features, intervals, parts, time_of
+from deepfusion.store import FeatureStore
+from deepfusion.store.derived import Derived
 
 FORMATS = ["csd", "csv", "hf", "lhotse", "mmsa", "npz", "openface", "parquet", "pyfeat"]
 SEEN = [clip for clip, length in LENGTHS.items() if length]
@@ -88,6 +90,20 @@ def test_pyfeat_has_its_names(known, tmp_path):
     np.testing.assert_allclose(table["approx_time"], known.expected["bert/1"]["time"], atol=1e-6)
 
 
+def test_emotions_and_pose_are_written_where_the_store_has_them(known, tmp_path):
+    def derived(name, size):
+        return Derived(name, ("box",), (size,), lambda rows: rows["box"][:, :1] * 0 + np.arange(size) / size)
+
+    path = known.build(tmp_path / "more.h5", derived=[derived("emotion", 7), derived("pose", 3)])
+    export(path, "pyfeat", tmp_path / "fex")
+    table = frames_of(tmp_path / "fex")["bert/1"]
+    seen = known.expected["bert/1"]["valid"]
+    np.testing.assert_allclose(table["neutral"][seen], 6 / 7, atol=1e-6)
+    assert table["Yaw"][seen].eq(0).all() and table[["neutral", "Yaw"]][~seen].isna().all().all()
+    export(path, "csv", tmp_path / "csv")
+    assert frames_of(tmp_path / "csv")["bert/1"]["sadness"][seen].notna().all()
+
+
 def test_npz_loses_nothing(known, store, tmp_path):
     export(known.path, "npz", tmp_path)
     clips = pd.read_csv(tmp_path / "clips.csv", keep_default_na=False)
@@ -130,8 +146,6 @@ def test_parts_keep_to_the_split_and_the_folds(known, tmp_path):
         ),
         ("fold", list("112233"), ["test", "test", "valid", "valid", "train", "train"]),
     ):
-        from deepfusion.store import FeatureStore
-
         path = known.build(tmp_path / f"{column}.h5", manifest=known.manifest.assign(**{column: values}))
         with FeatureStore(path) as store:
             assert parts(store).tolist() == wanted

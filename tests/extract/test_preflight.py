@@ -53,7 +53,7 @@ def test_expected_is_what_the_clips_have_times_what_they_cost(tmp_path):
     assert found["store_bytes"] == pytest.approx(250 * frame + 10 * (100 * 808 + positions), rel=0.03)
     text = expected(found)
     for part in (
-        "3 clips, 3 of them looked at: 10",
+        "3 clips, 3 of them read: 10",
         "250 frames",
         "cannot be read: bad: ",
         "on 2 cores",

@@ -37,9 +37,9 @@ class Counted:
     def __init__(self, detector):
         self._detector, self.searches = detector, 0
 
-    def everywhere(self, *args):
+    def detect_full(self, *args):
         self.searches += 1
-        return self._detector.everywhere(*args)
+        return self._detector.detect_full(*args)
 
     def __getattr__(self, name):
         return getattr(self._detector, name)
@@ -79,7 +79,7 @@ def test_boxes_are_those_of_the_whole_frame(detector, near_detector, head, scale
         borderMode=cv2.BORDER_TRANSPARENT,
     )
     (exact,) = detector(image)
-    near = near_detector.near(grey(image), exact.box, reach=3, levels=1)[0]
+    near = near_detector.detect_local(grey(image), exact.box, reach=3, levels=1)[0]
     np.testing.assert_array_equal(near.box, exact.box)
     assert near.score == pytest.approx(exact.score, abs=1e-3)
     np.testing.assert_array_equal(near_detector.detection(grey(image), near).landmarks, exact.landmarks)
@@ -90,7 +90,7 @@ def test_small_faces_with_one_doubling(doubling, scene, scale):
     exact_detector, detector = doubling
     image = scene((30, 40, scale))
     exact = exact_detector(image)[0]
-    near = detector.near(grey(image), exact.box, reach=3, levels=1)[0]
+    near = detector.detect_local(grey(image), exact.box, reach=3, levels=1)[0]
     np.testing.assert_array_equal(near.box, exact.box)
 
 
@@ -109,24 +109,24 @@ def test_levels_have_the_sizes_and_pixels_of_dlibs(scene):
 
 @pytest.mark.parametrize("box", [[-90, -90, -10, -10], [500, 300, 590, 390], [-40, 30, 40, 110], [380, 180, 470, 270]])
 def test_a_box_partly_or_wholly_outside_the_frame_is_no_error(near_detector, scene, box):
-    assert near_detector.near(grey(scene()), np.array(box, np.float32), reach=3, levels=3) == []
+    assert near_detector.detect_local(grey(scene()), np.array(box, np.float32), reach=3, levels=3) == []
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 3), (1, 500), (40, 30), (79, 79)])
 def test_tiny_pictures_are_no_error(near_detector, shape):
     noise = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    assert near_detector.everywhere(noise) == near_detector.everywhere(noise, 2) == []
-    assert near_detector.near(noise, np.array([0, 0, 79, 79], np.float32), reach=3, levels=1) == []
+    assert near_detector.detect_full(noise) == near_detector.detect_full(noise, 2) == []
+    assert near_detector.detect_local(noise, np.array([0, 0, 79, 79], np.float32), reach=3, levels=1) == []
 
 
 def test_a_coarse_search_finds_large_faces_and_near_makes_their_boxes_exact(detector, near_detector, scene):
     image = cv2.resize(scene(NEAR), None, fx=2.2, fy=2.2, interpolation=cv2.INTER_CUBIC)
     exact = detector(image)[0]
-    (coarse,) = near_detector.everywhere(grey(image), 1)
+    (coarse,) = near_detector.detect_full(grey(image), 1)
     assert coarse.box[2] - coarse.box[0] >= near_detector.smallest(1) - 1
     assert shared(coarse.box, exact.box) > 0.5
     np.testing.assert_array_equal(near_detector.refined(grey(image), coarse).box, exact.box)
-    assert near_detector.everywhere(grey(scene(FAR)), 1) == []
+    assert near_detector.detect_full(grey(scene(FAR)), 1) == []
 
 
 def test_a_detector_of_another_form_is_refused():

@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 import skimage.data
 
+from deepfusion.faces.align import five_points
 from deepfusion.faces.face_track import Choice, Reason, Source, collect
+from deepfusion.faces.fast.finder import Finder, picture_of
 from deepfusion.faces.fast.local_detector import NearDetector
 from deepfusion.faces.fast.tracker import follow_near
-from deepfusion.faces.yunet import YuNet
+from deepfusion.faces.yunet import Seen, YuNet
 from deepfusion.media import Frame
 
 WEAK = -0.6
@@ -125,3 +127,13 @@ def test_the_person_that_was_asked_for(follow_both, scene, person, left):
     track = follow_both([scene((10, 20, 1.0), (235, 40, 0.9))] * 3, person=person)
     assert track.valid.all() and ((track.box[:, 0] < 200) == left).all()
     assert (track.detector == Source.DLIB).all()
+
+
+def test_landmarks_of_a_rolled_face_are_those_of_the_upright_one_rolled(shown):
+    upright, finder = shown(), Finder(NearDetector(), YuNet())
+    (face,) = finder._detector.detect_full(cv2.cvtColor(upright, cv2.COLOR_RGB2GRAY))
+    matrix = cv2.getRotationMatrix2D((face.box[:2] + face.box[2:]).astype(float) / 2, -60, 1.0)  # clockwise
+    wanted = cv2.transform(finder._detector.detection(picture_of(upright).grey, face).landmarks[None], matrix)[0]
+    seen = Seen(face.box, 0.9, five_points(wanted))
+    found = finder._upright(picture_of(cv2.warpAffine(upright, matrix, upright.shape[1::-1])), seen)
+    assert np.linalg.norm(found.landmarks - wanted, axis=1).mean() < 0.06 * (face.box[2] - face.box[0])

@@ -156,6 +156,13 @@ def test_shapes_and_types_even_of_a_track_without_frames(detector, scene, length
         "detector": ((length,), np.uint8),
         "alignment": ((length,), np.float32),
     }
+    found = {name: (values.shape, values.dtype) for name, values in track.found.items()}
+    assert found == {
+        "time": ((length,), np.float64),
+        "box": ((length, 4), np.float32),
+        "score": ((length,), np.float32),
+        "detector": ((length,), np.uint8),
+    }
     assert track.valid.shape == (length,) and track.valid.dtype == bool
 
 

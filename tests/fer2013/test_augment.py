@@ -44,7 +44,7 @@ def test_crops_are_bilinear_and_repeat_the_edge(size):
 def test_variation_stays_within_its_bounds():
     # Behind a map that is no similarity: the change is of the crop, so that it stands on the right.
     start = torch.tensor([[2.0, 0.3, 0.1], [-0.2, 0.5, 0.4], [0, 0, 1]])
-    change = torch.linalg.inv(start) @ augment.varied(start.expand(4000, 3, 3), seeded())
+    change = torch.linalg.inv(start) @ augment.augmented(start.expand(4000, 3, 3), seeded())
     np.testing.assert_allclose(change[:, 2], np.tile([0, 0, 1], (4000, 1)), atol=1e-6)
     linear, shift = change[:, :2, :2].double(), change[:, :2, 2]
     area = torch.linalg.det(linear)
@@ -65,7 +65,7 @@ def test_variation_stays_within_its_bounds():
 def test_reflection_is_of_the_crop():
     theta = augment.thetas(IDENTITY[:1], 48)
     for seed in range(20):
-        change = augment.varied(theta, seeded(seed))[0]
+        change = augment.augmented(theta, seeded(seed))[0]
         if torch.linalg.det(change) < 0:
             assert change[0, 0] < 0 < change[1, 1]  # left and right, never top and bottom
             break
@@ -124,7 +124,7 @@ def test_a_square_of_every_second_crop_is_erased(monkeypatch):
 def test_the_same_seed_gives_the_same_crops():
     def made(seed):
         generator = seeded(seed)
-        theta = augment.varied(augment.thetas(IDENTITY, 60), generator)
+        theta = augment.augmented(augment.thetas(IDENTITY, 60), generator)
         return augment.toned(augment.crops(IMAGES, theta, 60), generator)
 
     assert torch.equal(made(7), made(7))

@@ -66,7 +66,7 @@ def make_clips(seed=0, speakers=4, clips=6):
     return made
 
 
-def write_store(folder, clips, *, dtype=np.float32, encoder=False, labels=LABELS):
+def write_store(folder, clips, *, dtype=np.float32, encoder=False, labels=LABELS, attrs=None):
     """Through the store's own writers, as the extraction does it.
 
     Args:
@@ -75,6 +75,7 @@ def write_store(folder, clips, *, dtype=np.float32, encoder=False, labels=LABELS
         dtype: Of features and spectrograms.
         encoder: Whether the shipped audio encoder runs, so that the store has `AF`.
         labels: Classes of the store.
+        attrs: Root attributes.
     """
     shards = {name: folder / f"{name}.h5" for name in ("faces", "EF-A", "EF-B", "spectrogram", "AF")}
     _write_video(shards, clips, dtype)
@@ -94,7 +95,7 @@ def write_store(folder, clips, *, dtype=np.float32, encoder=False, labels=LABELS
         audio=[shards["spectrogram"]],
         encoder=[shards["AF"]] if encoder else [],
         labels=labels,
-        attrs={},
+        attrs=attrs or {},
     )
     return path
 

@@ -40,7 +40,7 @@ def test_video_streams_are_the_frames_with_a_face(opened, settings, clips):
     points = clip["landmarks"][valid]
     np.testing.assert_array_equal(made.rows["landmarks"], landmark_features.shapes(points))
     course = made.rows["landmarks-clip"][0, : landmark_features.COURSE]
-    np.testing.assert_allclose(course, landmark_features.course(made.rows["landmarks"]), rtol=1e-5)
+    np.testing.assert_allclose(course, landmark_features.functionals(made.rows["landmarks"]), rtol=1e-5)
 
 
 def test_encoder_positions_are_flattened_with_their_time_and_frequency(opened, settings):

@@ -10,7 +10,7 @@ from deepfusion.fusion.landmark_features import (
     LEAST,
     MOVEMENT,
     SHAPE,
-    course,
+    functionals,
     longest_shot,
     movement,
     shapes,
@@ -48,11 +48,11 @@ def test_a_smile_changes_the_shape_where_it_is():
 
 def test_course_holds_mean_deviation_and_percentiles():
     rows = shapes(np.stack([FACE + RNG.normal(0, 0.1, FACE.shape) for _ in range(11)]))
-    found = course(rows).reshape(4, SHAPE)
+    found = functionals(rows).reshape(4, SHAPE)
     ordered = np.sort(rows.astype(np.float64), axis=0)
     expected = [rows.mean(0), rows.std(0), ordered[1], ordered[9]]
     np.testing.assert_allclose(found, expected, atol=1e-6)
-    assert course(rows[:1]).shape == (COURSE,)
+    assert functionals(rows[:1]).shape == (COURSE,)
 
 
 @pytest.mark.parametrize("name", HEAD)
@@ -132,7 +132,7 @@ def test_a_whole_clip_is_the_course_of_all_frames_and_the_movement_of_the_longes
     seen = shapes(face)
     found = whole(seen, face, TIME, choice)
     assert found.shape == (1, COURSE + MOVEMENT) and found.dtype == np.float32
-    np.testing.assert_allclose(found[0, :COURSE], course(seen), atol=1e-6)
+    np.testing.assert_allclose(found[0, :COURSE], functionals(seen), atol=1e-6)
     np.testing.assert_allclose(found[0, COURSE:], movement(face[20:], TIME[20:]), atol=1e-5)
     nothing = whole(seen[:0], face[:0], TIME[:0], choice[:0])
     assert nothing.shape == (0, COURSE + MOVEMENT) and nothing.dtype == np.float32

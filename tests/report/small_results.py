@@ -55,7 +55,7 @@ def write_corpus(folder, clips):
         clips: As of `small_store.make_clips`.
     """
     folder.mkdir()
-    write_store(folder, clips)
+    write_store(folder, clips, attrs={"left_out": "2 clips left out, its file cannot be <read>: x, y"})
     results = folder / "fbp"
     results.mkdir()
     with FeatureStore(folder / "features.h5") as store:

@@ -43,6 +43,7 @@ def test_figures_claims_and_choices_stand_in_the_page(text, metrics):
         "0123abc",
         "learning_rates:",
         "arXiv:1901.04889",
+        "2 clips left out, its file cannot be &lt;read&gt;: x, y.",
     ):
         assert words in text, words
     assert all(html.escape(sentence, quote=False) in text.replace("&#39;", "'") for sentence in metrics["words"])

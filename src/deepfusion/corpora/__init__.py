@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 __all__ = ["Corpus", "Fold", "complete", "folds", "guard", "kinds", "load", "read_manifest", "sha256", "write_manifest"]
 
 
-# What a folder of clips can say besides which there are.
+# What a folder of clips can state apart from the list of clips.
 GIVEN = "classes: set corpus.labels: folders; speakers: write a manifest"
 LISTED = 5  # ids of a reason that are named
 
@@ -124,8 +124,7 @@ def load(
         clips = complete(folder.clips(path, classes=labels == "folders"), path)
         return Corpus(name, _classes(clips), clips, f"the folder {path} ({GIVEN})")
     if kind == "demo":
-        from deepfusion.corpora import demo as source  # heavier than the rest
-
+        source: Any = importlib.import_module("deepfusion.corpora.demo")  # heavier than the rest
         clips = source.plan(**(settings or {}))
     else:
         source = adapter(kind)

@@ -74,7 +74,7 @@ def unfit(text: str) -> str:
 def file_of(text: str) -> str:
     r"""A path as it is understood: one with backslashes alone (clips\anna.mp4) is a Windows path.
 
-    The files are not looked at, so that the same manifest gives the same ids everywhere. A backslash that is part of a
+    The files are not opened, so that the same manifest gives the same ids everywhere. A backslash that is part of a
     name is written ./an\na.mp4.
     """
     return text.replace("\\", "/") if "/" not in text else text

@@ -39,7 +39,8 @@ def clips(root: Path, *, classes: bool) -> pd.DataFrame:
     Raises:
         UserError: The folder cannot be read or holds no media file; a file lies in no class; a name is not UTF-8.
     """
-    names, others = [], []
+    names: list[str] = []
+    others: list[str] = []
     for name in files(root):
         (names if Path(name).suffix.lower() in SUFFIXES else others).append(name)
     names.sort(key=lambda name: name.split("/"))
@@ -73,7 +74,7 @@ def files(root: Path) -> Iterator[str]:
     Linked folders come last: one that is there under its own name keeps it.
     """
     seen: set[tuple[int, int]] = set()
-    folders, linked = [""], []
+    folders, linked = [""], list[str]()
     while folders or linked:
         folder = folders.pop() if folders else linked.pop(0)
         try:

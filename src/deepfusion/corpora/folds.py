@@ -147,21 +147,19 @@ def guard(clips: pd.DataFrame, *, train: Iterable[str], test: Iterable[str], sha
             speaker or no hash, so that this cannot be known.
     """
     table = clips.set_index("id")
-    train, test = table.loc[list(train)], table.loc[list(test)]
-    if both := sorted(set(train.index) & set(test.index)):
+    trained, tested = table.loc[list(train)], table.loc[list(test)]
+    if both := sorted(set(trained.index) & set(tested.index)):
         raise UserError(f"leakage: clips both trained and tested on: {_some(both)}")
-    used = pd.concat([train, test])
-    if not shared_speakers and len(test) and (nobody := used["speaker"].eq("")).any():
-        raise UserError(f"no speaker, so leakage cannot be ruled out: {_some(used.index[nobody])}")
-    if not shared_speakers and (both := sorted(set(train["speaker"]) & set(test["speaker"]))):
-        pairs = [
-            f"{speaker} ({train.index[train['speaker'] == speaker][0]} and {test.index[test['speaker'] == speaker][0]})"
-            for speaker in both
-        ]
-        raise UserError(f"leakage: speakers both trained and tested on: {_some(pairs)}")
+    used = pd.concat([trained, tested])
+    if not shared_speakers and len(tested) and (unknown := used["speaker"].eq("")).any():
+        raise UserError(f"no speaker, so leakage cannot be ruled out: {_some(used.index[unknown])}")
+    if not shared_speakers and (both := sorted(set(trained["speaker"]) & set(tested["speaker"]))):
+        firsts = [[side.index[side["speaker"] == speaker][0] for side in (trained, tested)] for speaker in both]
+        named = [f"{speaker} ({' and '.join(clips)})" for speaker, clips in zip(both, firsts, strict=True)]
+        raise UserError(f"leakage: speakers both trained and tested on: {_some(named)}")
     if (unknown := used["sha256"].isna() | used["sha256"].eq("")).any():
-        raise UserError(f"no sha256, so copies cannot be told: {_some(used.index[unknown])}")
-    pairs = train.reset_index().merge(test.reset_index(), on="sha256", suffixes=("_train", "_test"))
+        raise UserError(f"no sha256, so copies cannot be detected: {_some(used.index[unknown])}")
+    pairs = trained.reset_index().merge(tested.reset_index(), on="sha256", suffixes=("_train", "_test"))
     starts, ends = pairs.filter(like="start_").fillna(0.0), pairs.filter(like="end_").fillna(np.inf)
     same = pairs[starts.max(axis=1) < ends.min(axis=1)]
     if len(same):

@@ -60,7 +60,7 @@ def read_manifest(path: str | os.PathLike, *, labels: list[str] | None) -> pd.Da
     problems = [(header_line, problem) for problem in header_problems(header)]
     if problems:
         raise UserError(report(path, problems))
-    clips, line_of = [], {}
+    clips, line_of = [], dict[str, int]()
     indexed = header[0] in INDEX
     for place, (line, cells) in enumerate(lines):
         if len(cells) != len(header):
@@ -150,7 +150,7 @@ def _no_file(file: str, manifest: Path | None) -> str:
 
 
 def _written(files: pd.Series, folder: Path) -> list[str]:
-    """Paths as they stand in a manifest in this folder; "" stays."""
+    """Paths relative to a manifest in this folder; "" stays."""
     return [_relative(absolute(file), folder) if file else "" for file in files]
 
 

@@ -21,7 +21,7 @@ NEEDS = {
 }
 FRACTIONAL_CLASSES = 10  # more classes than this that are fractions, such as 0.35, are measurements
 SHOWN = 10  # warnings of one kind
-UNLABELLED = "unlabelled"  # the split of clips whose label nobody gives: for features and predictions alone
+UNLABELLED = "unlabelled"  # the split of clips without a label: for features and predictions only
 SOURCE = "speaker_source"  # column that says where speakers come from that the corpus does not give
 
 

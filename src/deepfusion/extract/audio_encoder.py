@@ -10,7 +10,7 @@ import torch
 from deepfusion.cache_key import encoder_key
 from deepfusion.config import AudioEncoderSettings
 from deepfusion.costs import measured
-from deepfusion.extract.common import finish, kept, report
+from deepfusion.extract.common import finish, is_up_to_date, report
 from deepfusion.networks.audio_encoder import SpeechEncoder, load_encoder
 from deepfusion.networks.catalogue import file_sha256
 from deepfusion.networks.encoder_file import encoder_path
@@ -37,25 +37,25 @@ def encoder_shard(spectrograms: Path, out: Path, *, settings: AudioEncoderSettin
     """
     check_whole(spectrograms)
     path = encoder_path(settings.weights)
-    with read_shard(spectrograms) as heard:
-        key = encoder_key(heard.key, file_sha256(path))
-        if kept(out, key):
+    with read_shard(spectrograms) as spectra:
+        key = encoder_key(spectra.key, file_sha256(path))
+        if is_up_to_date(out, key):
             return
         encoder = load_encoder(path)
-        source = heard.columns["spectrogram"]
+        source = spectra.columns["spectrogram"]
         made = attributes(source)
         encoder.require(made)
         with (
             ShardWriter(out, stage=ENCODER, key=key) as shard,
-            measured(shard, media_s=heard.seconds(), threads=torch.get_num_threads()),
+            measured(shard, media_s=spectra.seconds(), threads=torch.get_num_threads()),
         ):
             _declare(shard, encoder, source.dtype)
-            for clip_id, clip in track(list(heard.clips.iterrows()), f"audio encoder {out.stem}", unit="clips"):
+            for clip_id, clip in track(list(spectra.clips.iterrows()), f"audio encoder {out.stem}", unit="clips"):
                 shard.begin(clip_id)
-                for name, rows in positions_of(encoder, heard[clip_id], shift_s=made["shift_ms"] / 1000).items():
+                for name, rows in positions_of(encoder, spectra[clip_id], shift_s=made["shift_ms"] / 1000).items():
                     shard.append(name, rows)
                 shard.end(status=clip["status"], reason=clip["reason"])
-        known = heard.clips.index[heard.clips["status"] != "ok"]
+        known = spectra.clips.index[spectra.clips["status"] != "ok"]
     finish(out)
     report(out, known=known)
 

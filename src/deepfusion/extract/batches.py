@@ -112,7 +112,7 @@ class Batches:
                     self._shard.fail(value)
 
     def _append(self, rows: _Rows) -> None:
-        with np.errstate(over="ignore"):  # beyond float16: told below
+        with np.errstate(over="ignore"):  # beyond float16: reported below
             values = rows.values.astype(self._dtype)
         if np.isfinite(values).all(1).sum() != rows.faces:
             self._wrong = f"{self._column}: a feature is not a finite {self._dtype}: use float32 (store.dtype)"

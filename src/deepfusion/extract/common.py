@@ -29,7 +29,7 @@ def hash_of(path: str) -> str:
         return ""
 
 
-def kept(path: Path, key: str) -> bool:
+def is_up_to_date(path: Path, key: str) -> bool:
     """Whether there is a whole shard of this key at `path`, or was before Snakemake deleted it to make it again."""
     for shard in (path, _spare(path)):
         if _is_current(shard, key):
@@ -141,7 +141,7 @@ def each_clip(shard: ShardWriter, clips: pd.DataFrame, *, what: str, work: Work)
 
 
 def failure(error: Exception, clip_id: str) -> str:
-    """The reason that is recorded with a clip; the log has the traceback of what nobody foresaw."""
+    """The reason that is recorded with a clip; the log has the traceback of an unforeseen error."""
     if isinstance(error, ClipError):
         return str(error)
     log.debug("%s: unforeseen", clip_id, exc_info=error)
@@ -149,7 +149,7 @@ def failure(error: Exception, clip_id: str) -> str:
 
 
 def report(shard: Path, *, known: Collection[str] = ()) -> None:
-    """Log what became of the clips of a shard: how many are done, and each other one with its reason.
+    """Log a count per status, and the reason for every clip that is not ok.
 
     Args:
         shard: A finished shard.

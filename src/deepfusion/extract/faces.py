@@ -16,7 +16,7 @@ from deepfusion.cache_key import media_files, media_key
 from deepfusion.config import DEFAULT_LIMITS, FaceSettings, LimitSettings
 from deepfusion.corpora.columns import person
 from deepfusion.costs import measured
-from deepfusion.extract.common import AbsentError, each_clip, finish, groups, hash_of, kept, report, segment
+from deepfusion.extract.common import AbsentError, each_clip, finish, groups, hash_of, is_up_to_date, report, segment
 from deepfusion.extract.prefetch import ahead
 from deepfusion.extract.workers import Work, Workers
 from deepfusion.faces.detect import Detector
@@ -123,7 +123,7 @@ def faces_shard(
     """
     hashes = dict(zip(clips["id"], map(hash_of, media_files("faces", clips)), strict=True))
     key = media_key("faces", clips, list(hashes.values()), settings.tracking, limits.model_dump())
-    if kept(out, key):
+    if is_up_to_date(out, key):
         return
 
     def work(clip: Any, facts: dict[str, Any]) -> Iterator[dict[str, np.ndarray]]:

@@ -18,7 +18,7 @@ from deepfusion.config import DEFAULT_LIMITS, LimitSettings, NetworkSettings
 from deepfusion.costs import measured
 from deepfusion.errors import ClipError, MachineError, UserError
 from deepfusion.extract.batches import Batches
-from deepfusion.extract.common import failure, finish, groups, hash_of, kept, report, segment
+from deepfusion.extract.common import failure, finish, groups, hash_of, is_up_to_date, report, segment
 from deepfusion.extract.prefetch import ahead
 from deepfusion.extract.workers import Work, Workers
 from deepfusion.faces.align import Crop, warp
@@ -66,7 +66,7 @@ def network_shards(
             settings = networks[slot]
             fingerprint = catalogue.fingerprint(settings.network, settings.weights)
             key = network_key(faces.key, fingerprint, dtype, rate)
-            if not kept(out, key):
+            if not is_up_to_date(out, key):
                 stale[slot] = catalogue.find(settings.network), fingerprint, key
         if not stale:
             return

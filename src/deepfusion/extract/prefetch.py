@@ -21,7 +21,7 @@ def ahead(streams: Iterable[Iterable[T]], *, workers: int, depth: int = 2) -> It
 
     Args:
         streams: An error in one of them comes out where it happened, and ends that stream alone.
-        workers: Threads, each on a stream of its own; 0: none, whoever takes an item produces it.
+        workers: Threads, each on a stream of its own; 0: none, each item is produced when it is taken.
         depth: Items of a stream that may wait to be taken.
     """
     if not workers:

@@ -29,7 +29,7 @@ from deepfusion.sharding import blocks
 from deepfusion.store.shard import read_shard
 from deepfusion.versions import ENCODER
 
-# Clips that are looked at, evenly spread over the manifest; those of a larger corpus are taken to be like them.
+# Clips that are read, evenly spread over the manifest; the others of a larger corpus are assumed to be like them.
 SCANNED = 1000
 # Clips that are extracted to learn the rates, and at most so much of each, s; and of one, to learn what a start costs.
 TRIED, TRIED_S = 8, 4.0
@@ -50,7 +50,7 @@ def preflight(
         engine: What will compute the networks.
 
     Returns:
-        clips, looked_at; bad: id -> reason, of the clips that were looked at and cannot be read. video_s, audio_s and
+        clips, looked_at; bad: id -> reason, of the clips that were read and failed. video_s, audio_s and
         frames of all clips, store_bytes. ledger: of the clips that were tried. worker_s: part of the work -> CPU s for
         all clips, or s of the device that it runs on. seconds: by the clock, on so many `cores`, without a pause.
 
@@ -101,7 +101,7 @@ def _expected(start: pd.DataFrame, costs: pd.DataFrame, whole: pd.Series, shards
 
     Args:
         start: Ledger of a trial that is hardly more than the start of the stages' processes.
-        costs: Ledger of the trial that tells the rates.
+        costs: Ledger of the trial, which gives the rates.
         whole: video_s, audio_s and frames of the corpus.
         shards: Their number.
     """

@@ -13,7 +13,7 @@ from deepfusion import spectrogram as spectrograms
 from deepfusion.cache_key import media_files, media_key
 from deepfusion.config import DEFAULT_LIMITS, LimitSettings, SpectrogramSettings
 from deepfusion.costs import measured
-from deepfusion.extract.common import AbsentError, each_clip, finish, hash_of, kept, report, segment
+from deepfusion.extract.common import AbsentError, each_clip, finish, hash_of, is_up_to_date, report, segment
 from deepfusion.extract.workers import Work, Workers
 from deepfusion.store.shard import ShardWriter
 
@@ -39,7 +39,7 @@ def spectrogram_shard(
     hashes = {id_: hash_of(file) for id_, file in files.items()}
     depends = (settings.model_dump(), limits.model_dump(), dtype)
     key = media_key("spectrogram", clips, list(hashes.values()), *depends)
-    if kept(out, key):
+    if is_up_to_date(out, key):
         return
 
     def work(clip: Any, facts: dict[str, Any]) -> Iterator[dict[str, np.ndarray]]:

@@ -136,7 +136,7 @@ class _Worker:
         if not self._ready:
             self._wait_until_ready()
         self._pipe.send(job)
-        asked = False  # whether the process waits to be told how to go on
+        asked = False  # whether the process waits for the next instruction
         try:
             while True:
                 kind, value = self._receive()
@@ -220,7 +220,7 @@ def _serve(pipe: Connection, begin: Callable[[], Work], limits: LimitSettings, p
 
 
 def _plain(error: Exception) -> tuple[Exception, str]:
-    """An error that can be sent, and its traceback if nobody foresaw it."""
+    """An error that can be pickled, with its traceback if it was unforeseen."""
     for kind in (ClipError, UserError, MachineError):
         if isinstance(error, kind):
             return kind(str(error)), ""
@@ -236,7 +236,7 @@ def _limit_time(limits: LimitSettings) -> None:
 
 
 def _limit_memory(limits: LimitSettings) -> None:
-    """Bound what the process may allocate besides what it has loaded; on Linux, elsewhere the system does not say."""
+    """Limit what the process may allocate on top of what it has loaded (Linux only)."""
     status = Path("/proc/self/status")
     if status.exists():
         loaded = int(re.search(r"VmData:\s+(\d+) kB", status.read_text())[1]) * 1024

@@ -22,7 +22,7 @@ class Crop:
             onto the ArcFace template. "box": the detector's box, made square and enlarged, upright.
         size: Width and height of the crop in px.
         detail: Side in px at which the face is sampled before it is enlarged to `size`; 0: sampled at `size`. A
-            network that learnt from small pictures wants no more detail than they had.
+            network trained on small images needs no more detail than they had.
         margin: "dlib": the chip's padding (dlib's own is 0.25). "box": the enlargement; 0.3 makes the side
             1.3 times the box's longer side. "arcface": unused, the template leaves no choice.
     """
@@ -34,7 +34,7 @@ class Crop:
 
 
 def warp(image: np.ndarray, box: np.ndarray, landmarks: np.ndarray, crop: Crop) -> np.ndarray:
-    """Cut the face out of a frame with one bilinear interpolation; what lies outside the frame is black.
+    """Cut the face out of a frame with one bilinear interpolation; pixels outside the frame are black.
 
     A face larger than the crop is sampled at n x n points per pixel of the crop, which are averaged (n is the
     reduction, rounded): plain bilinear sampling would alias. A crop of less detail is then enlarged, bilinear.

@@ -38,7 +38,7 @@ class Detector:
     by far more than 40 degrees, are not found.
 
     Args:
-        upsample: How many times the picture is doubled before the search. The smallest face found is about
+        upsample: How many times the image is doubled before the search. The smallest face found is about
             80 px wide at 0 and 40 px at 1, which takes four times as long.
         threshold: Least score of a face. 0 is dlib's own; a lower one finds more faces, and more that are none.
 

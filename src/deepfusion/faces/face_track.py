@@ -24,7 +24,7 @@ class Choice(IntEnum):
     FIRST = 1  # the most prominent face of the first frame that has any
     CONTINUED = 2  # the face that overlaps the one seen last
     AFTER_GAP = 3  # the most prominent again: the person had not been seen for too long
-    AFTER_CUT = 4  # the most prominent again: the picture had changed altogether
+    AFTER_CUT = 4  # the most prominent again: the scene had changed (a cut)
 
 
 class Source(IntEnum):

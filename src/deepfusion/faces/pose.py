@@ -1,4 +1,4 @@
-"""Head pose from the 68 landmarks: a mean 3-D face, turned and scaled until it lies on them.
+"""Head pose from the 68 landmarks: a mean 3-D face, rotated and scaled to fit them.
 
 Signs, seen in the image: yaw is positive when the face turns to the right of the image (the person's own left), pitch
 when it turns up, roll when the head tilts clockwise. The head is turned by pitch first, then yaw, then roll.
@@ -47,7 +47,7 @@ def pose(landmarks: np.ndarray) -> np.ndarray:
 
 
 def fit(points: np.ndarray, face: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Turn and scale a 3-D face until it lies on points of an image: least squares, then the nearest rotation.
+    """Rotate and scale a 3-D face to fit points of an image: least squares, then the nearest rotation.
 
     Args:
         points: (L, P, 2).

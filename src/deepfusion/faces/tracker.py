@@ -27,23 +27,23 @@ def follow(
     cut_difference: float = 0.3,
     person: Person = "",
 ) -> Iterator[Row]:
-    """One row a frame: the followed person's face, or why there is none.
+    """One row per frame: the followed person's face, or why there is none.
 
     The person is the most prominent face of the first frame that has any. From then on only a face that
-    overlaps the one seen last is that person's, until the picture cuts, or until the person has not been seen
-    for `max_gap`: then the most prominent face is chosen anew. Nothing but the last face and a thumbnail is
+    overlaps the one seen last is that person's, until a cut, or until the person has not been seen
+    for `max_gap`: then the most prominent face is chosen again. Nothing but the last face and a thumbnail is
     remembered, however long the clip.
 
     Args:
         frames: In presentation order.
-        detector: Gives the faces of a picture in the picture's coordinates.
+        detector: Gives the faces of an image in its pixel coordinates.
         max_gap: Seconds without the person after which a person is chosen again. Long enough for a turned head or a
             hand before the face; short enough to lose little where the person has moved away unseen.
         min_overlap: Least `overlap` with the face seen last. Positions half a face apart reach 0.3: no
             neighbour does, and a person who speaks keeps far more from frame to frame.
         cut_difference: Least `difference` of two successive frames that counts as a cut. Within a shot it stays near
-            0, unrelated pictures come near 1, dark ones too; a very fast pan may count as a cut. Dissolves are not
-            seen: there the gap and the overlap must do.
+            0, unrelated images are near 1, dark ones too; a very fast pan may count as a cut. Dissolves are not
+            detected; the gap and the overlap must handle them.
         person: Whom to choose, see `pick`.
     """
     last: Detection | None = None  # None: a person is to be chosen, and `new` says why
@@ -125,7 +125,7 @@ def _common(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def most_prominent(found: list[Detection], image: np.ndarray) -> Detection | None:
-    """The face with the highest `prominence` in the picture; None if there is none."""
+    """The face with the highest `prominence` in the image; None if there is none."""
     height, width = image.shape[:2]
     return max(found, key=lambda face: prominence(face.box, width, height), default=None)
 
@@ -151,7 +151,7 @@ def continuation(found: list[Detection], last: Detection, min_overlap: float) ->
 def overlap(a: np.ndarray, b: np.ndarray) -> float:
     """Intersection over union of the bounding boxes of two sets of landmarks, (68, 2) each.
 
-    Landmarks, not the detector's boxes: those jump by the steps of its image pyramid while a face is at rest.
+    Landmarks, not the detector's boxes: those jump by the steps of its image pyramid while a face does not move.
     """
     low = np.maximum(a.min(0), b.min(0))
     high = np.minimum(a.max(0), b.max(0))
@@ -171,7 +171,7 @@ def difference(a: np.ndarray, b: np.ndarray) -> float:
     """How unlike two thumbnails are, brightness apart: 0 the same, about 1 unrelated.
 
     The variance of their difference over the sum of their variances, so that a cut in a dark scene counts
-    like one in a bright scene. Two frames without any picture (black) are alike.
+    like one in a bright scene. Two black frames are alike.
     """
-    noise = 1e-4  # (2.5 grey levels of 255)^2: less contrast than that is no picture
+    noise = 1e-4  # (2.5 grey levels of 255)^2: less contrast than that counts as black
     return float(np.var(a - b) / (np.var(a) + np.var(b) + noise))

@@ -56,7 +56,7 @@ def crops(images: Tensor, theta: Tensor, size: int) -> Tensor:
     return F.grid_sample(images[:, None].float(), grid, padding_mode="border", align_corners=False)
 
 
-def varied(theta: Tensor, generator: torch.Generator) -> Tensor:
+def augmented(theta: Tensor, generator: torch.Generator) -> Tensor:
     """Each map preceded by a random rotation, scale, shift and, half the time, a reflection: (B, 3, 3)."""
     n = len(theta)
     turn = torch.randn(n, generator=generator).clamp(-2, 2) * (TURN / 2)

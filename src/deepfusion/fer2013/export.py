@@ -20,6 +20,7 @@ from deepfusion.fer2013.finetune import probabilities, tuned
 from deepfusion.fer2013.prepare import load
 from deepfusion.networks import quantized
 from deepfusion.networks.fine_tuned import Tuned
+from deepfusion.responsible_use import FACES, responsible_use
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ def ship(
         "citation": network.citation,
         "data": "FER2013 (Goodfellow et al. 2013), 48 x 48 grey faces, aligned by dlib's 68 landmarks",
         "emotions": EMOTIONS,
+        "responsible_use": responsible_use(FACES),
         "command": f"snakemake finetune; {shlex.join(['deepfusion', *sys.argv[1:]])}",
         "training": training["training"],
         "storage": {

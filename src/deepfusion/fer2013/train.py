@@ -97,7 +97,7 @@ def train(
         net.train()
         for step in track(range(steps), f"epoch {epoch} of {epochs}", unit="steps"):
             rows = order[step * recipe.batch : (step + 1) * recipe.batch].to(device)
-            theta = augment.varied(faces.theta[rows], generator)
+            theta = augment.augmented(faces.theta[rows], generator)
             grey = augment.toned(augment.crops(faces.images[rows], theta, size), generator)
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
                 logits = net.logits(grey, recipe.dropout)

@@ -33,7 +33,7 @@ def shapes(landmarks: np.ndarray) -> np.ndarray:
     return np.concatenate([x * cos + y * sin, y * cos - x * sin], axis=1).astype(np.float32)
 
 
-def course(shapes: np.ndarray) -> np.ndarray:
+def functionals(shapes: np.ndarray) -> np.ndarray:
     """(L, SHAPE), L at least 1 -> (COURSE,): mean, standard deviation, 10th and 90th percentile over the clip."""
     return np.concatenate([shapes.mean(0), shapes.std(0), *np.percentile(shapes, PERCENTILES, axis=0)])
 
@@ -65,7 +65,7 @@ def whole(shapes: np.ndarray, landmarks: np.ndarray, time: np.ndarray, choice: n
     if not len(time):
         return np.zeros((0, COURSE + MOVEMENT), np.float32)
     shot = longest_shot(choice)
-    return np.concatenate([course(shapes), movement(landmarks[shot], time[shot])])[None].astype(np.float32)
+    return np.concatenate([functionals(shapes), movement(landmarks[shot], time[shot])])[None].astype(np.float32)
 
 
 def movement(landmarks: np.ndarray, time: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from deepfusion.fusion.model import FORMAT, Model, Trained, row_card
 from deepfusion.fusion.preprocessing import Reduction
 from deepfusion.fusion.search import Bench, Choice, Place, Row, members, train_row
 from deepfusion.fusion.streams import keys
+from deepfusion.responsible_use import FUSION, responsible_use
 from deepfusion.store import FeatureStore
 from deepfusion.versions import ENCODER, VERSIONS
 
@@ -111,6 +112,7 @@ def card(
         "citation": attrs.get("citation", ""),
         "caution": f"trained on {len(corpus.table)} clips{of_people}: expect less for other recordings and languages; "
         f"acted emotion is not felt emotion{notes}",
+        "responsible_use": responsible_use(FUSION),
         "labels": corpus.labels,
         "normalisation": settings.normalisation,
         "metrics": {

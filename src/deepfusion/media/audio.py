@@ -105,13 +105,15 @@ def _mixed(
         # A packet may hold several frames of which only the first has a time; the others follow without a hole.
         hole = 0 if time is None else round((time - origin) * source_rate) - count
         if hole < -JITTER * source_rate:
-            raise ClipError(f"{path.name}: the audio's times jump {hole / source_rate:.3f} s to {float(time):.3f} s")
+            raise ClipError(
+                f"{path.name}: the audio's times jump {hole / source_rate:.3f} s to {float(time or 0):.3f} s"
+            )
         hole = hole if hole > JITTER * source_rate else 0
         filled += hole
         if filled > limits.silence_s * source_rate:
             raise ClipError(
-                f"{path.name}: the audio's times jump {hole / source_rate:.3f} s to {float(time):.3f} s: the silence "
-                f"to fill in is over the limit of {limits.silence_s:g} s (limits.silence_s in config.yaml)"
+                f"{path.name}: the audio's times jump {hole / source_rate:.3f} s to {float(time or 0):.3f} s: the "
+                f"silence to fill in is over the limit of {limits.silence_s:g} s (limits.silence_s in config.yaml)"
             )
         with clip_errors(path):
             samples = channels(frame)
@@ -151,11 +153,12 @@ class _Channels:
     """
 
     def __init__(self) -> None:
-        self._resampler, self._form = None, None
+        self._resampler: av.AudioResampler | None = None
+        self._form: tuple[str, str, int] | None = None
 
     def __call__(self, frame: av.AudioFrame) -> np.ndarray:
         form = (frame.format.name, frame.layout.name, frame.sample_rate)
-        if form != self._form:  # changes within a stream are allowed
+        if self._resampler is None or form != self._form:  # changes within a stream are allowed
             self._resampler, self._form = av.AudioResampler(format="dbl"), form
         packed = [part.to_ndarray().reshape(-1, part.layout.nb_channels) for part in self._resampler.resample(frame)]
         return np.concatenate(packed).T if len(packed) != 1 else packed[0].T

@@ -2,11 +2,11 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import av
 import av.logging
@@ -87,7 +87,9 @@ def stream_of(container: av.container.InputContainer, kind: str) -> av.stream.St
     return best
 
 
-def decoded(path: Path, kind: str, start: float | None, limits: Limits = DEFAULT_LIMITS) -> Iterator[Decoded]:
+def decoded(
+    path: Path, kind: str, start: float | None, limits: Limits = DEFAULT_LIMITS
+) -> Generator[Decoded, None, None]:
     """Decode a stream from its beginning, or from somewhat before `start` so that nothing after it is missed.
 
     Raises:
@@ -111,7 +113,7 @@ def between(start: float | None, end: float | None) -> str:
     return "in the file" if start is None and end is None else f"between {start} and {end} s"
 
 
-def _decoded_from(path: Path, kind: str, seek: float | None, limits: Limits) -> Iterator[Decoded]:
+def _decoded_from(path: Path, kind: str, seek: float | None, limits: Limits) -> Generator[Decoded, None, None]:
     """Decode a stream from the first key frame that a seek leads to, or (seek None) from its beginning."""
     with opened(path, limits) as container, clip_errors(path), _large_frames(path, kind, limits):
         stream = stream_of(container, kind)
@@ -146,7 +148,7 @@ def _large_frames(path: Path, kind: str, limits: Limits) -> Iterator[None]:
         av.logging.set_skip_repeated(False)
         try:
             with av.logging.Capture() as messages, suppress(av.FFmpegError), opened(path, limits) as container:
-                stream = stream_of(container, kind)
+                stream: Any = stream_of(container, kind)
                 stream.codec_context.options = _bounds(limits)
                 for _ in container.decode(stream):
                     pass
@@ -156,9 +158,9 @@ def _large_frames(path: Path, kind: str, limits: Limits) -> Iterator[None]:
         large = next((text for _, _, text in messages if "max pixel count" in text), None)
         if large is None:
             raise
-        size = re.search(r"(\d+)x(\d+)", large)
+        width, height = re.findall(r"(\d+)x(\d+)", large)[0]
         raise ClipError(
-            f"{path.name}: a frame of {size[1]} x {size[2]} px is over the limit of {limits.pixels} px "
+            f"{path.name}: a frame of {width} x {height} px is over the limit of {limits.pixels} px "
             "(limits.pixels in config.yaml)"
         ) from error
 

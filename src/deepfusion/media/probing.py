@@ -4,12 +4,14 @@ import math
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 
 from deepfusion.errors import ClipError
-from deepfusion.media.container import Decoded, clip_errors, decoded, opened, stream_of
+from deepfusion.media.container import clip_errors, decoded, opened, stream_of
 from deepfusion.media.limits import DEFAULT_LIMITS, Limits
 from deepfusion.media.video import orientation_of, square_pixels
 
@@ -77,7 +79,7 @@ def _probe(path: Path, wanted: list[str], limits: Limits) -> Probe:
         kinds = [kind for kind in ("video", "audio") if stream_of(container, kind) is not None]
     if not kinds:
         raise ClipError(f"{path.name}: neither video nor audio in the file")
-    found = {}
+    found: dict[str, Any] = {}
     if "video" in kinds and "video" in wanted:
         found |= _video(path, limits)
     if "audio" in kinds and "audio" in wanted:
@@ -112,13 +114,13 @@ def _audio(path: Path, limits: Limits) -> dict:
 
 
 @contextmanager
-def _first(path: Path, kind: str, limits: Limits) -> Iterator[Decoded]:
+def _first(path: Path, kind: str, limits: Limits) -> Iterator[tuple[Fraction, Any, Any]]:
     """The first frame of a stream; the file stays open meanwhile, for the stream lives no longer than it."""
     with closing(decoded(path, kind, None, limits)) as found:
         first = next(found, None)
         if first is None or first.time is None:
             raise ClipError(f"{path.name}: the {kind} stream {'is empty' if first is None else 'has no times'}")
-        yield first
+        yield first.time, first.frame, first.stream
 
 
 def _duration(stream: av.stream.Stream) -> float:

@@ -92,12 +92,12 @@ def square_pixels(width: int, height: int, shape: Fraction | None) -> tuple[int,
     Raises:
         ValueError: A shape that no camera makes.
     """
-    shape = float(shape or 1)
-    if not 1 / 4 <= shape <= 4:
-        raise ValueError(f"pixels {shape:g} times as wide as high, a damaged header")
-    if abs(shape - 1) < 0.01:  # a header rounded by a crop; resampling would only blur
+    ratio = float(shape or 1)
+    if not 1 / 4 <= ratio <= 4:
+        raise ValueError(f"pixels {ratio:g} times as wide as high, a damaged header")
+    if abs(ratio - 1) < 0.01:  # a header rounded by a crop; resampling would only blur
         return width, height
-    return (round(width * shape), height) if shape > 1 else (width, round(height / shape))
+    return (round(width * ratio), height) if ratio > 1 else (width, round(height / ratio))
 
 
 def _turn(image: np.ndarray, orientation: Orientation) -> np.ndarray:

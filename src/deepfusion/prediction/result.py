@@ -96,7 +96,7 @@ class Prediction:
 
     @property
     def attention(self) -> "dict[str, Attention]":
-        """Weights, which sum to 1, and where they lie: by modality.
+        """Weights, which sum to 1, and their positions, by modality.
 
         "video": weight (L,), time (L,) s. "audio": weight (R,) or (R, F'), time (R,) s, frequency (F',) Hz.
         """
@@ -201,7 +201,7 @@ class Prediction:
 
     def to_html(self, path: str | Path, *, thumbnails: bool = True) -> None:
         """Write the prediction as one HTML page that needs no network; the video itself is linked."""
-        from deepfusion.report.prediction_page import page_of_one
+        from deepfusion.prediction.page import page_of_one
 
         page_of_one(self, Path(path), thumbnails=thumbnails)
 

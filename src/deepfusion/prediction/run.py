@@ -150,7 +150,7 @@ def _write_clip(
         prediction.to_csv(out / files[0], landmarks=options.landmarks)
     if "html" not in options.outputs:
         return "", files
-    from deepfusion.report.prediction_page import section
+    from deepfusion.prediction.page import section
 
     pictures = predictor.pictures if options.thumbnails else None
     return section(prediction, found, folder=out, pictures=pictures, table=files[0] if files else ""), files
@@ -169,7 +169,7 @@ def _write_tables(
     if "json" in options.outputs:
         write_atomically(out / "predict.json", lambda part: _write_json(part, about, records.all(ids)))
     if "html" in options.outputs:
-        from deepfusion.report.prediction_page import write_page
+        from deepfusion.prediction.page import write_page
 
         write_page(out / "predict.html", model_lines(predictor, norm), records, ids, labels=predictor.labels)
     log.info("%s: %s", out, ", ".join(options.outputs))

@@ -17,7 +17,7 @@ from deepfusion.corpora.manifest import read_manifest
 from deepfusion.errors import ClipError
 from deepfusion.extract.pictures import begin, face_of, shrunk
 from deepfusion.extract.workers import Workers
-from deepfusion.report import timeline
+from deepfusion.report import base_template, timeline
 from deepfusion.report.faces_template import PAGE, SCRIPT, SECTION, STYLE
 from deepfusion.report.summary import coverage
 from deepfusion.store import Clip, FeatureStore
@@ -28,9 +28,9 @@ THUMBNAIL = 96  # px
 DECODED = 1280  # longest side of a frame that faces are cut out of, px
 BLURRED = 7  # px to which a blurred picture is reduced
 MOST = 500  # clips on a page
-# Names of detectors in words, and their colours: Okabe and Ito's, which colour-blind people can tell apart.
+# Names of detectors in words.
 DETECTORS = {"DLIB": "dlib", "DLIB_WEAK": "dlib (weak)", "YUNET": "YuNet"}
-COLOURS = ("#0072b2", "#56b4e9", "#009e73", "#cc79a7")
+COLOURS = [f"var(--series{i})" for i in range(base_template.SERIES)]
 
 
 def write_page(
@@ -87,6 +87,7 @@ def write_page(
             images=images,
             blur=blur,
             sections=sections,
+            hatch=Markup(base_template.HATCH),
             style=Markup(STYLE),
             script=Markup(SCRIPT),
         )
@@ -115,11 +116,11 @@ def _legend(store: FeatureStore) -> dict[int, dict[str, str]]:
         return {}
     codes = (text.split() for text in store.attributes("detector")["codes"].split(", "))
     named = {int(code): DETECTORS.get(name, name.lower()) for code, name in codes if int(code)}
-    return {code: {"name": name, "colour": COLOURS[i % 4]} for i, (code, name) in enumerate(named.items())}
+    return {code: {"name": name, "colour": COLOURS[i % len(COLOURS)]} for i, (code, name) in enumerate(named.items())}
 
 
 def _facts(store: FeatureStore, clip: Clip, row: pd.Series) -> dict[str, Any]:
-    """What is said of a clip in words and drawn over time."""
+    """The text and the timeline of a clip."""
     time, valid = clip["time"], clip["valid"]
     found = {"time": time, "reason": clip["reason"]}
     first, last = (float(time[0]), float(time[-1])) if len(time) else (0.0, 0.0)

@@ -1,10 +1,12 @@
 """Templates, style and script of the contact sheet (`faces_page`)."""
 
-from deepfusion.report import prediction_template
+from deepfusion.report import base_template
 
 STYLE = (
-    prediction_template.STYLE
+    base_template.STYLE
     + """
+h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; display: inline; overflow-wrap: anywhere }
+.about { color: var(--dim); margin: 0; padding-left: 1.1rem }
 section.clip { border-top: 1px solid var(--line); padding: .7rem 0; content-visibility: auto;
   contain-intrinsic-size: auto 170px; break-inside: avoid }
 section.clip[hidden] { display: none }
@@ -20,7 +22,7 @@ section.clip[hidden] { display: none }
 .lost-list { margin: .2rem 0 0; font-size: .85rem; color: var(--dim) }
 .swatch { display: inline-block; width: 1.4rem; height: .7rem; vertical-align: baseline }
 .swatch svg { display: block; width: 100%; height: 100% }
-input[type=number] { font: inherit; width: 5rem; padding: .3rem .5rem; border: 1px solid var(--line);
+input[type=number] { font: inherit; width: 5rem; padding: .3rem .5rem; border: 1px solid var(--edge);
   border-radius: 4px; background: var(--paper); color: inherit }
 @media (max-width: 44rem) { .strip { grid-template-columns: repeat(6, minmax(0, 1fr)) } }
 @media print { section.clip { content-visibility: visible } .bar, .strip li { print-color-adjust: exact;
@@ -71,14 +73,12 @@ lost{{ "; blurred" if blur }}. Below: when there is a face, on the clock of the 
 <li>Without pictures, as asked for.</li>
 {% endif %}
 </ul>
-<svg width="0" height="0" aria-hidden="true" style="position: absolute"><defs>
-<pattern id="hatch" width="8" height="8" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
-<path d="M0 0V8" stroke="gray" stroke-width="4"/></pattern></defs></svg>
+{{ hatch }}
 <ul class="legend">
 {% for detector in legend.values() %}
 <li><span class="swatch" style="background: {{ detector.colour }}"></span> found by {{ detector.name }}</li>
 {% else %}
-<li><span class="swatch" style="background: #0072b2"></span> face</li>
+<li><span class="swatch" style="background: var(--series0)"></span> face</li>
 {% endfor %}
 <li><span class="swatch"><svg viewBox="0 0 22 11" aria-hidden="true"><rect class="gap" width="22" height="11"/></svg>
 </span> lost</li>
@@ -118,7 +118,8 @@ SECTION = """
 <svg class="bar" viewBox="0 0 {{ width }} 16" preserveAspectRatio="none" role="img"
  aria-label="Face in {{ '%.1f' | format(share) }} % of the frames">
 {% for run in runs %}
-<rect x="{{ run.x }}" width="{{ run.width }}" height="16" fill="{{ run.colour }}"><title>{{ run.name }}</title></rect>
+<rect x="{{ run.x }}" width="{{ run.width }}" height="16" style="fill: {{ run.colour }}"><title>
+{{- run.name }}</title></rect>
 {% endfor %}
 {% for gap in gaps %}
 <rect class="gap" x="{{ gap.x }}" width="{{ gap.width }}" height="16"><title>

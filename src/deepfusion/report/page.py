@@ -32,7 +32,7 @@ LISTED = 20  # clips of a finding that are listed
 CLIPS = 2000  # at most, in the table of clips
 SHORT = {"training": "normalised by training speakers", "speaker": "normalised per speaker"}
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "h5py", "av", "dlib-bin", "librosa", "snakemake")
-# Other pages of a corpus, linked to where they lie next to this one.
+# Other pages of a corpus, linked if they are in the same folder.
 PAGES = {"report.html": "FBP", "study.html": "fusion study", "faces.html": "contact sheet"}
 METHODS = (
     "Y. Zhang, Z.-R. Wang, J. Du, Deep Fusion: An Attention Guided Factorized Bilinear Pooling for Audio-video Emotion "
@@ -133,6 +133,7 @@ def _corpus(store: FeatureStore) -> dict[str, Any]:
         "clips": clips,
         "clip_count": len(clips),
         "findings": findings.findings(clips, findings.frame_intervals(store)),
+        "left_out": str(store.attrs.get("left_out", "")).splitlines(),
         "balance": balance,
         "top_share": max((label["share"] for label in balance["labels"]), default=1),
         "bins": findings.coverage_bins(clips),

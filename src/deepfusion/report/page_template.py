@@ -47,9 +47,8 @@ pre { background: var(--panel); padding: .7rem; overflow-x: auto; font-size: .85
 code { overflow-wrap: anywhere; font-size: .85rem } td code { display: block; min-width: 17rem }
 @media (max-width: 30rem) { body { padding: 0 .7rem } td, th { padding: .2rem .4rem } }
 @media print { h2, h3 { break-after: avoid } tr, figure, details.matrix { break-inside: avoid } body { font-size: 10pt }
-  .scroll { overflow: visible } table { font-size: 8.5pt } tbody th small { font-size: 7pt } .plot, .meter i,
-  table.heat td, .plot b.full
-  { print-color-adjust: exact } }
+  .scroll { overflow: visible } table { font-size: 8.5pt } tbody th small { font-size: 7pt }
+  .plot, .meter i, table.heat td, .plot b.full { print-color-adjust: exact } }
 """
 
 SCRIPT = """
@@ -149,6 +148,9 @@ PAGE = """
 {% endfor %}
 </tbody></table>
 {% endcall %}
+{% for line in left_out %}
+<p>{{ line }}.</p>
+{% endfor %}
 {% if balance.labels %}
 <h3>Labels</h3>
 {% call scroll("Labels") %}

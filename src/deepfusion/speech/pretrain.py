@@ -17,6 +17,7 @@ from deepfusion.config import PretrainAudioSettings
 from deepfusion.device import fastest_dtype
 from deepfusion.errors import UserError
 from deepfusion.networks.audio_encoder import Architecture, Layer, SpeechEncoder, load_encoder, save_encoder
+from deepfusion.responsible_use import SPEECH, responsible_use
 from deepfusion.speech import measure
 from deepfusion.speech.network import TrainingNetwork
 from deepfusion.speech.prepare import Prepared, load
@@ -188,6 +189,7 @@ def card_of(clips: pd.DataFrame, trains: np.ndarray, held_out: np.ndarray, setti
         "data": corpora,
         "languages": sorted(used["language"].unique()),
         "labels": list(settings.labels),
+        "responsible_use": responsible_use(SPEECH),
         "command": f"snakemake pretrain_audio; {shlex.join(['deepfusion', *sys.argv[1:]])}",
         "seed": settings.seed,
         "training": settings.model_dump(mode="json", exclude={"manifest"}),

@@ -35,7 +35,7 @@ def diff(
         keys_only_a, keys_only_b: "EF-A", "spectrogram", ... that one of them has.
         features: "EF-A", "valid", "box", ... -> see `_Comparison.result`; only those that differ.
         attributes: "" (the store) or "EF-A", ... -> attribute -> values in a and b, None where it is missing.
-            "config" is compared setting by setting: "config: faces.size".
+        "config" is compared setting by setting: "config: faces.size".
 
     Raises:
         UserError, MachineError: One of them cannot be opened or read.
@@ -84,7 +84,7 @@ class _Comparison:
         differ: Clips in which it differs -> largest absolute difference, NaN where the shapes differ.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.differ: dict[str, float] = {}
         self._rows: dict[str, list[int]] = {}
         self._types: set[tuple[str, str]] = set()

@@ -168,8 +168,8 @@ class ShardWriter:
         layout.write_table(self._file.create_group("clips", track_order=True), table)
         if self._costs:
             layout.write_table(self._file.create_group("ledger", track_order=True), pd.DataFrame(self._costs))
-        for table, offsets in self._offsets.items():
-            layout.write(self._file[f"/{table}"], "offsets", np.array(offsets, dtype=np.int64))
+        for group, offsets in self._offsets.items():
+            layout.write(self._file[f"/{group}"], "offsets", np.array(offsets, dtype=np.int64))
         layout.write_texts(self._file.attrs, "columns", list(self._columns))
 
 

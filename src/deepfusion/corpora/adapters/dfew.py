@@ -28,6 +28,7 @@ def clips(root: Path) -> pd.DataFrame:
         path = root / "EmoLabel_DataSplit" / "test(single-labeled)" / f"set_{fold}.csv"
         for line in table(path, "video_name", "label"):
             number = int(line["video_name"].removesuffix(".mp4"))
-            row = {"id": f"{number:05d}", "path": folder / f"{number}.mp4", "label": LABELS[int(line["label"]) - 1]}
-            rows.append({**row, "fold": str(fold), "left_out": unless_there(row["path"])})
+            clip = folder / f"{number}.mp4"
+            row = {"id": f"{number:05d}", "path": clip, "label": LABELS[int(line["label"]) - 1]}
+            rows.append({**row, "fold": str(fold), "left_out": unless_there(clip)})
     return pd.DataFrame(rows)

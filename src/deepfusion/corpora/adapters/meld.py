@@ -1,6 +1,7 @@
 """MELD: utterances of the television series Friends, in the published split, which shares speakers."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -19,7 +20,7 @@ dev/dev_splits_complete/dia0_utt0.mp4    also dev_splits_complete/
 test/output_repeated_splits_test/...     also output_repeated_splits_test/"""
 
 FOLDERS = {"train": "train_splits", "dev": "dev_splits_complete", "test": "output_repeated_splits_test"}
-LONG = "its times are wrong: it is far longer than what is said"
+LONG = "its times are wrong: it is far longer than the utterance"
 BROKEN = {
     "train/dia125_utt3": "its file cannot be read",
     "dev/dia110_utt7": "its file is missing from the corpus",
@@ -34,7 +35,7 @@ def clips(root: Path) -> pd.DataFrame:
     Speakers are the names of roles, "All" and "Man" among them. 95.8 % of the test utterances are by a speaker of
     train: the split takes protocol.shared_speakers: declared.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for part, name in FOLDERS.items():
         folder = first_folder(root, f"{part}/{name}", name)
         utterances = table(root / f"{part}_sent_emo.csv", "speaker", "emotion", "dialogue_id", "utterance_id")

@@ -13,7 +13,7 @@ An additive scorer built for accuracy instead of likelihood is right on 12 of th
 one drawn at random on 4 +- 1.1: so a trained additive model scatters round chance, by more than its clips' number says.
 
 Expression and manner are shown in one stretch of a clip, about a third of it, at a random place; before and after it
-the face is at rest and the voice neutral. The stretch is known (`stretches`), so it can be measured whether attention
+face and voice are neutral. The stretch is known (`stretches`), so it can be measured whether attention
 finds it.
 
 The classes have no meaning and their names say so: this is a test of machinery and no statement on emotions.

@@ -129,7 +129,7 @@ def _field(places: np.ndarray, moves: np.ndarray) -> np.ndarray:
         moves: (n, 2) portrait pixels.
 
     Returns:
-        (SIDE, SIDE, 2) float32, face pixels: what stands at q in the warped picture comes from q - field[q].
+        (SIDE, SIDE, 2) float32, face pixels: the warped image at q is the original at q - field[q].
     """
     still = _still()
     knots = np.concatenate([places + moves, still])
@@ -200,7 +200,7 @@ class Look:
         light: (SIZE, SIZE, 1) float32 factor.
         scale: frame pixels per face pixel.
         place: (2,) offset of the face from the frame's centre, frame pixels.
-        mirrored: whether the picture is mirrored.
+        mirrored: whether the image is mirrored.
         blur: standard deviation of the lens blur, frame pixels.
         noise: standard deviation of the camera's noise, grey levels.
     """

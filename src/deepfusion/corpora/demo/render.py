@@ -77,7 +77,8 @@ def render(clip: str, path: str | os.PathLike, *, seed: int) -> np.ndarray:
     parts = re.fullmatch(r"s(\d+)-f([0-3])-v([0-3])-t(\d+)", clip)
     if parts is None:
         raise UserError(f"{clip!r} is no clip of the demo corpus: they are called like s01-f0-v0-t0")
-    speaker, face, voice, _ = numbers = tuple(map(int, parts.groups()))
+    numbers = (int(parts[1]), int(parts[2]), int(parts[3]), int(parts[4]))
+    speaker, face, voice, _ = numbers
     frames, start, end = stretch(numbers, seed)
     how_far = amplitude(np.arange(frames) / FRAME_RATE, start, end)
     video = film(speaker, face, how_far, seed=seed, clip=numbers)

@@ -84,7 +84,7 @@ def _floats(numbers: np.ndarray) -> np.ndarray:
 
 @compiled
 def _integers(content, position, count):
-    """So many integers of a file's bytes from a position on, (count,) int32, and the position behind them."""
+    """`count` integers of a file's bytes from a position on, (count,) int32, and the position after them."""
     found = np.empty(count, np.int32)
     for i in range(count):
         control, value = content[position], np.int64(0)

@@ -1,4 +1,4 @@
-"""The pictures that dlib's frontal detector searches, made for a part of the frame alone.
+"""The image pyramid that dlib's frontal detector searches, computed for a part of the frame only.
 
 dlib searches a face at many scales: it shrinks the frame by 5/6 again and again, and moves one window of 80 px over
 each of these levels in steps of 8 px. The window's score depends on which pixels of the frame its own are mixed
@@ -44,7 +44,7 @@ class Part(NamedTuple):
 class Pyramid:
     """Sizes of dlib's levels for frames of one size, and the levels' pixels in a part of a frame.
 
-    The chain of pictures is: the frame, `upsample` doublings, and then the levels; level 0 is the last doubling.
+    The chain of images is: the frame, `upsample` doublings, and then the levels; level 0 is the last doubling.
 
     Args:
         height: Of the frames, px.
@@ -74,7 +74,7 @@ class Pyramid:
         return round(math.log(side / SIDE, STEP))
 
     def to_frame(self, box: np.ndarray, level: int) -> np.ndarray:
-        """Where a box (4,) of a level lies in the frame, in whole px as dlib rounds it: (4,) float64."""
+        """A box (4,) of a level in frame coordinates, in whole px as dlib rounds it: (4,) float64."""
         for _ in range(level):
             box = box * STEP + 0.3
         box = _rounded(box)
@@ -135,12 +135,12 @@ class Pyramid:
         )
 
     def _pixel(self, i: int) -> tuple[float, float]:
-        """Width and height in the frame of a pixel of picture i; dlib lays corner pixels on corner pixels."""
+        """Width and height in the frame of a pixel of image i; dlib aligns corner pixels."""
         a, b = self._chain[0], self._chain[i]
         return (a.width - 1) / max(b.width - 1, 1), (a.height - 1) / max(b.height - 1, 1)
 
     def _needed(self, wanted: dict[int, Part]) -> dict[int, Part]:
-        """The part of each picture of the chain from which the next one's and the wanted ones are made."""
+        """The part of each image of the chain from which the next one and the requested ones are computed."""
         last = max(wanted)
         needed = {last: wanted[last]}
         for i in range(last, 0, -1):
@@ -156,7 +156,7 @@ class Pyramid:
         return dict(sorted(needed.items()))
 
     def _axes(self, i: int) -> tuple[dlib_resize.Axis, dlib_resize.Axis]:
-        """Where the rows and the columns of picture i of the chain lie in the one before it."""
+        """Positions of the rows and columns of image i of the chain in the previous one."""
         if i not in self._known:
             a, b = self._chain[i - 1], self._chain[i]
             self._known[i] = dlib_resize.rows(a.height, b.height), dlib_resize.columns(a.width, b.width)

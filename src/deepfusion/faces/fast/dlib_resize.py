@@ -1,4 +1,4 @@
-"""Resample a grey picture as dlib does, pixel for pixel: the score of its detector hangs on single grey levels.
+"""Resample a grey image as dlib does, pixel for pixel: its detector's score depends on single grey levels.
 
 The arithmetic is that of `resize_image` in dlib's image_transforms/interpolation.h, but for the order of its sums: very
 few pixels come out a grey level higher or lower. How few, and what is gained: benchmarks/face_parts.py.
@@ -11,13 +11,13 @@ import numpy as np
 
 from deepfusion.numba_cache import compiled
 
-STRIP = 128  # rows at a time, so that what lies between the two directions stays in the core's cache
+STRIP = 128  # rows at a time, so that the intermediate image stays in the core's cache
 
 
 class Axis(NamedTuple):
-    """Where the n columns (or rows) of one picture lie in another.
+    """Positions of the n columns (or rows) of one image in another.
 
-    `first` (n,) int32 is the column before each, `fraction` (n,) float32 how far it lies from there towards the next.
+    `first` (n,) int32 is the column before each, `fraction` (n,) float32 its distance from there towards the next.
     `half` (n,) float32 is added before a value is cut to a whole number.
     """
 
@@ -26,15 +26,15 @@ class Axis(NamedTuple):
     half: np.ndarray
 
     def part(self, start: int, end: int, origin: int) -> "Axis":
-        """Columns start to end - 1, in a picture without the first `origin` columns."""
+        """Columns start to end - 1, in an image without the first `origin` columns."""
         return Axis(self.first[start:end] - np.int32(origin), self.fraction[start:end], self.half[start:end])
 
 
 def columns(before: int, after: int) -> Axis:
-    """The columns of a picture that dlib resizes from `before` columns to `after`, each at least 2.
+    """The columns of an image that dlib resizes from `before` columns to `after`, each at least 2.
 
     It lays the first on the first and the last on the last. Four at a time, it adds up their places in float32 and
-    rounds their values; from the first four that reach beyond the picture it goes on one by one, and cuts.
+    rounds their values; from the first four that reach beyond the image it continues one by one, and truncates.
     """
     step = (before - 1) / (after - 1)
     four = np.arange(4) * step
@@ -48,7 +48,7 @@ def columns(before: int, after: int) -> Axis:
 
 
 def rows(before: int, after: int) -> Axis:
-    """The rows of a picture that dlib resizes from `before` rows to `after`, each at least 2."""
+    """The rows of an image that dlib resizes from `before` rows to `after`, each at least 2."""
     step = (before - 1) / (after - 1)
     return _axis(np.arange(after) * step, np.zeros(after), before)
 
@@ -60,7 +60,7 @@ def _axis(place: np.ndarray, half: np.ndarray, before: int) -> Axis:
 
 
 def transposed(picture: np.ndarray, down: Axis, across: Axis) -> np.ndarray:
-    """An (H, W) uint8 picture resampled, bilinear: (columns of `across`, rows of `down`) uint8, axes swapped.
+    """An (H, W) uint8 image resampled, bilinear: (columns of `across`, rows of `down`) uint8, axes swapped.
 
     Resampled again, with the axes given in the other order, it is upright again: one swap of axes each
     time, so that a whole row is mixed at once in both directions; to gather pixels along a row would take longer.

@@ -55,13 +55,13 @@ class NearDetector:
         """Side of the smallest box that a search of the whole frame finds, px."""
         return SIDE * 2.0 ** (coarser - self.upsample)
 
-    def everywhere(self, grey: np.ndarray, coarser: int = 0, threshold: float | None = None) -> list[Sighting]:
+    def detect_full(self, grey: np.ndarray, coarser: int = 0, threshold: float | None = None) -> list[Sighting]:
         """The faces of an (H, W) uint8 picture, highest score first.
 
         Args:
             grey: The picture.
             coarser: How many times it is halved first, which takes a quarter of the time and finds faces from
-                twice the size; the boxes are then not quite those of `near`.
+                twice the size; the boxes are then not quite those of `detect_local`.
             threshold: Least score, where it is not the detector's own.
         """
         doublings = max(self.upsample - coarser, 0)
@@ -74,15 +74,15 @@ class NearDetector:
         return _sorted([self._sighting(place, score) for place, score in zip(places, scores, strict=True)])
 
     def refined(self, grey: np.ndarray, face: Sighting) -> Sighting | None:
-        """The face of a coarser search as `near` finds it; None if it does not."""
-        found = self.near(grey, face.box, reach=4, levels=2)
+        """The face of a coarser search as `detect_local` finds it; None if it does not."""
+        found = self.detect_local(grey, face.box, reach=4, levels=2)
         best = max(found, key=lambda other: shared(face.box, other.box), default=None)
         return best if best is not None and shared(face.box, best.box) > SAME_FACE else None
 
-    def near(
+    def detect_local(
         self, grey: np.ndarray, box: np.ndarray, *, reach: int, levels: int, threshold: float | None = None
     ) -> list[Sighting]:
-        """The faces round a box of an (H, W) uint8 picture, else as `everywhere`.
+        """The faces round a box of an (H, W) uint8 picture, else as `detect_full`.
 
         Args:
             grey: The picture.
@@ -107,7 +107,7 @@ class NearDetector:
         return kept
 
     def detection(self, grey: np.ndarray, face: Sighting) -> Detection:
-        """The face with its landmarks in the picture where it was found."""
+        """The face with its landmarks, in the image where it was found."""
         return Detection(face.box, face.score, dlib_landmarks.landmarks(self._predictor, grey, face.box), face.source)
 
     def _sighting(self, box: np.ndarray, score: float) -> Sighting:
@@ -121,7 +121,7 @@ class NearDetector:
 
 
 def one_level(detector: dlib.fhog_object_detector) -> dlib.fhog_object_detector:
-    """The detector, made to search a picture at its own size alone.
+    """The detector, made to search an image at its own size only.
 
     dlib's Python module has no setting for it, but the file it keeps a detector in: there the most levels of the
     pyramid (1000) stand before the least sides of a level (64, 64).

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 
-import cv2
 import numpy as np
 
 from deepfusion.faces.detect import Detection
 from deepfusion.faces.face_track import Choice, Found, Reason, Row, Source
-from deepfusion.faces.fast.finder import Finder
+from deepfusion.faces.fast.finder import Finder, Picture, picture_of
 from deepfusion.faces.fast.local_detector import SAME_FACE, NearDetector, Sighting, shared
 from deepfusion.faces.tracker import NO_BOX, NO_LANDMARKS, Person, difference, resized, thumbnail
 from deepfusion.faces.yunet import YuNet
@@ -29,18 +28,18 @@ def follow_near(
     pause: float = 0.4,
     person: Person = "",
 ) -> Iterator[Row]:
-    """One row a frame, as `follow` gives them, from few searches of a whole frame.
+    """One row per frame, like `follow`, with few searches of a whole frame.
 
     A person is followed by the faces round the last one: that search covers all that could be the person. The whole
     frame is searched where a person is to be chosen, where the person is lost from view, and every `redetect` seconds.
     So the rows differ from those of `follow` in this: `faces` counts the person, where seen, and the others of the
-    latest search of the whole frame; and by those others it is told whether a frame without the person shows somebody
-    else or nobody. Others are counted if they are at least half as wide as the person's face, and a search that
+    latest search of the whole frame; and those others decide whether a frame without the person has OTHER_PERSON or
+    NO_FACE as its reason. Others are counted if they are at least half as wide as the person's face, and a search that
     chooses a person stops before the faces that are too small to be chosen.
 
-    As long as nobody is found at all, one frame in `pause` seconds is searched. Those since the search before are kept,
-    and gone through backwards from the first face that is found: a row may come twice `pause` late, but no frame is
-    lost, even of a face that is seen in every second frame.
+    As long as no face is found, one frame per `pause` seconds is searched. Skipped frames are buffered and searched
+    backwards once a face is found, so a row may be emitted up to 2 x `pause` late, but no frame is lost, even of a
+    face that is visible in every second frame only.
 
     Args:
         frames: In presentation order.
@@ -55,8 +54,8 @@ def follow_near(
         cut_difference: As `follow`.
         redetect: Seconds between searches of the whole frame while a person is followed: how old the count of the
             other faces may be.
-        pause: Seconds between searches of the whole frame in vain. Of a shot without a person the first and the last
-            frame are searched besides, so that only who comes and goes within this time is missed.
+        pause: Seconds between unsuccessful searches of the whole frame. The first and last frame of a shot without
+            a person are searched as well, so that only a person who comes and goes within this time is missed.
         person: As `follow`.
     """
     finder = Finder(
@@ -64,10 +63,8 @@ def follow_near(
     )
     follower = _Follower(finder, max_misalignment, max_gap, cut_difference, redetect, pause, person)
     for frame in frames:
-        # The grey of the RGB picture, as `follow` has it, not the file's luma: a grey level more or less, which is all
-        # that they differ by, moves the landmarks.
-        yield from follower.take(Frame(frame.time, cv2.cvtColor(frame.image, cv2.COLOR_RGB2GRAY)))
-    yield from follower.settle()
+        yield from follower.take(frame)
+    yield from follower.flush()
 
 
 class _Follower:
@@ -83,7 +80,7 @@ class _Follower:
         self._seen = self._looked = -np.inf  # times of the last face and of the last search of a whole frame
         self._missed = -np.inf  # time of the last search for others because of a miss
         self._sure = -np.inf  # time of the last face that was not weak, or that YuNet saw as well
-        self._others = 0  # faces beside the person's in that search
+        self._others = 0  # faces other than the person's in that search
         self._found: dict[float, tuple[Found, ...]] = {}  # what such searches found, by the frame's time, until its row
         self._in_view = False  # the frame before had the person's face
         self._waiting: list[Frame] = []  # of one shot, nobody found: since the last search but one
@@ -92,27 +89,28 @@ class _Follower:
 
     def take(self, frame: Frame) -> Iterator[Row]:
         if frame.image.shape != self._shape:
-            yield from self.settle()
+            yield from self.flush()
             if self._last is not None:
                 self._last = resized(self._last, self._shape, frame.image.shape)
             self._shape = frame.image.shape
-        before, self._thumb = self._thumb, thumbnail(frame.image)
+        picture = picture_of(frame.image)
+        before, self._thumb = self._thumb, thumbnail(picture.grey)
         cut = before is not None and difference(before, self._thumb) >= self._cut_difference
         if cut:
-            yield from self.settle()
+            yield from self.flush()
             self._looked = -np.inf
         if self._last is not None and (cut or frame.time - self._seen > self._max_gap):
             self._last, self._new = None, Choice.AFTER_CUT if cut else Choice.AFTER_GAP
             self._looked = -np.inf
         if self._last is not None:
-            yield self._followed(frame)
+            yield self._followed(frame.time, picture)
         else:
             self._waiting.append(frame)
             if frame.time - self._looked >= self._pause:
                 yield from self._choose()
 
-    def settle(self) -> Iterator[Row]:
-        """Decide about all frames that wait: at the end of a shot."""
+    def flush(self) -> Iterator[Row]:
+        """Emit all buffered frames: at the end of a shot."""
         if self._waiting and self._waiting[-1].time > self._looked:
             yield from self._choose()
         yield from self._nobody(self._waiting)
@@ -122,7 +120,7 @@ class _Follower:
         """Choose a person in the last frame that waits, and find the same in those before it."""
         *earlier, frame = self._waiting
         vain, self._looked = self._looked, frame.time
-        best, found = self._finder.person(frame.image, self._person)
+        best, found = self._finder.person(picture_of(frame.image), self._person)
         self._note(frame.time, found, best)
         if best is None:
             yield from self._nobody([old for old in self._waiting if old.time <= vain])
@@ -133,7 +131,7 @@ class _Follower:
         self._sure = frame.time
         faces, next_one, in_view = [best], best, True
         for _, image in reversed(earlier):
-            face = self._finder.around(image, next_one, in_view=in_view)
+            face = self._finder.around(picture_of(image), next_one, in_view=in_view)
             faces.insert(0, face)
             next_one, in_view = face or next_one, face is not None
         self._choice = self._new
@@ -143,30 +141,30 @@ class _Follower:
     def _nobody(self, frames: list[Frame]) -> Iterator[Row]:
         return (self._row(time, None) for time, _ in frames)
 
-    def _followed(self, frame: Frame) -> Row:
+    def _followed(self, time: float, picture: Picture) -> Row:
         """The person's face in a frame, or none."""
-        face = self._finder.around(frame.image, self._last, in_view=self._in_view)
+        face = self._finder.around(picture, self._last, in_view=self._in_view)
         if face is not None and face.source == Source.DLIB_WEAK and np.isnan(face.alignment):
             # Nobody else agrees that it is a face.
-            face = face if frame.time - self._sure <= self._max_gap else None
+            face = face if time - self._sure <= self._max_gap else None
         elif face is not None:
-            self._sure = frame.time
+            self._sure = time
         lost = face is None and self._in_view
         self._in_view = face is not None
         if face is not None:
-            self._last, self._seen = face, frame.time
-        if lost and frame.time - self._missed >= self._pause:  # not for each miss of a face seen in every second frame
-            self._missed = frame.time
-            self._count_others(frame)
-        elif frame.time - self._looked >= self._redetect:
-            self._count_others(frame)
-        return self._row(frame.time, face)
+            self._last, self._seen = face, time
+        if lost and time - self._missed >= self._pause:  # not for each miss of a face seen in every second frame
+            self._missed = time
+            self._count_others(time, picture)
+        elif time - self._looked >= self._redetect:
+            self._count_others(time, picture)
+        return self._row(time, face)
 
-    def _count_others(self, frame: Frame) -> None:
-        """Search the whole frame for faces besides the person's."""
-        self._looked = frame.time
-        found = self._finder.everybody(frame.image, (self._last.box[2] - self._last.box[0] + 1) / 2)
-        self._note(frame.time, found, self._last)
+    def _count_others(self, time: float, picture: Picture) -> None:
+        """Search the whole frame for faces other than the person's."""
+        self._looked = time
+        found = self._finder.everybody(picture, (self._last.box[2] - self._last.box[0] + 1) / 2)
+        self._note(time, found, self._last)
 
     def _note(self, time: float, found: list[Sighting], face: Detection | None) -> None:
         """Keep what a search of the whole frame found."""

@@ -15,10 +15,10 @@ from deepfusion.atomic import write_atomically
 from deepfusion.cache_key import digest
 from deepfusion.evaluation.attention import effective_share
 from deepfusion.extract.pictures import face_of
+from deepfusion.prediction.page_template import PAGE, SCRIPT, SECTION, STYLE
 from deepfusion.prediction.result import EMOTIONS, STATUSES, Prediction
 from deepfusion.prediction.windows import span
 from deepfusion.report import base_template, timeline
-from deepfusion.report.prediction_template import PAGE, SCRIPT, SECTION, STYLE
 
 if TYPE_CHECKING:
     from deepfusion.prediction.records import Records

@@ -1,4 +1,4 @@
-"""Templates, style and script of the page of predictions (`prediction_page`)."""
+"""Templates, style and script of the page of predictions (`page`)."""
 
 from deepfusion.report import base_template
 

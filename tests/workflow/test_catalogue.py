@@ -1,0 +1,56 @@
+"""Use as the Snakemake workflow catalogue and snakedeploy use it: `workflow/Snakefile`, alone and as a module."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from small_corpus import write_clips
+
+ROOT = Path(__file__).resolve().parents[2]
+SNAKEMAKE = str(Path(sys.executable).with_name("snakemake"))
+ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+CONFIG = {"corpus": {"name": "small", "source": "manifest", "path": "manifest.csv"}}
+
+pytestmark = pytest.mark.workflow
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clips")
+    write_clips(folder)
+    return folder
+
+
+def dry_run(folder, snakefile):
+    """Rule -> number of jobs of `extract_features`."""
+    command = [SNAKEMAKE, "--snakefile", snakefile, "--directory", folder, "--cores", "2", "-n", "extract_features"]
+    done = subprocess.run(list(map(str, command)), cwd=folder, env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.split("Job stats:")[1].split("\n\n")[0].splitlines()[3:]
+    return {line.split()[0]: int(line.split()[1]) for line in lines}
+
+
+def test_as_a_module_it_makes_the_same_jobs(clips, tmp_path):
+    for name in ("plain", "module"):
+        shutil.copytree(clips, tmp_path / name)
+    (tmp_path / "module/config").mkdir()
+    (tmp_path / "plain/config.yaml").write_text(yaml.safe_dump(CONFIG))
+    (tmp_path / "module/config/config.yaml").write_text(yaml.safe_dump(CONFIG))
+    example = (ROOT / "config/README.md").read_text().split("```python\n")[1].split("```")[0]
+    snakefile = tmp_path / "module/Snakefile"
+    snakefile.write_text(example.replace("path/to/deepfusion", str(ROOT)))
+    found = dry_run(tmp_path / "module", snakefile)
+    assert found == dry_run(tmp_path / "plain", ROOT / "workflow/Snakefile")
+    assert found["faces"] == found["networks"] == found["spectrogram"] > 0
+
+
+def test_what_the_catalogue_looks_for_is_there():
+    assert (ROOT / "workflow/Snakefile").read_text().strip() == 'include: "../Snakefile"'
+    usage = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text())["usage"]
+    assert {"mandatory-flags", "software-stack-deployment", "report"} == set(usage)
+    readme = (ROOT / "README.md").read_text().lower()
+    assert "snakemake" in readme and "workflow" in readme
