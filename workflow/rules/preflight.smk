@@ -17,7 +17,7 @@ rule preflight:
         device=CONFIG.device,
         engine=CONFIG.engine,
     params:
-        manifest=str(PLAN.manifest),
+        manifest=lambda wildcards: str(PLAN.manifest),
         config=PLAN.extraction_json,
     shell:
         "deepfusion --log {log:q} preflight --manifest {params.manifest:q} --config {params.config:q}"

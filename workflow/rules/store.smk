@@ -25,7 +25,7 @@ rule join:
         mem_mb=lambda wildcards, attempt: 1000 * attempt,
         runtime=minutes(120),
     params:
-        manifest=str(PLAN.manifest),
+        manifest=lambda wildcards: str(PLAN.manifest),
         shards=subpath(output[0], parent=True),
         config=PLAN.extraction_json,
         fingerprints=fingerprints,
