@@ -405,11 +405,8 @@ def _inner(found: dict) -> str:
 
 
 def rate(figures: dict) -> str:
-    """Accuracy and time at lower rates of frames."""
-    lines = [
-        "| `faces.rate` | frames kept | video alone | FBP | networks' CPU s per s of video |",
-        "|---|---|---|---|---|",
-    ]
+    """Accuracy at lower rates of frames."""
+    lines = ["| `faces.rate` | frames kept | video alone | FBP |", "|---|---|---|---|"]
     for name, found in figures["inner_folds"].items():
         cells = [f"{100 * found['share_of_frames']:.0f} %", _inner(found["video"]), _inner(found["fbp"])]
         lines.append(f"| {'null: all' if name == 'all' else name} | {' | '.join(cells)} |")
