@@ -22,6 +22,8 @@ WIDE = {"reach": 7, "levels": 3}
 
 PROPOSED = 0.5  # least score of YuNet's in the reduced frame for a second search at a larger scale
 CHOOSING = 0.7  # and there, for a person to be chosen; at both scales for others to be counted
+SURE = 0.85  # score of YuNet's from which it chooses alone; below, dlib's landmarks must fit its points:
+FITTING = 0.2  # misalignment at most
 SECOND = 0.5  # least score of YuNet's for a person to be chosen by a weak face of dlib's
 AGREEING = 0.3  # least score of YuNet's for a weak face of dlib's
 AGREED = -1.0  # least score of dlib's for a box that YuNet agrees with: its landmarks fit better than those in YuNet's
@@ -206,7 +208,10 @@ class Finder:
         if strong is not None:
             strong = self._detector.detection(picture.grey, strong)
             return strong if seen is None else self._measured(strong, seen)
-        return None if seen is None else self._by_both(picture, seen, found)
+        if seen is None:
+            return None
+        face = self._by_both(picture, seen, found)
+        return face if seen.score >= SURE or face.alignment <= FITTING else None
 
     def _near(self, picture: Picture, box: np.ndarray, least: float) -> Seen | None:
         """The face that YuNet sees in a box, searching round it."""
