@@ -203,7 +203,7 @@ def test_a_tenth_of_training_becomes_public_test(tmp_path, caplog):
     shared = across(data)["shared"]
     assert shared["PublicTest in Training"] == shared["Training in PublicTest"] == 0
     [record] = caplog.records
-    assert f"no PublicTest pictures: {len(public.labels)} of Training" in record.getMessage()
+    assert f"no PublicTest images: {len(public.labels)} of Training" in record.getMessage()
 
     for file in (tmp_path / "train").rglob("*.png"):  # other names, other order: the same choice
         file.rename(file.with_name(f"{99 - int(file.stem)}-x.png"))
@@ -236,7 +236,7 @@ def test_bad_folders(tree):
 def test_no_training_pictures(tree):
     for file in (tree / "train").rglob("*.png"):
         file.rename(file.with_name(f"PrivateTest_{file.name}"))
-    assert "no pictures for training" in said(tree)
+    assert "no training images" in said(tree)
 
 
 def test_empty_folder(tmp_path):
@@ -247,7 +247,7 @@ def test_empty_folder(tmp_path):
 def test_unreadable_picture(tree, content):
     path = tree / "train" / "happy" / "Training_3.png"
     path.write_bytes(content)
-    assert f"{path} cannot be read as a picture" in said(tree)
+    assert f"{path} cannot be read as an image" in said(tree)
 
 
 def test_picture_of_another_size(tree):

@@ -258,7 +258,7 @@ def test_errors_of_the_server(tmp_path, card, server, status, requests):
 
 def test_length_unknown(tmp_path, card, server):
     server.length = False
-    assert "does not say how long" in refusal(card, tmp_path)
+    assert "does not state the file's length" in refusal(card, tmp_path)
 
 
 def test_no_server(tmp_path, server, card):
