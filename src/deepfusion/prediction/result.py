@@ -280,9 +280,9 @@ def frame_table(clip: Mapping[str, np.ndarray], attention: "Attention | None") -
     """
     length = len(clip.get("time", ()))
     nothing = np.full(length, np.nan)
-    box = clip.get("box", np.zeros((0, 4)))
-    score = clip.get("score", np.zeros(0))
-    choice = clip.get("choice", np.zeros(0, np.uint8))
+    box = clip.get("box", np.full((length, 4), np.nan))
+    score = clip.get("score", nothing)
+    choice = clip.get("choice", np.zeros(length, np.uint8))
     again = np.isin(choice, [Choice.AFTER_CUT, Choice.AFTER_GAP])
     emotion = clip.get("emotion", np.full((length, len(EMOTIONS)), np.nan))
     yaw, pitch, roll = clip.get("pose", np.full((length, 3), np.nan)).T
@@ -296,8 +296,8 @@ def frame_table(clip: Mapping[str, np.ndarray], attention: "Attention | None") -
             "face_id": np.cumsum(again),
             "timestamp": clip.get("time", np.zeros(0)),
             "confidence": np.clip(score, 0, 1),
-            "success": clip.get("valid", np.zeros(0, bool)).astype(int),
-            "reason": [_reason_text(code) for code in clip.get("reason", ())],
+            "success": clip.get("valid", np.zeros(length, bool)).astype(int),
+            "reason": [_reason_text(code) for code in clip.get("reason", np.zeros(length, np.uint8))],
             "FaceRectX": box[:, 0],
             "FaceRectY": box[:, 1],
             "FaceRectWidth": box[:, 2] - box[:, 0] + 1,
