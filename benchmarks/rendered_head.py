@@ -113,7 +113,7 @@ def head(speaker: int, seed: int = 0) -> Head:
         rings.append(np.column_stack([flat, np.full(TURNS, z)]))
     rings = np.array(rings)
 
-    # Behind the edge the texture goes on by the length of the way: to and fro within the band next to the outline.
+    # Beyond the edge the texture continues at the same scale, back and forth within the band next to the outline.
     hair = out > edge + 14  # else skin
     low, high = np.where(hair, edge - 2, edge - 10), np.where(hair, out - 6, edge - 3)
     way = np.linalg.norm(np.diff(rings[FACE_RINGS - 1 :], axis=0), axis=2).cumsum(0)

@@ -192,7 +192,7 @@ def test_completion_for_a_shell(tmp_path):
 def test_progress_without_a_terminal_is_lines(caplog):
     caplog.set_level("INFO", logger="deepfusion")
     assert list(track([1, 2, 3], "faces 00003", unit="clips")) == [1, 2, 3]
-    (line,) = caplog.messages  # quick work: only its end is told
+    (line,) = caplog.messages  # quick work: only its end is logged
     assert line.startswith("faces 00003: 3/3 clips, ")
     assert line.endswith(" clips/s, 0 s left")
 

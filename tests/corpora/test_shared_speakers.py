@@ -1,4 +1,4 @@
-"""Partitions that share speakers, or whose speakers nobody knows: refused, or declared and then told everywhere."""
+"""Partitions with shared or unknown speakers: refused, or declared and then stated in every output."""
 
 import pandas as pd
 import pytest

@@ -1,4 +1,4 @@
-"""Features of other tools train like the store's own; shared and unknown speakers are told in what training writes."""
+"""Features of other tools train like the store's own; the output of training states shared and unknown speakers."""
 
 import json
 from dataclasses import replace

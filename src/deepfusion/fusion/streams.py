@@ -31,7 +31,7 @@ LANDMARKS = {
 }
 EMOTION = "emotion"  # logarithm of the emotions' probabilities, a row per frame
 VIDEO = {**LANDMARKS, EMOTION: "emotion"}
-SMALLEST = 1e-4  # probabilities below are not told apart
+SMALLEST = 1e-4  # lower probabilities count as this one
 
 
 def is_video(name: str) -> bool:

@@ -86,17 +86,11 @@ addEventListener("beforeprint", () => all("details.clip").forEach((clip) => { cl
 """
 )
 
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; media-src 'self' file:;
- style-src 'unsafe-inline'; script-src 'unsafe-inline'">
-<title>Predictions: {{ rows | length }} clip{{ "s" if rows | length != 1 }}</title>
-<style>{{ style }}</style>
-</head>
-<body>
+PAGE = (
+    base_template.head(
+        'Predictions: {{ rows | length }} clip{{ "s" if rows | length != 1 }}', allow="media-src 'self' file:;"
+    )
+    + """<body>
 <h1>Predictions of {{ rows | length }} clip{{ "s" if rows | length != 1 }}</h1>
 <ul class="about">
 {% for line in about %}
@@ -151,6 +145,7 @@ if (document.querySelectorAll("details.clip").length <= 3)
 </body>
 </html>
 """
+)
 
 SECTION = """
 {% macro bars(name, values, first) %}

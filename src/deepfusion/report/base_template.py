@@ -37,6 +37,27 @@ DARK = {
 SERIES = sum(name.startswith("series") for name in LIGHT)
 
 
+def head(title: str, *, allow: str = "") -> str:
+    """The beginning of a page, as a template that `style` is given to.
+
+    Args:
+        title: Text or template.
+        allow: What the page may load apart from embedded images, as directives of a content security policy, which
+            forbids all other requests.
+    """
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; {allow}
+ style-src 'unsafe-inline'; script-src 'unsafe-inline'">
+<title>{title}</title>
+<style>{{{{ style }}}}</style>
+</head>
+"""
+
+
 def _roles(colours: dict[str, str]) -> str:
     return "; ".join(f"--{role}: {colour}" for role, colour in colours.items())
 

@@ -48,17 +48,9 @@ const filter = () => {
 for (const input of [below, search]) input.addEventListener("input", filter);
 """
 
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline';
- script-src 'unsafe-inline'">
-<title>Followed faces: {{ store }}</title>
-<style>{{ style }}</style>
-</head>
-<body>
+PAGE = (
+    base_template.head("Followed faces: {{ store }}")
+    + """<body>
 <h1>Followed faces</h1>
 <ul class="about">
 <li>{{ store }}: {{ clips }} clip{{ "s" if clips != 1 }}, {{ "{:,}".format(frames) }} frames,
@@ -94,6 +86,7 @@ lost{{ "; blurred" if blur }}. Below: when there is a face, on the clock of the 
 </body>
 </html>
 """
+)
 
 SECTION = """
 <section class="clip" id="{{ anchor }}" data-coverage="{{ '%.3f' | format(share) }}"

@@ -1,5 +1,7 @@
 """Template and style of the report page (`page`); what it shares with the page of predictions is in `base_template`."""
 
+from deepfusion.report import base_template
+
 STYLE = """
 h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .3rem; overflow-wrap: anywhere }
 h2 { font-size: 1.3rem; margin: 2.4rem 0 .5rem; border-bottom: 2px solid var(--line); padding-bottom: .2rem }
@@ -55,7 +57,8 @@ SCRIPT = """
 addEventListener("beforeprint", () => all("details.print").forEach((part) => { part.open = true; }));
 """
 
-PAGE = """
+PAGE = (
+    """
 {% macro sortable(text, number=False, sorted="") %}
 <th scope="col"{% if number %} class="number"{% endif %}{% if sorted %} aria-sort="{{ sorted }}"{% endif %}>
 <button type="button">{{ text }}</button></th>
@@ -96,17 +99,9 @@ PAGE = """
 </tbody></table>
 {% endcall %}
 {% endmacro %}
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline';
- script-src 'unsafe-inline'">
-<title>Deep Fusion: {{ title }}</title>
-<style>{{ style }}</style>
-</head>
-<body>
+"""
+    + base_template.head("Deep Fusion: {{ title }}")
+    + """<body>
 {{ hatch }}<a class="skip" href="#main">Skip to the content</a>
 <header>
 <h1>Deep Fusion: {{ title }}</h1>
@@ -434,3 +429,4 @@ above the uniform weight; orange on the frames: attention relative to the highes
 </body>
 </html>
 """
+)
