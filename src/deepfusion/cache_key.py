@@ -5,7 +5,9 @@ A stage that reads media depends on its code's version, on its settings, and on 
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,12 @@ def digest(*parts: object) -> str:
     """A short name (16 hexadecimal digits) for some plain values; equal values, equal name."""
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def file_sha256(path: str | os.PathLike) -> str:
+    """SHA-256 of a file's content, 64 hexadecimal digits."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def media_files(stage: str, clips: pd.DataFrame) -> list[str]:

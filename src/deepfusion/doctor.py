@@ -14,8 +14,9 @@ from typing import Any, Literal
 
 import deepfusion
 from deepfusion import costs
+from deepfusion.cache_key import file_sha256
 from deepfusion.errors import ClipError, MachineError, UserError
-from deepfusion.networks.catalogue import SHIPPED, file_sha256
+from deepfusion.networks.catalogue import SHIPPED
 
 FREE_GB = 2.0  # a corpus of an hour with all features in float32 takes about as much
 MEMORY_GB = 4.0

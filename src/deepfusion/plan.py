@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from deepfusion.atomic import write_atomically
-from deepfusion.cache_key import digest, media_files
+from deepfusion.cache_key import digest, file_sha256, media_files
 from deepfusion.config import Config, CorpusSettings, Extraction
 from deepfusion.corpora import Corpus, load
 from deepfusion.corpora.folds import Fold
 from deepfusion.corpora.manifest import manifest_text
 from deepfusion.corpora.needs import divide, labelled, need_classes
 from deepfusion.errors import UserError
-from deepfusion.networks.catalogue import file_sha256, find, fingerprint
+from deepfusion.networks.catalogue import find, fingerprint
 from deepfusion.networks.encoder_file import encoder_path, unsuited
 from deepfusion.sharding import blocks, shard_name
 from deepfusion.versions import ENCODER, VERSIONS

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from deepfusion.corpora import adapters, kinds, load, read_manifest, sha256, write_manifest
+from deepfusion.cache_key import file_sha256
+from deepfusion.corpora import adapters, kinds, load, read_manifest, write_manifest
 from deepfusion.corpora.adapters import javsed as adapter
 from deepfusion.errors import UserError
 
@@ -32,7 +33,7 @@ def test_javsed_says_what_its_own_list_says(javsed):
     assert corpus.clips["speaker"].tolist() == [row["speaker"] for row in rows]
     assert corpus.clips["path"].tolist() == [str(javsed / row["path"]) for row in rows]
     assert corpus.clips["id"].is_unique and corpus.clips["label"].value_counts().eq(40).all()
-    assert sha256(corpus.clips["path"][7]) == rows[7]["sha256"]
+    assert file_sha256(corpus.clips["path"][7]) == rows[7]["sha256"]
 
 
 @pytest.mark.realdata

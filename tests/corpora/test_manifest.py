@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deepfusion.corpora import load, read_manifest, sha256, write_manifest
+from deepfusion.cache_key import file_sha256
+from deepfusion.corpora import load, read_manifest, write_manifest
 from deepfusion.corpora.columns import COLUMNS, RESERVED, person
 from deepfusion.errors import UserError
 from deepfusion.store.build import CLIPS
@@ -207,7 +208,7 @@ def test_symbolic_links_keep_their_names(write, tmp_path):
 
 def test_sha256_of_a_known_text(tmp_path):
     (tmp_path / "x").write_bytes(b"abc")  # the example of FIPS 180-2
-    assert sha256(tmp_path / "x") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert file_sha256(tmp_path / "x") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
 def test_the_id_of_an_absolute_path_is_the_files_name(tmp_path):

@@ -2,9 +2,7 @@
 
 import pytest
 import torch
-from small_store import make_clips, without, write_store
-
-INCOMPLETE = {1: "audio", 8: "face", 15: "audio, face"}  # position of a clip -> what it lacks
+from small_store import INCOMPLETE, make_clips, without, write_store
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,8 @@ SETTINGS = FusionSettings(
     seeds=(0, 1),
 )
 
+INCOMPLETE = {1: "audio", 8: "face", 15: "audio, face"}  # position of a clip -> what it lacks
+
 
 # 68 points in px, at random; the eyes are in two different places.
 FACE = 100 + 40 * np.random.default_rng(2).normal(size=(68, 2))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import INCOMPLETE
+from small_store import INCOMPLETE
 
 from deepfusion.errors import UserError
 from deepfusion.fusion import landmark_features, speech_features

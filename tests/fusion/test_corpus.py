@@ -8,8 +8,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from conftest import INCOMPLETE
-from small_store import LABELS, make_clips, write_store
+from small_store import INCOMPLETE, LABELS, make_clips, write_store
 
 from deepfusion.errors import MachineError, UserError
 from deepfusion.fusion import corpus as module

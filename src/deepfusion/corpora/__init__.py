@@ -14,13 +14,13 @@ import pandas as pd
 from deepfusion.corpora import adapters, folder
 from deepfusion.corpora.columns import COLUMNS, unfit
 from deepfusion.corpora.folds import Fold, folds, guard
-from deepfusion.corpora.manifest import absolute, listed, missing_files, read_manifest, sha256, write_manifest
+from deepfusion.corpora.manifest import absolute, listed, missing_files, read_manifest, write_manifest
 from deepfusion.corpora.needs import warn_of_numbers
 from deepfusion.errors import UserError
 
 log = logging.getLogger(__name__)
 
-__all__ = ["Corpus", "Fold", "complete", "folds", "guard", "kinds", "load", "read_manifest", "sha256", "write_manifest"]
+__all__ = ["Corpus", "Fold", "complete", "folds", "guard", "kinds", "load", "read_manifest", "write_manifest"]
 
 
 # What a folder of clips can state apart from the list of clips.

@@ -7,7 +7,6 @@ anything else                                       kept as text, and carried to
 
 import csv
 import difflib
-import hashlib
 import itertools
 import math
 import os
@@ -175,12 +174,6 @@ def _default_id(file: str) -> str:
 def absolute(path: str | os.PathLike) -> str:
     """The absolute path, without following symbolic links (Path.resolve would: data sets are often linked)."""
     return os.path.abspath(path)  # noqa: PTH100
-
-
-def sha256(path: str | os.PathLike) -> str:
-    """SHA-256 of a file, as 64 hexadecimal digits."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _row_problems(row: dict[str, str], *, labels: list[str] | None) -> list[str]:

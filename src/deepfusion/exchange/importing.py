@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deepfusion.corpora.manifest import sha256
+from deepfusion.cache_key import file_sha256
 from deepfusion.errors import UserError
 from deepfusion.exchange.read import Found, read
 from deepfusion.store import FeatureStore
@@ -72,7 +72,7 @@ def add_stream(
         (size,) = width
         description = f"imported from {source.name}"
         attrs = {"description": description, "network": source.name, "sha256": "", "licence": "", "citation": ""}
-        attrs["sha256"] = sha256(source) if source.is_file() else ""
+        attrs["sha256"] = file_sha256(source) if source.is_file() else ""
         extend(store, out, name=name, width=size, rows=rows, attrs={**attrs, **(about or {})})
     log.info("%s: %s with the stream %s, %d numbers per row", out, store.name, name, size)
 

@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from deepfusion.cache_key import encoder_key
+from deepfusion.cache_key import encoder_key, file_sha256
 from deepfusion.config import AudioEncoderSettings
 from deepfusion.costs import measured
 from deepfusion.extract.common import finish, is_up_to_date, report
 from deepfusion.networks.audio_encoder import SpeechEncoder, load_encoder
-from deepfusion.networks.catalogue import file_sha256
 from deepfusion.networks.encoder_file import encoder_path
 from deepfusion.progress import track
 from deepfusion.store import ShardWriter, check_whole, read_shard

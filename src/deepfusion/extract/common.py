@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from deepfusion.corpora import sha256
+from deepfusion.cache_key import file_sha256
 from deepfusion.errors import ClipError, MachineError, UserError
 from deepfusion.progress import track
 from deepfusion.store import DamagedError, ShardWriter, check_whole, read_shard
@@ -24,7 +24,7 @@ FRAMES_AT_A_TIME = 32
 def hash_of(path: str) -> str:
     """SHA-256 of a clip's file, "" if it cannot be read (the clip then fails when it is opened)."""
     try:
-        return sha256(path)
+        return file_sha256(path)
     except OSError:
         return ""
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from deepfusion import __version__
 from deepfusion.atomic import write_atomically
-from deepfusion.cache_key import encoder_key, media_key, network_key
+from deepfusion.cache_key import encoder_key, file_sha256, media_key, network_key
 from deepfusion.config import Extraction
 from deepfusion.corpora import read_manifest
 from deepfusion.errors import MachineError
@@ -104,7 +104,7 @@ def _check(paths: Mapping[str, Path], clips: pd.DataFrame, config: Extraction) -
             fingerprint = catalogue.fingerprint(settings.network, settings.weights)
             _compare(features, network_key(tracks, fingerprint, dtype, config.faces.rate))
     if ENCODER in paths:
-        sha256 = catalogue.file_sha256(encoder_path(config.audio_encoder.weights))
+        sha256 = file_sha256(encoder_path(config.audio_encoder.weights))
         with read_shard(paths[ENCODER]) as positions:
             _compare(positions, encoder_key(spectrograms, sha256))
 

@@ -1,6 +1,5 @@
 """Find every face of one picture: dlib's frontal HOG detector and its 68-point landmarks."""
 
-import hashlib
 import math
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,6 +9,7 @@ import cv2
 import dlib
 import numpy as np
 
+from deepfusion.cache_key import file_sha256
 from deepfusion.errors import UserError
 from deepfusion.faces.face_track import Source
 
@@ -104,8 +104,7 @@ def checked(path: Path, sha256: str, package: str) -> Path:
     again = f"pip install --force-reinstall {package}"
     if not path.is_file():
         raise UserError(f"{path} is missing: {again}")
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = file_sha256(path)
     if found != sha256:
         raise UserError(f"{path} is not the file it should be (sha256 {found}, not {sha256}): {again}")
     return path

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
-"""The classes in FER2013's own order, 0..6."""
+from deepfusion.networks.emotion import EMOTIONS  # the classes 0..6
+
 USAGES = ("Training", "PublicTest", "PrivateTest")
 VOTES = (
     "neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF",

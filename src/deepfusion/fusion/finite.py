@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from deepfusion.errors import MachineError, UserError
+from deepfusion.store.layout import IMPORTED_AUDIO
 from deepfusion.store.reader import Clip
 
 HEARD = ("spectrogram", "audio_time")
@@ -29,12 +30,13 @@ def check_clip(store: Path, clip: Clip, values: dict[str, np.ndarray]) -> None:
     """
     for name, rows in values.items():
         bad = ~np.isfinite(rows).all(axis=tuple(range(1, rows.ndim)))
-        if name not in EVERYWHERE and not name.startswith("AX-"):
+        imported = name.startswith(IMPORTED_AUDIO)
+        if name not in EVERYWHERE and not imported:
             bad &= clip["valid"]
         if bad.any():
             first = int(bad.argmax())
             what = "NaN" if np.isnan(rows[first]).any() else "infinity"
-            row = "window" if name in HEARD else "position" if name in ENCODED or name.startswith("AX-") else "frame"
+            row = "window" if name in HEARD else "position" if name in ENCODED or imported else "frame"
             raise MachineError(
                 f"{store}: clip {clip.id!r}, {name}, {row} {first}: {what} where "
                 f"a number belongs ({bad.sum()} such rows of this clip): the store is damaged, make it again"

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from deepfusion.atomic import write_atomically
+from deepfusion.cache_key import file_sha256
 from deepfusion.config import NetworkShape
 from deepfusion.errors import UserError
 from deepfusion.fusion.batched_training import Reduced, padded
@@ -21,7 +22,7 @@ from deepfusion.fusion.network import Design, Network, Sizes
 from deepfusion.fusion.preprocessing import Reduction, standardisation
 from deepfusion.fusion.search import Row
 from deepfusion.fusion.streams import Modality, Spectrogram, clip_streams, is_per_clip, is_video, keys
-from deepfusion.networks.catalogue import SHIPPED, file_sha256
+from deepfusion.networks.catalogue import SHIPPED
 
 FORMAT = 1  # raised when older folders can no longer be read
 WEIGHTS, CARD = "model.safetensors", "model.json"

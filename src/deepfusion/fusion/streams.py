@@ -12,10 +12,10 @@ import numpy as np
 
 from deepfusion.errors import UserError
 from deepfusion.fusion import landmark_features, speech_features
+from deepfusion.store.layout import IMPORTED_AUDIO
 
 Modality = Literal["audio", "video"]
 MODALITIES: tuple[Modality, ...] = ("audio", "video")
-IMPORTED_AUDIO = "AX-"
 WINDOW = 1.0  # s of speech in a row of the stream `speech`
 
 # Stream -> what of a clip it is computed from.

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from deepfusion.cache_key import file_sha256
 from deepfusion.config import FusionSettings, StudySettings
 from deepfusion.corpora.folds import Fold
 from deepfusion.corpora.inner_folds import BY_CLIP
@@ -21,7 +22,6 @@ from deepfusion.fusion.parts import Part
 from deepfusion.fusion.preprocessing import Normalisation
 from deepfusion.fusion.search import Bench, Choice, Row, accuracy, joined_curves, sweep
 from deepfusion.fusion.streams import clip_streams, is_video
-from deepfusion.networks.catalogue import file_sha256
 from deepfusion.networks.encoder_file import encoder_path
 from deepfusion.store import FeatureStore
 from deepfusion.versions import ENCODER

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deepfusion.atomic import write_atomically
+from deepfusion.cache_key import file_sha256
 from deepfusion.errors import UserError
 from deepfusion.mel import band_centre, mel_filters
-from deepfusion.networks import catalogue
 from deepfusion.networks.encoder_file import FORMAT, encoder_path
 from deepfusion.networks.encoder_file import SHIPPED_ENCODER as SHIPPED_ENCODER
 from deepfusion.networks.formats import state_dict
@@ -360,6 +360,6 @@ def load_encoder(path: Path | None = None) -> SpeechEncoder:
         card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path.with_suffix('.json')}: the encoder's card cannot be read: {error}") from error
-    encoder = SpeechEncoder(architecture, card=card, sha256=catalogue.file_sha256(path))
+    encoder = SpeechEncoder(architecture, card=card, sha256=file_sha256(path))
     state_dict.fill(encoder, tensors, path=path, network="an audio encoder", unused="(?!)")
     return encoder.eval()

@@ -4,13 +4,13 @@ Reading this module's cards costs nothing: torch is imported when a network is l
 """
 
 import difflib
-import hashlib
 import importlib
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deepfusion.cache_key import file_sha256
 from deepfusion.errors import UserError
 from deepfusion.faces.align import Crop
 
@@ -350,9 +350,3 @@ def fingerprint(name: str, weights: Path | None = None) -> str:
     """
     network = find(name)
     return f"{name} version {network.version} sha256 {file_sha256(weights_path(network, weights))}"
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

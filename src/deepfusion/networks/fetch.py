@@ -16,8 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from deepfusion.atomic import write_atomically
+from deepfusion.cache_key import file_sha256
 from deepfusion.errors import UserError
-from deepfusion.networks.catalogue import Network, file_sha256
+from deepfusion.networks.catalogue import Network
 from deepfusion.progress import track
 
 log = logging.getLogger(__name__)

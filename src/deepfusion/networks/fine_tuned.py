@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-EMOTIONS = 7
-"""Classes of FER2013, in its own order."""
+from deepfusion.networks.emotion import EMOTIONS
+
 LUMA = (0.299, 0.587, 0.114)
 """Grey of RGB, ITU-R BT.601: what OpenCV, Pillow and dlib compute."""
 
@@ -22,7 +22,7 @@ class Tuned(nn.Module):
     def __init__(self, trunk: nn.Module, dimension: int):
         super().__init__()
         self.trunk = trunk
-        self.classifier = nn.Linear(dimension, EMOTIONS)
+        self.classifier = nn.Linear(dimension, len(EMOTIONS))
         self.register_buffer("luma", torch.tensor(LUMA).view(3, 1, 1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from deepfusion.cache_key import file_sha256
 from deepfusion.config import Extraction, from_json
 from deepfusion.errors import UserError
 from deepfusion.extract.in_memory import AUDIO, Extracted, Extractor
@@ -19,6 +20,7 @@ from deepfusion.prediction import windows
 from deepfusion.prediction.inputs import Inputs, clips_of, is_one_file
 from deepfusion.prediction.normalisation import Normalisation, check_normalisation, groups_of
 from deepfusion.prediction.result import TRACK, Prediction, Predictions, Window
+from deepfusion.store.layout import IMPORTED_AUDIO
 from deepfusion.versions import ENCODER
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ class Predictor:
         self.model, self.labels, self.card = model, tuple(model.labels), model.card
         self._config = extraction_of(model.extraction)
         if imported := [
-            key for key in model.needs if key.startswith(("EF-", "AX-")) and key not in self._config.networks
+            key for key in model.needs if key.startswith(("EF-", IMPORTED_AUDIO)) and key not in self._config.networks
         ]:
             raise UserError(
                 f"the model uses {imported[0]}, which was imported into its store and cannot be computed from a media "
@@ -207,7 +209,7 @@ def check_weights(known: Mapping[str, str], config: Extraction) -> None:
     """
     for key, wanted in known.items():
         if key == ENCODER:
-            found = catalogue.file_sha256(encoder_path(config.audio_encoder.weights))
+            found = file_sha256(encoder_path(config.audio_encoder.weights))
         else:
             found = catalogue.fingerprint(config.networks[key].network, config.networks[key].weights)
         if found != wanted:
