@@ -1,0 +1,21 @@
+"""Ctrl-C: the process unwinds, so that no partial file is left."""
+
+import signal
+from types import FrameType
+
+EXIT_INTERRUPTED = 130
+
+
+class Interrupted(BaseException):
+    """Ctrl-C. The parser would catch KeyboardInterrupt and end with status 1."""
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise `Interrupted`; a moment later while HDF5 calls `store.commit.Disk`, as it cannot pass an error on."""
+    while frame is not None:
+        if frame.f_code.co_qualname.startswith("Disk."):
+            signal.setitimer(signal.ITIMER_REAL, 0.02)
+            return
+        frame = frame.f_back
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second one ends the process at once
+    raise Interrupted
