@@ -4,12 +4,11 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from paths import DATA
 
 # A shared machine is slow at times: how long an example takes is no defect.
 hypothesis.settings.register_profile("project", deadline=None)
 hypothesis.settings.load_profile("project")
-
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 def pytest_collection_modifyitems(items):

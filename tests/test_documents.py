@@ -15,6 +15,7 @@ import pytest
 import reference
 import typer
 import yaml
+from paths import ROOT
 from small_store import make_clips, write_store
 
 from deepfusion.cli import app
@@ -23,7 +24,6 @@ from deepfusion.corpora.columns import COLUMNS
 from deepfusion.corpora.demo.render import render
 from deepfusion.networks.catalogue import SHIPPED
 
-ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "config/README.md"]
 PAGES += sorted((ROOT / "docs").glob("*.md")) + sorted((ROOT / "docs/notebooks").glob("*.md"))
 # Run elsewhere: by tests/store/test_store_manual.py, and by `make docs`.

@@ -4,16 +4,16 @@ import csv
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from paths import ROOT
 
 from deepfusion.cache_key import file_sha256
 from deepfusion.corpora import adapters, kinds, load, read_manifest, write_manifest
 from deepfusion.corpora.adapters import javsed as adapter
 from deepfusion.errors import UserError
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+DOCS = ROOT / "docs"
 
 
 def media(folder, *names):

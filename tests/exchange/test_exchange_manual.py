@@ -2,13 +2,13 @@
 
 import re
 import shutil
-from pathlib import Path
 
 import pytest
+from paths import ROOT
 
 from deepfusion.exchange import known_formats
 
-MANUAL = (Path(__file__).resolve().parents[2] / "docs" / "exchange.md").read_text()
+MANUAL = (ROOT / "docs" / "exchange.md").read_text()
 EXAMPLES = re.findall(r"```python\n(.*?)```", MANUAL, re.DOTALL)
 
 

@@ -1,12 +1,12 @@
 """Where the face lies in a 48 px image, and the crops that follow from it."""
 
 from dataclasses import fields
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from paths import DATA
 
 from deepfusion.faces.align import Crop, warp
 from deepfusion.fer2013 import augment
@@ -14,7 +14,7 @@ from deepfusion.fer2013.align import USUAL_BOX, align, to_crop
 from deepfusion.fer2013.read import read
 from deepfusion.networks.catalogue import CATALOGUE
 
-REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "fer2013" / "fer2013_ferplus_lossless.npz"
+REAL = DATA / "fer2013" / "fer2013_ferplus_lossless.npz"
 CROPS = [Crop("dlib", 150, 0.25), Crop("arcface", 112), Crop("box", 160, 0.25), Crop("dlib", 48, 0.25)]
 SHIPPED = [network.crop for network in CATALOGUE.values() if network.base]
 

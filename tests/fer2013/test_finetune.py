@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch.nn import functional as F
-from toy import CPU, NAME, prepared, run, settings, toy
+from toy_fer2013 import CPU, NAME, prepared, run, settings, toy
 
 from deepfusion.config import FinetuneSettings, RecipeSettings
 from deepfusion.errors import UserError

@@ -1,18 +1,18 @@
 """FER2013 from each of its forms, and what is said of a bad one."""
 
 import logging
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from paths import DATA
 
 from deepfusion.errors import UserError
 from deepfusion.fer2013.data import EMOTIONS, USAGES, VOTES
 from deepfusion.fer2013.duplicates import across, clean, groups
 from deepfusion.fer2013.read import read
 
-REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "fer2013" / "fer2013_ferplus_lossless.npz"
+REAL = DATA / "fer2013" / "fer2013_ferplus_lossless.npz"
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (9, 48, 48), dtype=np.uint8)
 IMAGES[0, 0, :4] = 0, 255, 9, 10

@@ -9,28 +9,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from damage import flip, flip_in
 
 from deepfusion.errors import MachineError, UserError
 from deepfusion.store import DamagedError, FeatureStore, ShardWriter, check_whole
 from deepfusion.store.checksum import USER_BLOCK
 from deepfusion.store.layout import objects
-
-
-def flip(path, byte, bit=0):
-    content = bytearray(Path(path).read_bytes())
-    content[byte] ^= 1 << bit
-    Path(path).write_bytes(content)
-
-
-def flip_in(path, dataset, row=0):
-    """Flip a bit in the chunk that holds a row."""
-    with h5py.File(path) as file:
-        data = file[dataset]
-        first = row // data.chunks[0] * data.chunks[0]
-        _, chunk = data.id.read_direct_chunk((first, *(0 for _ in data.shape[1:])))
-    content = Path(path).read_bytes()
-    assert content.count(chunk) == 1
-    flip(path, content.index(chunk) + len(chunk) // 3)
 
 
 def test_what_was_written_is_whole(finished):

@@ -1,15 +1,15 @@
 """docs/store.md: its examples run, and it names everything there is."""
 
 import re
-from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from paths import ROOT
 
 from deepfusion.store.layout import objects
 
-MANUAL = (Path(__file__).resolve().parents[2] / "docs" / "store.md").read_text()
+MANUAL = (ROOT / "docs" / "store.md").read_text()
 ROWS = ("| `clips", "| `video", "| `audio", "| `ledger")
 EXAMPLES = re.findall(r"```python\n(.*?)```", MANUAL, re.DOTALL)
 

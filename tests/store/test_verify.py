@@ -8,7 +8,7 @@ import sys
 import h5py
 import numpy as np
 import pytest
-from test_checksum import flip, flip_in
+from damage import flip, flip_in
 
 from deepfusion.errors import UserError
 from deepfusion.store import verify as module

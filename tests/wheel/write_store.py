@@ -4,7 +4,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "fusion"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "helpers"))
 
 from small_store import make_clips, without, write_store
 

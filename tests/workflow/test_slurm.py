@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import slurm_node
 import yaml
+from paths import ROOT
 from small_corpus import write_clips
 
 from deepfusion.store.diff import diff
 
-ROOT = Path(__file__).resolve().parents[2]
 SNAKEMAKE = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
 ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 SLURM = [

@@ -17,6 +17,7 @@ import pytest
 import torch
 import yaml
 from mediafiles import Audio, Video, numbered, write
+from paths import ROOT
 from small_corpus import portrait, voice, write_clips
 from small_store import make_clips, without, write_store
 
@@ -26,7 +27,6 @@ from deepfusion.evaluation.metrics import read_predictions
 from deepfusion.fusion.model import load_model
 from deepfusion.networks.audio_encoder import load_encoder, save_encoder
 
-ROOT = Path(__file__).resolve().parents[2]
 SNAKEMAKE = [str(Path(sys.executable).with_name("snakemake")), "--snakefile", str(ROOT / "Snakefile")]
 ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from paths import ROOT
 from small_corpus import write_clips
 
 from deepfusion import FeatureStore
 
-ROOT = Path(__file__).resolve().parents[2]
 KEYS = {"aws_access_key_id": "id", "aws_secret_access_key": "key", "region_name": "us-east-1"}
 CONFIG = {
     "corpus": {"name": "tiny", "source": "manifest", "path": "manifest.csv"},

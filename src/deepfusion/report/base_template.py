@@ -1,6 +1,6 @@
 """What the HTML pages share: colours in light and dark, basic style, tables that sort and filter."""
 
-# Role -> colour. tests/report/test_page_style.py checks the contrasts of text (WCAG 2.2, 1.4.3: 4.5 : 1) and of lines,
+# Role -> colour. tests/report/test_base_template.py checks the contrasts of text (WCAG 2.2, 1.4.3: 4.5 : 1) and of lines,
 # marks and borders of fields (1.4.11: 3 : 1). `heat` is the strongest background of a cell with text in `ink`.
 LIGHT = {
     "ink": "#1d2430",

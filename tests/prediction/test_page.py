@@ -7,8 +7,7 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 from browser import in_browser, needs_browser
-from small_model import LABELS
-from test_run import go
+from small_model import LABELS, predict_all
 
 from deepfusion.faces.face_track import Reason
 from deepfusion.report import timeline
@@ -18,8 +17,8 @@ from deepfusion.report import timeline
 def pages(media, predictor, tmp_path_factory):
     """Folder with the page of all clips (`many`) and of one (`one`)."""
     out = tmp_path_factory.mktemp("pages")
-    go(predictor, [media / "manifest.csv"], out / "many", "csv", "html")
-    go(predictor, [media / "clips" / "hidden.mp4"], out / "one", "html", window=0.2)
+    predict_all(predictor, [media / "manifest.csv"], out / "many", "csv", "html")
+    predict_all(predictor, [media / "clips" / "hidden.mp4"], out / "one", "html", window=0.2)
     return out
 
 
@@ -51,7 +50,7 @@ def test_what_it_says(pages):
 
 
 def test_no_picture_of_a_person_where_none_is_wanted(media, predictor, tmp_path):
-    go(predictor, [media / "clips" / "good.mp4"], tmp_path, "html", thumbnails=False)
+    predict_all(predictor, [media / "clips" / "good.mp4"], tmp_path, "html", thumbnails=False)
     text = (tmp_path / "predict.html").read_text()
     assert "poster=" not in text and 'data-time="' not in text and "Spectrogram" in text
 

@@ -8,6 +8,9 @@ import numpy as np
 from deepfusion.config import Extraction, NetworkSettings
 from deepfusion.errors import UserError
 from deepfusion.fusion.model import Answer, Attention
+from deepfusion.prediction import run
+from deepfusion.prediction.inputs import clips_of
+from deepfusion.prediction.run import Options
 
 SLOTS = {"EF-A": NetworkSettings(network="dlib-resnet29-fer2013")}
 LABELS = ["angry", "happy", "sad"]
@@ -51,3 +54,10 @@ class SmallModel:
 
     def statistics(self, clips):
         return len([set(clip) for clip in clips])
+
+
+def predict_all(predictor, inputs, out, *outputs, **options):
+    """The exit status of `run.run`, and the lines that it printed."""
+    printed = []
+    status = run.run(predictor, clips_of(inputs), out, Options(outputs=outputs, **options), printed.append)
+    return status, printed

@@ -6,24 +6,16 @@ import shutil
 
 import pandas as pd
 import pytest
-from small_model import LABELS, SmallModel
+from small_model import LABELS, SmallModel, predict_all
 
 from deepfusion.errors import UserError
-from deepfusion.prediction import run
-from deepfusion.prediction.inputs import clips_of
 from deepfusion.prediction.predictor import Predictor
 from deepfusion.prediction.records import file_name
-from deepfusion.prediction.run import EXIT_ALL, EXIT_SOME, Options, outputs_of
-
-
-def go(predictor, inputs, out, *outputs, **options):
-    said = []
-    status = run.run(predictor, clips_of(inputs), out, Options(outputs=outputs, **options), said.append)
-    return status, said
+from deepfusion.prediction.run import EXIT_ALL, EXIT_SOME, outputs_of
 
 
 def test_all_files_and_a_line_for_each_clip(media, tmp_path, predictor):
-    status, said = go(predictor, [media / "manifest.csv"], tmp_path, "csv", "json", "html", window=0.5)
+    status, said = predict_all(predictor, [media / "manifest.csv"], tmp_path, "csv", "json", "html", window=0.5)
     assert status == EXIT_SOME
     assert said[0].startswith("model small (00000000)") and "A test." in said
     assert said.count("features are normalised by the training clips") == 1
@@ -47,8 +39,8 @@ def test_all_files_and_a_line_for_each_clip(media, tmp_path, predictor):
 
 def test_exit_status_and_no_files_without_a_folder(media, predictor, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert go(predictor, [media / "clips" / "good.mp4"], None)[0] == EXIT_ALL
-    assert go(predictor, [media / "clips" / "broken.mp4"], None)[0] == EXIT_SOME
+    assert predict_all(predictor, [media / "clips" / "good.mp4"], None)[0] == EXIT_ALL
+    assert predict_all(predictor, [media / "clips" / "broken.mp4"], None)[0] == EXIT_SOME
     assert not list(tmp_path.iterdir())
 
 
@@ -70,7 +62,7 @@ def test_resumes_by_content_and_settings(three, tmp_path, predictor):
 
     def predicted(**options):
         before = len(asked)
-        status, said = go(predictor, [three], out, "csv", **options)
+        status, said = predict_all(predictor, [three], out, "csv", **options)
         assert status == EXIT_ALL and len([line for line in said if ".mp4" in line]) == 3
         return len(asked) - before
 
@@ -99,17 +91,17 @@ def test_a_killed_run_keeps_what_it_has_predicted(three, tmp_path, predictor, mo
 
     monkeypatch.setattr(predictor.model, "predict", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        go(predictor, [three], out, "csv")
+        predict_all(predictor, [three], out, "csv")
     monkeypatch.undo()
     before = len(asked)
-    assert go(predictor, [three], out, "csv")[0] == EXIT_ALL
+    assert predict_all(predictor, [three], out, "csv")[0] == EXIT_ALL
     assert len(asked) - before == 2
 
 
 def test_another_model_predicts_again(three, tmp_path, predictor):
-    go(predictor, [three / "good.mp4"], tmp_path / "out", "csv")
+    predict_all(predictor, [three / "good.mp4"], tmp_path / "out", "csv")
     with Predictor(SmallModel(sha256="1" * 64), device="cpu") as other:
-        go(other, [three / "good.mp4"], tmp_path / "out", "csv")
+        predict_all(other, [three / "good.mp4"], tmp_path / "out", "csv")
         assert len(other.model.asked) == 1
 
 
@@ -135,7 +127,7 @@ def test_ids_make_safe_and_distinct_file_names():
 def test_csv_quotes_what_a_name_may_hold(media, tmp_path, predictor):
     strange = tmp_path / 'a, "b" <i>.mp4'
     shutil.copy(media / "clips" / "good.mp4", strange)
-    go(predictor, [strange], tmp_path / "out", "csv", "html")
+    predict_all(predictor, [strange], tmp_path / "out", "csv", "html")
     with (tmp_path / "out" / "predictions.csv").open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert row["id"] == strange.stem and row["path"] == str(strange)

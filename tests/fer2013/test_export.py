@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from toy import CPU, NAME, prepared, run, toy
+from toy_fer2013 import CPU, NAME, prepared, run, toy
 
 from deepfusion.errors import UserError
 from deepfusion.fer2013 import augment, train

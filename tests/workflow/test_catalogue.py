@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from paths import ROOT
 from small_corpus import write_clips
 
-ROOT = Path(__file__).resolve().parents[2]
 SNAKEMAKE = str(Path(sys.executable).with_name("snakemake"))
 ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 CONFIG = {"corpus": {"name": "small", "source": "manifest", "path": "manifest.csv"}}
