@@ -175,7 +175,7 @@ def place(tmp_path_factory):
     ("page", "text"), [block for block in blocks("python") if block.id.rpartition("-")[0] not in ELSEWHERE]
 )
 def test_python_examples_run(place, monkeypatch, page, text):
-    if page.parent.name == "config":  # Snakemake's language: tests/workflow/test_workflow_catalogue.py runs it
+    if page.parent.name == "config":  # Snakemake's language: tests/workflow/test_catalogue.py runs it
         return
     monkeypatch.chdir(place)
     exec(compile(text, str(page), "exec"), dict(GIVEN))
