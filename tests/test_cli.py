@@ -7,17 +7,13 @@ from pathlib import Path
 
 import pytest
 import typer
+from command_line import deepfusion
 
 from deepfusion import cli
 from deepfusion.networks.catalogue import CATALOGUE
 from deepfusion.progress import track
 
 DEEPFUSION = str(Path(sys.executable).with_name("deepfusion"))
-
-
-def run(*arguments, cwd):
-    return subprocess.run([DEEPFUSION, *arguments], cwd=cwd, capture_output=True, text=True, check=False)
-
 
 ONE_SLOT = '{"EF-A": {"network": "sface"}}'
 MANIFEST = "path,label,speaker\na.mp4,happy,anna\n"
@@ -77,7 +73,7 @@ MANIFEST = "path,label,speaker\na.mp4,happy,anna\n"
 def test_a_usage_error_is_one_line_and_status_2(tmp_path, arguments, message):
     (tmp_path / "m.csv").write_text(MANIFEST)
     (tmp_path / "a.mp4").touch()
-    done = run("--log", "log.txt", *arguments, cwd=tmp_path)
+    done = deepfusion("--log", "log.txt", *arguments, cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -93,14 +89,14 @@ def test_a_usage_error_is_one_line_and_status_2(tmp_path, arguments, message):
     ],
 )
 def test_what_the_parser_itself_refuses(tmp_path, arguments, message):
-    done = run(*arguments, cwd=tmp_path)
+    done = deepfusion(*arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_the_help_names_every_command(tmp_path):
-    text = run("--help", cwd=tmp_path).stdout
+    text = deepfusion("--help", cwd=tmp_path).stdout
     for command in (
         "networks",
         "prepare-fer2013",
@@ -121,7 +117,7 @@ def test_the_help_names_every_command(tmp_path):
 
 
 def test_the_schema_knows_every_group_and_reason(tmp_path):
-    schema = json.loads(run("schema", cwd=tmp_path).stdout)
+    schema = json.loads(deepfusion("schema", cwd=tmp_path).stdout)
     assert set(schema["properties"]) == {
         "corpus",
         "limits",
@@ -143,7 +139,7 @@ def test_the_schema_knows_every_group_and_reason(tmp_path):
 
 
 def test_the_networks_are_listed_with_their_terms(tmp_path):
-    text = run("list-networks", cwd=tmp_path).stdout
+    text = deepfusion("list-networks", cwd=tmp_path).stdout
     for name in CATALOGUE:
         assert name in text
     assert text.count("licence: ") == text.count("cite: ") == len(CATALOGUE)
@@ -153,12 +149,12 @@ def test_weights_that_are_there_are_verified_and_named(tmp_path):
     path = tmp_path / "weights" / CATALOGUE["vgg-face"].file
     path.parent.mkdir()
     path.write_bytes(b"weights")
-    done = run("fetch-weights", "vgg-face", "--out", "weights", cwd=tmp_path)
+    done = deepfusion("fetch-weights", "vgg-face", "--out", "weights", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == f"weights/{path.name}"
     assert "is there and verified" in done.stderr
     path.write_bytes(b"others")
-    done = run("fetch-weights", "vgg-face", "--out", "weights", cwd=tmp_path)
+    done = deepfusion("fetch-weights", "vgg-face", "--out", "weights", cwd=tmp_path)
     assert done.returncode == 2
     assert "another or a damaged file" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -180,13 +176,20 @@ def test_every_command_and_option_is_documented():
 
 
 def test_the_help_states_every_exit_status(tmp_path):
-    text = " ".join(run("--help", cwd=tmp_path).stdout.split())
+    text = " ".join(deepfusion("--help", cwd=tmp_path).stdout.split())
     for status in ("0 done", "1 damage", "2 wrong usage", "3 some clips", "130 interrupted"):
         assert status in text
 
 
 def test_completion_for_a_shell(tmp_path):
-    assert "_DEEPFUSION_COMPLETE=complete_bash" in run("--show-completion", "bash", cwd=tmp_path).stdout
+    command = [DEEPFUSION, "--show-completion", "bash"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "_DEEPFUSION_COMPLETE=complete_bash" in done.stdout
+
+
+def test_the_installed_command_ends_with_the_status(tmp_path):
+    done = subprocess.run([DEEPFUSION, "info"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and "give either a feature store or --system" in done.stderr
 
 
 def test_progress_without_a_terminal_is_lines(caplog):

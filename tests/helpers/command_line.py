@@ -1,0 +1,50 @@
+"""The command line in the test's own process: the same as a process of its own, without importing torch each time."""
+
+import contextlib
+import io
+import logging
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+from deepfusion import cli
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a process leaves behind."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def deepfusion(*arguments: str, cwd: Path) -> Done:
+    """Run `deepfusion ARGUMENTS` in a folder; its log and its signal handlers end with it."""
+    log = logging.getLogger("deepfusion")
+    before = (
+        log.level,
+        list(log.handlers),
+        {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGALRM)},
+    )
+    out, err, status = io.StringIO(), io.StringIO(), 0
+    with (
+        contextlib.chdir(cwd),
+        mock.patch.object(sys, "argv", ["deepfusion", *arguments]),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            cli.main()
+        except SystemExit as end:
+            status = end.code or 0
+        finally:
+            for handler in set(log.handlers) - set(handlers):
+                handler.close()
+            log.handlers[:] = handlers
+            log.setLevel(level)
+            for number, action in signals.items():
+                signal.signal(number, action)
+    return Done(status, out.getvalue(), err.getvalue())
