@@ -106,7 +106,7 @@ def test_folds_that_lack_one_modality_each_are_one_sentence(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"label": ""}, "needs a class for every clip: the store .* has no column 'label', or nothing in it"),
+        ({"label": ""}, "needs a class for every clip: the store .* has no column 'label', or it is empty"),
         ({"speaker": ""}, "needs a speaker for every clip, since none may be in training and test"),
         ({"label": "odd"}, "needs two classes or more: all clips of the store .* are 'odd'"),
     ],
