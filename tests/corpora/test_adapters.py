@@ -359,7 +359,7 @@ def test_mer2023_keeps_clips_without_a_label(tmp_path):
 
 
 def test_a_folder_of_something_else(tmp_path):
-    with pytest.raises(UserError, match="holds no clips of savee: `deepfusion corpora savee` shows what"):
+    with pytest.raises(UserError, match="holds no clips of savee: `deepfusion corpora savee` lists the expected files"):
         read("savee", tree(tmp_path, "a.mp4"))
     with pytest.raises(UserError, match="has none of the folders Clip/original, original"):
         read("dfew", tmp_path)

@@ -162,7 +162,7 @@ def test_validation_clips_without_audio_and_face_cannot_choose():
 def test_a_clip_per_class_is_too_few_without_speakers():
     clips = afew(test=False)
     clips = pd.concat([clips[clips["split"] == "train"].iloc[:3], clips[clips["split"] == "val"]])
-    with pytest.raises(UserError, match="fold01: two training clips of a class are needed, one to choose on"):
+    with pytest.raises(UserError, match="fold01: inner folds need two training clips of a class or more"):
         part(clips, by_split(clips), inner_folds=3)
 
 
