@@ -141,7 +141,7 @@ NOBODY = {"audio_status": "failed", "faces": 0}
         (table(split=""), Fold("fold01", ("val",), by="split"), "fold fold01 needs the split"),
         (table(**NOBODY), Fold("fold01", ("s0",)), "no clip has audio or a face: there is nothing to train on"),
         (table(1), Fold("fold01", ("s0",)), "fold fold01: no clip is left to train on"),
-        (table(2), Fold("fold01", ("s0",)), "fold01: two training speakers or more are needed, one of them to choose"),
+        (table(2), Fold("fold01", ("s0",)), "fold01: inner folds need two training speakers or more"),
         (table(split=["val", *["train"] * 29]), Fold("fold01", ("val",), by="split"), "leakage: speakers .* s0"),
         (table(sha256="0" * 64), Fold("fold01", ("s0",)), "leakage: the same file is trained and tested on"),
     ],
