@@ -81,7 +81,7 @@ def file_of(text: str) -> str:
 
 
 def file_problem(column: str, text: str, *, windows: bool) -> str:
-    """What is wrong with a path, "" if nothing; `windows`: whether this system has drive letters."""
+    """The problem of a path, "" if none; `windows`: whether this system has drive letters."""
     if not windows and re.match(r"[A-Za-z]:[\\/]|\\\\", text):
         return (
             f"{column} {text!r} is on a Windows drive, which this system does not have: write it relative to the "
@@ -93,7 +93,7 @@ def file_problem(column: str, text: str, *, windows: bool) -> str:
 
 
 def person_problem(text: str) -> str:
-    """What is wrong with a cell of the column `person`, "" if nothing."""
+    """The problem of a cell of the column `person`, "" if none."""
     if not text or text in PERSONS:
         return ""
     try:

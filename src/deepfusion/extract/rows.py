@@ -55,7 +55,7 @@ class ClipRows:
     Attributes:
         status: "ok", "absent" or "failed", after `end` or `fail`.
         reason: Why it is not "ok".
-        facts: What the stage recorded about the clip.
+        facts: Facts that the stage recorded about the clip.
     """
 
     def __init__(self) -> None:

@@ -30,7 +30,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Design:
-    """What a network is made of, apart from its sizes."""
+    """Structure of a network, apart from its sizes."""
 
     modalities: tuple[Modality, ...]
     layer: str | None = None  # a key of `FUSION_LAYERS`, if there are two modalities
@@ -90,7 +90,7 @@ class Network(nn.Module):
     Args:
         sizes: Of each modality.
         classes: Number of classes.
-        design: What it is made of.
+        design: Its structure.
         shape: Its sizes.
     """
 

@@ -13,7 +13,7 @@ DRAWS = 10_000  # of the bootstrap, fewer where draws x clips exceed `SAMPLES`
 SAMPLES = 50_000_000
 SPEAKERS = 60  # maximum rows of the table of accuracies per speaker
 
-# What the models are (docs/fusion.md). `fbp_X`, `X_mean` and `svm_X` are derived.
+# Descriptions of the models (docs/fusion.md). `fbp_X`, `X_mean` and `svm_X` are derived.
 MODELS = {
     "audio": "audio alone, all streams",
     "video": "video alone, all streams",
@@ -43,7 +43,7 @@ MODELS = {
 
 
 def describe(model: str) -> str:
-    """What a model is, in a few words; "" if unknown."""
+    """Short description of a model; "" if unknown."""
     if model in MODELS:
         return MODELS[model]
     if model.startswith("svm_"):

@@ -85,7 +85,7 @@ def _people(clips: pd.DataFrame) -> str:
 
 
 def _lacking(clips: pd.DataFrame, share: pd.Series, listed: int | None) -> list[str]:
-    """A table of the clips that failed, lack a modality, or have a face in fewer than half of their frames."""
+    """A table of clips that failed, lack a modality, or have a face in fewer than half of their frames."""
     rows = [(id_, "" if np.isnan(share[id_]) else f"{share[id_]:.1%}", why) for id_, why in _reasons(clips, share)]
     return _table(("clip", "coverage", "what it lacks"), rows, listed)
 

@@ -127,7 +127,7 @@ def train(
         device: Where to train.
         dtype: Of the convolutions.
         checkpoint: File of the state after each epoch.
-        key: What the run depends on; a checkpoint of another key is not used.
+        key: Cache key of the run; a checkpoint with another key is not used.
         tell: epoch, loss, seconds, the averaged network -> a row of the curve.
 
     Returns:

@@ -115,7 +115,7 @@ def committed(path: Path, *, check: Callable[[h5py.File], None]) -> Iterator[tup
 
     Args:
         path: Final name; missing folders are created.
-        check: Raises when the file, closed and opened again, is not what it should be.
+        check: Raises if the file, closed and reopened, is not valid.
 
     Raises:
         MachineError: The disk is full, the folder is read-only, the file system has no locks, ...

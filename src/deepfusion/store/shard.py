@@ -212,7 +212,7 @@ class Shard:
         offsets: (n + 1,) int64; rows offsets[i]:offsets[i + 1] are clip i.
         tables: Names of the tables that have offsets of their own: `read_shard` opens them.
         columns: The datasets, read when sliced.
-        ledger: What it cost (`deepfusion.costs`), without rows if it was not measured.
+        ledger: Its cost (`deepfusion.costs`); no rows if not measured.
     """
 
     path: Path

@@ -22,7 +22,7 @@ from skimage import data
 SIZE = 256
 """Height and width of a frame, px."""
 EXPRESSIONS = ("astonished", "laughing", "scowling", "puckered")
-"""What the face does at the apex, by the number f of the plan."""
+"""Expressions at the apex, by the number f of the plan."""
 
 SIDE = 368
 """Height and width of the cut, px: larger than a frame, so that head motion shows no border."""

@@ -33,7 +33,7 @@ BANDWIDTHS = (80.0, 100.0, 140.0, 200.0)
 
 
 class Manner(NamedTuple):
-    """What a manner of speaking does to any voice.
+    """Parameters of a manner of speaking, for any voice.
 
     Attributes:
         pitch: factor on the speaker's base pitch.
