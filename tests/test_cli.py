@@ -57,7 +57,7 @@ MANIFEST = "path,label,speaker\na.mp4,happy,anna\n"
         ),
         (["predict", "absent.mp4"], "absent.mp4: there is no such file or folder"),
         (["predict", "m.csv", "--hop", "1"], "a hop needs a window"),
-        (["predict", "m.csv", "--window", "-1"], "window -1: it is a length of time in s, above 0"),
+        (["predict", "m.csv", "--window", "-1"], "window -1: it must be a duration above 0 s"),
         (["predict", "m.csv", "--out", "m.csv"], "--out m.csv is a file: give a folder"),
         (["fetch-weights", "vgg-fase", "--out", "w"], "did you mean 'vgg-face'"),
         (["fetch-weights", "arcface-iresnet50", "--out", "w"], "nothing to download"),

@@ -153,7 +153,7 @@ def test_a_corpus_without_a_split(tmp_path):
         _ = split_plan(tmp_path, "train", "dev").folds
     with pytest.raises(UserError, match=r"needs the split train, val or test .* has 1 clips without one, first 0"):
         _ = split_plan(tmp_path, "", "dev").folds
-    with pytest.raises(UserError, match=r"the manifest .*m\.csv has no column 'split', or nothing in it"):
+    with pytest.raises(UserError, match=r"the manifest .*m\.csv has no column 'split', or it is empty"):
         _ = split_plan(tmp_path, "", "").folds
 
 

@@ -34,7 +34,7 @@ def test_other_files_are_passed_over_with_a_warning(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         corpus = folder(media(tmp_path, "a.mp4", "notes.txt", "x/picture.png"))
     assert corpus.clips["id"].tolist() == ["a"]
-    assert "2 files are passed over, for their suffix is none of a media file; the first: notes.txt" in caplog.text
+    assert "2 files are skipped, their suffix is not that of a media file; the first: notes.txt" in caplog.text
 
 
 def test_subfolders_are_classes(tmp_path):
@@ -45,7 +45,9 @@ def test_subfolders_are_classes(tmp_path):
         "happy/anna/1": "happy",
         "sad/1": "sad",
     }
-    with pytest.raises(UserError, match=r"loose\.mp4 is in no class: .*\(1 such file\); move it, or set labels: null"):
+    with pytest.raises(
+        UserError, match=r"loose\.mp4 is in no class folder.*\(1 such file\): move it, or set labels: null"
+    ):
         folder(media(tmp_path, "loose.mp4"), "folders")
 
 
@@ -54,7 +56,7 @@ def test_files_that_differ_in_their_suffix_alone_keep_it(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         clips = folder(media(tmp_path, *names)).clips
     assert clips["id"].tolist() == ["a.mp4", "a.mp4.mkv", "a.wav", "b", "x/a"]
-    assert "3 files differ from another in their suffix alone, so their ids keep it; the first: a.mp4" in caplog.text
+    assert "3 files differ only in their suffix, so their ids keep it; the first: a.mp4" in caplog.text
 
 
 def test_links_make_no_loop_and_take_nobody_s_name(tmp_path):
@@ -81,7 +83,7 @@ def test_no_such_folder(tmp_path):
 
 def test_a_name_that_is_not_utf_8(tmp_path):
     (tmp_path / os.fsdecode(b"a\xff.mp4")).write_bytes(b"media")
-    with pytest.raises(UserError, match=r"the file name 'a\\udcff\.mp4' has half of a character.*: rename it"):
+    with pytest.raises(UserError, match=r"the file name 'a\\udcff\.mp4' has a lone surrogate.*: rename it"):
         folder(tmp_path)
 
 

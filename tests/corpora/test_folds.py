@@ -87,8 +87,8 @@ def test_the_split_of_the_corpus(splits, test, choose):
     [
         (["train", "", "val", "dev"], r"needs the split train, val, test, and these differ: c1 \(none\), c3 \(dev\)$"),
         (["train"] + ["Test"] * 9, r"c1 \(Test\), .* and 4 more$"),
-        (["train", "train"], "clips of train, and of val or test, and the corpus has train alone"),
-        (["val", "test"], "and the corpus has val, test alone"),
+        (["train", "train"], "clips of train, and of val or test, are needed; the corpus has only train"),
+        (["val", "test"], "the corpus has only val, test"),
     ],
 )
 def test_splits_that_are_none(splits, said):

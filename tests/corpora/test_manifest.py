@@ -116,7 +116,7 @@ def test_same_file_twice_without_ids(write):
     ("header", "said"),
     [
         ("path,label,speeker", "column 'speeker': did you mean 'speaker'?"),
-        ("path,Label,label", "column 'label' is there twice"),
+        ("path,Label,label", "column 'label' occurs twice"),
         ("path,label,speaker,stat", "column 'stat': did you mean 'start'?"),
         ("file,label,speaker", "column 'path' is missing; there are file, label, speaker"),
         ("path,spilt,a", "column 'spilt': did you mean 'split'?"),
@@ -124,13 +124,13 @@ def test_same_file_twice_without_ids(write):
         ("path,.,c", "column '.' cannot be kept in HDF5"),
         ("path,..,c", "column '..' cannot be kept in HDF5"),
         ("path,a\0b,c", r"column 'a\x00b' has a NUL character"),
-        ("path,frames,c", "column 'frames' is one that the feature store writes itself"),
-        ("path,video_status,c", "column 'video_status' is one that the feature store writes itself"),
-        ("path,sha256,c", "column 'sha256' is one that the feature store writes itself"),
-        ("path,label,speaker,label", "column 'label' is there twice"),
+        ("path,frames,c", "column 'frames' is written by the feature store"),
+        ("path,video_status,c", "column 'video_status' is written by the feature store"),
+        ("path,sha256,c", "column 'sha256' is written by the feature store"),
+        ("path,label,speaker,label", "column 'label' occurs twice"),
         ("path,label,speaker,", "a column has no name"),
-        ("path;label;speaker", "not parted by commas"),
-        ("path\tlabel\tspeaker", "not parted by commas"),
+        ("path;label;speaker", "not separated by commas"),
+        ("path\tlabel\tspeaker", "not separated by commas"),
     ],
 )
 def test_header(write, header, said):

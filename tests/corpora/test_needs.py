@@ -63,7 +63,7 @@ def test_labels_that_are_measured_numbers(labels, measured):
     table = pd.DataFrame({"id": [str(i) for i in range(len(labels))], "label": labels})
     assert are_measurements(table["label"]) == measured
     if measured:
-        with pytest.raises(UserError, match=r"look like measured numbers .*: part them into a few classes"):
+        with pytest.raises(UserError, match=r"look like measured numbers .*: divide them into a few classes"):
             need_classes(table, **ORIGIN)
 
 

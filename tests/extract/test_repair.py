@@ -75,7 +75,7 @@ def test_without_the_media_nothing_is_replaced(results):
     (results / "shards/faces/00000.h5").unlink()
     (results / "shards/faces/.00000.h5").unlink()
     shutil.rmtree("clips")
-    with pytest.raises(UserError, match=r"faces/00000\.h5 cannot be made again: .*good\.mp4"):
+    with pytest.raises(UserError, match=r"faces/00000\.h5 cannot be recomputed: .*good\.mp4"):
         repair(results, device=CPU)
     assert (results / "shards/EF-A/00000.h5").exists()
 

@@ -71,22 +71,22 @@ def test_a_manifest_gets_its_speakers_from_a_store(tmp_path):
         or made.sort_values("id")["speaker"].tolist() == ["group0002", "group0001"] * 3
     )
     (source,) = made[SOURCE].unique()
-    assert source == "groups of alike faces (dlib-resnet29, distance 0.4), which may part or join people"
+    assert source == "groups of similar faces (dlib-resnet29, distance 0.4), which may split or merge people"
     assert made["path"].tolist() == manifest["path"].tolist()[::-1]
-    with pytest.raises(UserError, match="has no clip 'new' of the manifest, and 1 are missing"):
+    with pytest.raises(UserError, match="lacks 1 clips of the manifest, first 'new'"):
         with_speakers(pd.concat([manifest, manifest.iloc[:1].assign(id="new")]), store)
 
 
 @pytest.mark.parametrize(
     ("network", "settings", "said"),
     [
-        ("sface-fer2013", {}, "has no recognition network that was not fine-tuned"),
+        ("sface-fer2013", {}, "has no recognition network without fine-tuning"),
         (
             "sface-fer2013",
             {"slot": "EF-A"},
-            "EF-A is not of a recognition network that was not fine-tuned: sface-fer2013",
+            "EF-A is not from a recognition network without fine-tuning: sface-fer2013",
         ),
-        ("sface", {}, "no distance is known for sface: give --distance"),
+        ("sface", {}, "no default distance for sface: give --distance"),
     ],
 )
 def test_a_store_that_cannot_tell(tmp_path, network, settings, said):

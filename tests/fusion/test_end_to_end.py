@@ -253,7 +253,7 @@ def test_what_cannot_be_trained_end_to_end_is_refused(bench, tmp_path):
     with pytest.raises(UserError, match="needs the stream AF or AF-clip"):
         refiner(bench, replace(BOTH, streams={"audio": ("speech",)}), settings)
     by_speaker = replace(bench, settings=bench.settings.model_copy(update={"normalisation": "speaker"}))
-    with pytest.raises(UserError, match="no normalisation by speaker"):
+    with pytest.raises(UserError, match=r"needs fusion\.normalisation: training"):
         refiner(by_speaker, BOTH, settings)
     other = tmp_path / "other.safetensors"
     save_encoder(SpeechEncoder(Architecture(LAYERS, 16, 70.0, SPECTROGRAM, ("a", "b"))), other, {})

@@ -77,5 +77,5 @@ def test_predictions_that_are_no_numbers_are_not_written(whole_store):
         clips = opened.clips
     probabilities = np.full((len(clips), 2), 0.5)
     probabilities[3, 1] = np.nan
-    with pytest.raises(UserError, match="fbp predicts no number for clip 's0-3': nothing was written"):
+    with pytest.raises(UserError, match="fbp predicts NaN or infinity for clip 's0-3': nothing was written"):
         predictions_table(clips, probabilities, ["even", "odd"], fold="f", seed=0, model="fbp")

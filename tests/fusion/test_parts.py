@@ -141,7 +141,7 @@ NOBODY = {"audio_status": "failed", "faces": 0}
         (table(split=""), Fold("fold01", ("val",), by="split"), "fold fold01 needs the split"),
         (table(**NOBODY), Fold("fold01", ("s0",)), "no clip has audio or a face: there is nothing to train on"),
         (table(1), Fold("fold01", ("s0",)), "fold fold01: no clip is left to train on"),
-        (table(2), Fold("fold01", ("s0",)), "fold01: two training speakers or more are needed, one of them to choose"),
+        (table(2), Fold("fold01", ("s0",)), "fold01: inner folds need two training speakers or more"),
         (table(split=["val", *["train"] * 29]), Fold("fold01", ("val",), by="split"), "leakage: speakers .* s0"),
         (table(sha256="0" * 64), Fold("fold01", ("s0",)), "leakage: the same file is trained and tested on"),
     ],
@@ -162,7 +162,7 @@ def test_validation_clips_without_audio_and_face_cannot_choose():
 def test_a_clip_per_class_is_too_few_without_speakers():
     clips = afew(test=False)
     clips = pd.concat([clips[clips["split"] == "train"].iloc[:3], clips[clips["split"] == "val"]])
-    with pytest.raises(UserError, match="fold01: two training clips of a class are needed, one to choose on"):
+    with pytest.raises(UserError, match="fold01: inner folds need two training clips of a class or more"):
         part(clips, by_split(clips), inner_folds=3)
 
 

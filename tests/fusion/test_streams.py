@@ -134,7 +134,7 @@ def test_keys_are_what_of_the_store_is_needed():
         ({"video": ["speech"]}, r"fusion\.video: no stream 'speech'; there are EF-\.\.\., landmarks, landmarks-clip"),
         ({"video": ["EF-C"]}, r"fusion\.video: the stream EF-C needs EF-C, which the store does not hold"),
         ({"audio": ["speech", "AF-clip"]}, r"fusion\.audio: the stream AF-clip needs AF, which the store"),
-        ({"audio": ["speech-clip"]}, r"fusion\.audio: speech-clip has no rows to attend to"),
+        ({"audio": ["speech-clip"]}, r"fusion\.audio: speech-clip has no rows for attention"),
         ({"audio": ["speech", "AF"]}, r"fusion\.audio: the stream AF needs AF"),
     ],
 )

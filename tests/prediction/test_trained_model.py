@@ -111,7 +111,7 @@ def test_the_command_line_gives_the_same(model_folder, store, clips, tmp_path):
     norm = ["--norm", "none" if alone is None else "clip-set"]
     done = subprocess.run([*command, *norm, "--device", "cpu"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "on speakers that it has not seen: accuracy" in done.stdout and "acted emotion" in done.stdout
+    assert "on unseen speakers: accuracy" in done.stdout and "acted emotion" in done.stdout
     (found,) = json.loads((tmp_path / "out" / "predict.json").read_text())["clips"]
     assert list(found["probabilities"].values()) == pytest.approx(wanted.probabilities.tolist(), abs=1e-6)
     assert len(found["windows"]) == 3 and all(window["label"] for window in found["windows"])

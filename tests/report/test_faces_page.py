@@ -51,8 +51,8 @@ def test_lowest_coverage_first_with_reasons_and_pictures(store, tmp_path):
     assert "66.7 %" in first and "4 of 6 frames" in first and "no face: 0." in first
     assert first.count("<img") == 6 and first.count('class="lost"') == 2
     assert "no such &lt;clip&gt;" in parts["s0-3"] and "<img" not in parts["s0-3"]
-    assert "some pictures are missing: s0-1.mp4" in parts["s0-1"]
-    assert "the file s0-2.mp4 is not there" in parts["s0-2"] and "<rect" in parts["s0-2"]
+    assert "some images are missing: s0-1.mp4" in parts["s0-1"]
+    assert "the file s0-2.mp4 is missing" in parts["s0-2"] and "<rect" in parts["s0-2"]
     assert all(of.startswith("data:image/jpeg") for of in re.findall(r'src="([^"]*)"', page))
     assert "http" not in re.sub(r'src="data:[^"]*"', "", page).replace("http-equiv", "")
 

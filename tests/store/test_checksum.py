@@ -93,7 +93,7 @@ def test_reading_damaged_numbers_is_one_clear_line(corpus, dataset, key):
             store["bert/1"][key]
         assert str(error.value) == (
             f"{corpus.path} is damaged: {dataset} of clip 'bert/1': the checksum is wrong; "
-            "`deepfusion repair` computes what is damaged again"
+            "`deepfusion repair` recomputes what is damaged"
         )
         assert len(store["bert/1"]["EF-B"]) == 130
 

@@ -1,4 +1,4 @@
-"""Which clips there are: manifests, folders, adapters of public corpora, the demo corpus; folds and the guard."""
+"""Sources of clips (manifest, folder, public corpora, demo), cross-validation folds and the leakage guard."""
 
 import importlib
 import logging
@@ -23,24 +23,24 @@ log = logging.getLogger(__name__)
 __all__ = ["Corpus", "Fold", "complete", "folds", "guard", "kinds", "load", "read_manifest", "write_manifest"]
 
 
-# What a folder of clips can state apart from the list of clips.
+# How to add what a plain folder lacks.
 GIVEN = "classes: set corpus.labels: folders; speakers: write a manifest"
-LISTED = 5  # ids of a reason that are named
+LISTED = 5  # ids shown per reason
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """A corpus, ready to be worked on.
+    """A corpus: its clips and classes.
 
     Attributes:
-        name: What it is called.
+        name: Its name.
         labels: The classes, in the order that gives them their index; none if no clip has a label.
-        clips: A row per clip: `columns.COLUMNS` first, paths absolute.
-        origin: Where the clips are listed, as messages name it: "the manifest mine.csv", "the folder clips".
-        manifest: The csv file that lists them, None if there is none.
+        clips: One row per clip: `columns.COLUMNS` first, paths absolute.
+        origin: Source of the clips in messages: "the manifest mine.csv", "the folder clips".
+        manifest: The csv file, None if there is none.
         citation: What to cite, "" if unknown.
         licence: Terms of use, "" if unknown.
-        left_out: Reason -> ids of the clips of an adapter's corpus that are left out for it.
+        left_out: Reason -> ids of the clips that the adapter leaves out.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Corpus:
 
     @property
     def left_out_text(self) -> str:
-        """A line per reason; "" if no clip is left out."""
+        """One line per reason; "" if no clip is left out."""
         return "\n".join(
             f"{len(ids)} clip{'s' * (len(ids) > 1)} left out, {reason}: {', '.join(ids[:LISTED])}"
             + (f" and {len(ids) - LISTED} more" if len(ids) > LISTED else "")
@@ -65,7 +65,7 @@ class Corpus:
         """Check that every media file is there (columns path and audio).
 
         Raises:
-            UserError: Each file that is not, with its line in the manifest or its clip; all are counted.
+            UserError: The missing files, each with its manifest line or clip id, and their number.
         """
         if missing := missing_files(self.clips, manifest=self.manifest):
             raise UserError(listed(f"{self.manifest or self.origin} has", missing))
@@ -82,7 +82,7 @@ def adapter(name: str) -> Any:
 
 
 def kinds() -> list[str]:
-    """What `load` takes as kind: "manifest", "folder", "demo" and the name of every adapter."""
+    """Values of `kind` in `load`: "manifest", "folder", "demo" and the name of every adapter."""
     return ["manifest", "folder", "demo", *public()]
 
 
@@ -95,18 +95,16 @@ def load(
     settings: Mapping[str, Any] | None = None,
     options: Mapping[str, str] | None = None,
 ) -> Corpus:
-    """Say which clips a corpus has; no clip is opened.
+    """List the clips of a corpus without opening them.
 
     Args:
         kind: One of `kinds()`.
-        name: What the corpus is called.
-        path: The manifest; the folder of clips; the folder of an adapter's corpus; or that in which the demo corpus is
-            generated.
-        labels: The classes in the order wanted. Default: the adapter's or demo's own; for a manifest those that occur,
-            in alphabetical order. Of a folder: "folders" makes the folders directly below it the classes, by name;
-            default: no labels.
-        settings: Of the demo corpus: keyword arguments of `demo.plan`.
-        options: Of an adapter: which of several published folds or label sets (its OPTIONS; the first is the default).
+        name: Name of the corpus.
+        path: The manifest, the folder of clips, the folder of an adapter's corpus, or the folder for the demo corpus.
+        labels: The classes, in order. Default: those of the adapter or demo; for a manifest, those that occur, in
+            alphabetical order. For a folder, "folders" takes its direct subfolders as classes; default: no labels.
+        settings: Demo corpus only: keyword arguments of `demo.plan`.
+        options: Adapters only: published folds or label set (its OPTIONS; the first value is the default).
 
     Raises:
         UserError: Unknown kind or option, no such file or folder, no clips in it, or faults of the manifest.
@@ -131,7 +129,7 @@ def load(
         _check_folder(path, f"the clips of {kind}")
         clips, left_out = _without(source.clips(path, **chosen))
         if clips.empty:
-            raise UserError(f"{path} holds no clips of {kind}: `deepfusion corpora {kind}` shows what it should hold")
+            raise UserError(f"{path} holds no clips of {kind}: `deepfusion corpora {kind}` lists the expected files")
     known = source.LABELS if isinstance(source.LABELS, list) else source.LABELS[chosen["classes"]]
     clips, labels = complete(clips, path), list(labels or known)
     if unknown := sorted(set(_classes(clips)) - set(labels)):
@@ -144,7 +142,7 @@ def load(
 
 
 def _options(kind: str, given: Mapping[str, str]) -> dict[str, str]:
-    """The options of an adapter: what is given, else the first of each."""
+    """The options of an adapter: the given values, else the first of each."""
     allowed = getattr(adapter(kind), "OPTIONS", {}) if kind in public() else {}
     for name, value in given.items():
         if name not in allowed:
@@ -156,7 +154,7 @@ def _options(kind: str, given: Mapping[str, str]) -> dict[str, str]:
 
 
 def _without(clips: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, list[str]]]:
-    """The clips that have no text under `left_out`, and the ids of the others by that text."""
+    """The clips without a reason in column `left_out`, and reason -> ids of the others."""
     if "left_out" not in clips:
         return clips, {}
     reasons = clips["left_out"]
@@ -175,7 +173,7 @@ def _classes(clips: pd.DataFrame) -> list[str]:
 
 
 def complete(clips: pd.DataFrame, root: Path) -> pd.DataFrame:
-    """Give a table all `COLUMNS`, in order, absolute paths, and text as a manifest could hold it."""
+    """Add missing `COLUMNS` in order, make paths absolute, and strip and check text."""
     blank: dict[str, Any] = {**dict.fromkeys(COLUMNS, ""), "start": np.nan, "end": np.nan}
     clips = clips.assign(**{column: value for column, value in blank.items() if column not in clips})
     for column in ("path", "audio"):

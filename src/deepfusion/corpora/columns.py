@@ -1,32 +1,32 @@
-"""The columns of a manifest: which there are, which names are refused, and what a cell may hold."""
+"""The columns of a manifest: names, reserved names, and valid cells."""
 
 import difflib
 import math
 import re
 
 COLUMNS = ("id", "path", "label", "speaker", "split", "fold", "start", "end", "audio", "person")
-# Columns of the store's table of clips that extraction fills: a manifest's own would collide with them there.
+# Columns that extraction adds to the store's table of clips: a manifest must not have them.
 RESERVED = frozenset(
-    (  # noqa: SIM905  one name a line would fill a page
+    (  # noqa: SIM905  one name per line would fill a page
         "sha256 audio_sha256 video_status video_reason audio_status audio_reason audio_note frames faces valid "
         "video_start video_duration audio_start audio_duration audio_rate width height rotation frame_rate"
     ).split()
 )
 PERSONS = ("largest", "left", "right", "left-half", "right-half")
-INDEX = ("", "Unnamed: 0")  # what pandas writes above a table's index, and reads it as
-MISTYPED = 0.75  # similarity from which an unknown name is taken for a mistyped one
+INDEX = ("", "Unnamed: 0")  # header of an index as pandas writes it, and as it reads it back
+MISTYPED = 0.75  # similarity above which an unknown name counts as a typo
 
 
 def known_names(header: list[str]) -> list[str]:
-    """The header with `COLUMNS` in lower case, however they are written; other names stay as they are."""
+    """The header with the names of `COLUMNS` in lower case; other names are unchanged."""
     return [name.lower() if name.lower() in COLUMNS else name for name in header]
 
 
 def header_problems(header: list[str]) -> list[str]:
-    """What is wrong with the names of the columns; a nameless first column may be an index and is passed over."""
+    """Problems with the column names; a first column without a name may be an index and is skipped."""
     if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
-        return ["the cells are not parted by commas: save the file as csv with commas"]
-    problems = [f"column {name!r} is there twice" for name in dict.fromkeys(header) if header.count(name) > 1]
+        return ["the cells are not separated by commas: save the file as csv with commas"]
+    problems = [f"column {name!r} occurs twice" for name in dict.fromkeys(header) if header.count(name) > 1]
     missing = [name for name in COLUMNS if name not in header]
     for place, name in enumerate(header):
         if name in COLUMNS or (place == 0 and name in INDEX):
@@ -34,7 +34,7 @@ def header_problems(header: list[str]) -> list[str]:
         if problem := _name_problem(name):
             problems.append(problem)
         elif near := _mistyped(name, missing):
-            # It could be a column of the user's own, but a mistyped 'start' that is ignored would go unseen.
+            # It may be the user's own column, but a mistyped 'start' must not be ignored silently.
             problems.append(f"column {name!r}: did you mean {near!r}? Rename it")
             missing.remove(near)
     if "path" in missing:
@@ -50,38 +50,38 @@ def _name_problem(name: str) -> str:
     if "/" in name or name in (".", ".."):
         return f"column {name!r} cannot be kept in HDF5 under this name: rename it, without '/'"
     if name in RESERVED:
-        return f"column {name!r} is one that the feature store writes itself: rename or remove it"
+        return f"column {name!r} is written by the feature store: rename or remove it"
     return ""
 
 
 def _mistyped(name: str, missing: list[str]) -> str:
-    """The column that was probably meant, "" if none: the first letter is seldom wrong, nor more than one too many."""
+    """The column probably meant, "" if none: same first letter, lengths that differ by one at most."""
     near = difflib.get_close_matches(name.lower(), missing, n=1, cutoff=MISTYPED)
     return near[0] if near and near[0][0] == name[0].lower() and abs(len(near[0]) - len(name)) <= 1 else ""
 
 
 def unfit(text: str) -> str:
-    """Why HDF5 text cannot hold it; "" if it can."""
+    """Why HDF5 cannot store this text; "" if it can."""
     if "\0" in text:
         return "has a NUL character"
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        return f"has half of a character, {text[error.start]!r}, as names that are not UTF-8 have"
+        return f"has a lone surrogate, {text[error.start]!r}: it is not UTF-8"
     return ""
 
 
 def file_of(text: str) -> str:
-    r"""A path as it is understood: one with backslashes alone (clips\anna.mp4) is a Windows path.
+    r"""Convert a Windows path, which has backslashes only (clips\anna.mp4), to slashes.
 
-    The files are not opened, so that the same manifest gives the same ids everywhere. A backslash that is part of a
-    name is written ./an\na.mp4.
+    Files are not checked, so that a manifest gives the same ids on every machine. Write a backslash in a name as
+    ./an\na.mp4.
     """
     return text.replace("\\", "/") if "/" not in text else text
 
 
 def file_problem(column: str, text: str, *, windows: bool) -> str:
-    """What is wrong with a path as it is written, "" if nothing; `windows`: whether this system has drives."""
+    """The problem of a path, "" if none; `windows`: whether this system has drive letters."""
     if not windows and re.match(r"[A-Za-z]:[\\/]|\\\\", text):
         return (
             f"{column} {text!r} is on a Windows drive, which this system does not have: write it relative to the "
@@ -93,7 +93,7 @@ def file_problem(column: str, text: str, *, windows: bool) -> str:
 
 
 def person_problem(text: str) -> str:
-    """What is wrong with a cell of the column `person`, "" if nothing."""
+    """The problem of a cell of the column `person`, "" if none."""
     if not text or text in PERSONS:
         return ""
     try:

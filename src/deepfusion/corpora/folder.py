@@ -13,9 +13,9 @@ from deepfusion.errors import UserError
 
 log = logging.getLogger(__name__)
 
-# Suffixes of containers and streams that FFmpeg reads; a file of another name is passed over with a warning.
+# Suffixes of containers and streams that FFmpeg reads; other files are skipped with a warning.
 SUFFIXES = frozenset(
-    (  # noqa: SIM905  one suffix a line would fill two pages
+    (  # noqa: SIM905  one suffix per line would fill two pages
         ".264 .265 .3g2 .3gp .amv .asf .avi .divx .dv .f4v .flv .h264 .h265 .hevc .ivf .m1v .m2t .m2ts .m2v .m4v "
         ".mjpeg .mjpg .mkv .mod .mov .mp4 .mpe .mpeg .mpg .mpv .mts .mxf .nut .obu .ogm .ogv .qt .rm .rmvb .tod .ts "
         ".vob .webm .wmv .wtv .xvid .y4m "
@@ -26,15 +26,15 @@ SUFFIXES = frozenset(
 
 
 def clips(root: Path, *, classes: bool) -> pd.DataFrame:
-    """Every media file below a folder, sorted by path; hidden files and folders are passed over.
+    """Every media file below a folder, sorted by path; hidden files and folders are skipped.
 
     Args:
         root: The folder.
         classes: Whether the folders directly below it are the classes.
 
     Returns:
-        id (the relative path without suffix; with it where two files differ in nothing else), path (absolute), label
-        ("" without classes).
+        id (relative path without suffix; with suffix where ids would clash), path (absolute), label ("" without
+        classes).
 
     Raises:
         UserError: The folder cannot be read or holds no media file; a file lies in no class; a name is not UTF-8.
@@ -46,18 +46,18 @@ def clips(root: Path, *, classes: bool) -> pd.DataFrame:
     names.sort(key=lambda name: name.split("/"))
     if others:
         log.warning(
-            "%s: %d files are passed over, for their suffix is none of a media file; the first: %s",
+            "%s: %d files are skipped, their suffix is not that of a media file; the first: %s",
             *(root, len(others), min(others)),
         )
     if not names:
-        raise UserError(f"{root} holds no media file (.mp4, .mkv, .wav, ...; hidden ones do not count)")
+        raise UserError(f"{root} holds no media file (.mp4, .mkv, .wav, ...; hidden files are ignored)")
     for name in names:
         if fault := unfit(name):
             raise UserError(f"{root}: the file name {name!r} {fault}: rename it")
     if classes and (loose := [name for name in names if "/" not in name]):
         raise UserError(
-            f"{root / loose[0]} is in no class: with corpus.labels: folders each clip lies in a folder of its class "
-            f"({len(loose)} such file{'s' * (len(loose) > 1)}); move it, or set labels: null"
+            f"{root / loose[0]} is in no class folder, which corpus.labels: folders requires "
+            f"({len(loose)} such file{'s' * (len(loose) > 1)}): move it, or set labels: null"
         )
     return pd.DataFrame(
         {
@@ -69,9 +69,9 @@ def clips(root: Path, *, classes: bool) -> pd.DataFrame:
 
 
 def files(root: Path) -> Iterator[str]:
-    """Relative paths of all files that are not hidden. No folder is entered twice, so links make no loop.
+    """Relative paths of all visible files. No folder is entered twice, so links cannot loop.
 
-    Linked folders come last: one that is there under its own name keeps it.
+    Linked folders come last, so that a folder below the root is listed under its own name.
     """
     seen: set[tuple[int, int]] = set()
     folders, linked = [""], list[str]()
@@ -95,19 +95,19 @@ def files(root: Path) -> Iterator[str]:
 
 
 def _ids(names: list[str], root: Path) -> list[str]:
-    """The names without their suffixes; those that would be equal keep them."""
+    """The names without suffixes, except where ids would clash."""
     ids = [Path(name).with_suffix("").as_posix().strip() or name for name in names]
     kept = 0
     while twice := {id_ for id_, count in Counter(ids).items() if count > 1}:
-        # A name with its suffix may be another's without: then that one keeps its own as well.
+        # A restored suffix may clash with another id, which then gets its suffix back as well.
         new = [name if id_ in twice else id_ for id_, name in zip(ids, names, strict=True)]
         if new == ids:
-            break  # equal names: there are none in a folder
+            break  # not reached: paths are unique
         ids, kept = new, kept + 1
     if kept:
         with_suffix = [name for id_, name in zip(ids, names, strict=True) if id_ == name]
         log.warning(
-            "%s: %d files differ from another in their suffix alone, so their ids keep it; the first: %s",
+            "%s: %d files differ only in their suffix, so their ids keep it; the first: %s",
             *(root, len(with_suffix), with_suffix[0]),
         )
     return ids

@@ -1,4 +1,4 @@
-"""Who is trained on and who is tested on: folds by speaker, the corpus' own split or folds, and the guard."""
+"""Training and test clips: folds by speaker, the corpus' own split or folds, and the leakage guard."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -11,16 +11,16 @@ import pandas as pd
 from deepfusion.errors import UserError
 
 SPLITS = ("train", "val", "test")
-DECLARE = "a partition that is published so takes protocol.shared_speakers: declared, and every table then says it"
+DECLARE = "if the partition is published like this, set protocol.shared_speakers: declared; every table then says so"
 
 
 @dataclass(frozen=True)
 class Fold:
-    """One division of the clips; those that are neither tested nor choose hyperparameters are trained on."""
+    """One division of the clips; clips that are neither in `test` nor in `choose` are training clips."""
 
-    name: str  # "fold01", ...: fit for a file name, whatever the speakers are called
+    name: str  # "fold01", ...: always valid as a file name
     test: tuple[str, ...]  # values of the column `by`
-    choose: tuple[str, ...] = ()  # the same; () leaves it to inner folds of the training clips
+    choose: tuple[str, ...] = ()  # of the validation clips; (): inner folds of the training clips
     by: str = "speaker"  # or "split", "fold"
     shared_speakers: bool = False  # declared: the corpus' own partition may have speakers in training and test
 
@@ -30,8 +30,8 @@ def folds(speakers: Iterable[str], *, protocol: str, k: int = 5, seed: int = 0) 
 
     Args:
         speakers: Speaker of every clip.
-        protocol: "loso" (a fold a speaker) or "kfold" (k folds of about equally many clips).
-        k: Folds of "kfold".
+        protocol: "loso" (one fold per speaker) or "kfold" (k folds of about equally many clips).
+        k: Number of folds of "kfold".
         seed: Orders speakers with equally many clips in "kfold".
 
     Raises:
@@ -48,16 +48,16 @@ def folds(speakers: Iterable[str], *, protocol: str, k: int = 5, seed: int = 0) 
 
 
 def loso(clips: dict[str, int]) -> list[Fold]:
-    """Leave one speaker out: a fold a speaker, in their order by name. `clips` is speaker -> number of clips."""
+    """Leave one speaker out: one fold per speaker, sorted by name. `clips` is speaker -> number of clips."""
     return _named([[speaker] for speaker in sorted(clips)])
 
 
 def kfold(clips: dict[str, int], *, k: int, seed: int) -> list[Fold]:
-    """Make k folds: speakers, those with most clips first, each go to the fold that has fewest clips so far."""
+    """Make k folds: each speaker, largest first, goes to the fold with the fewest clips so far."""
     if not 2 <= k <= len(clips):
         raise UserError(f"k = {k} folds do not fit {len(clips)} speakers: k is from 2 to {len(clips)}")
     names = sorted(clips)
-    # Numbers are permuted, not names: numpy's strings lose NUL characters at their end.
+    # Permute indices, not names: numpy strings lose trailing NUL characters.
     speakers = [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
     tests: list[list[str]] = [[] for _ in range(k)]
     for speaker in sorted(speakers, key=clips.__getitem__, reverse=True):
@@ -66,9 +66,9 @@ def kfold(clips: dict[str, int], *, k: int, seed: int) -> list[Fold]:
 
 
 def by_split(clips: pd.DataFrame, *, shared_speakers: bool = False) -> Fold:
-    """Keep to the corpus' own split: train on `train`, choose on `val`, test on `test`.
+    """Use the corpus' own split: train on `train`, validate on `val`, test on `test`.
 
-    Where there are no test clips, `val` is tested, and inner folds of `train` choose.
+    Without test clips, `val` is the test set and inner folds of `train` validate.
 
     Args:
         clips: Columns id and split.
@@ -86,13 +86,13 @@ def by_split(clips: pd.DataFrame, *, shared_speakers: bool = False) -> Fold:
     there = [split for split in SPLITS if clips["split"].eq(split).any()]
     if there[:1] != ["train"] or len(there) < 2:
         raise UserError(
-            f"protocol split: it takes clips of train, and of val or test, and the corpus has {', '.join(there)} alone"
+            f"protocol split: clips of train, and of val or test, are needed; the corpus has only {', '.join(there)}"
         )
     return Fold("fold01", test=(there[-1],), choose=tuple(there[1:-1]), by="split", shared_speakers=shared_speakers)
 
 
 def by_published(clips: pd.DataFrame, *, shared_speakers: bool = False) -> list[Fold]:
-    """Keep to the corpus' published folds: each value of the column `fold` is tested once, the others are trained on.
+    """Use the published folds: each value of column `fold` is the test set once.
 
     Args:
         clips: Columns speaker and fold.
@@ -103,7 +103,7 @@ def by_published(clips: pd.DataFrame, *, shared_speakers: bool = False) -> list[
     """
     values = sorted(set(clips["fold"]), key=lambda value: (len(value), value) if value.isdecimal() else (0, value))
     if len(values) < 2:
-        raise UserError(f"protocol published: it takes two folds or more, and the column fold has {', '.join(values)}")
+        raise UserError(f"protocol published: two folds or more are needed; the column fold has {', '.join(values)}")
     if shared_speakers:
         return _named([[value] for value in values], by="fold", shared_speakers=True)
     if clips["speaker"].eq("").all():
@@ -119,7 +119,7 @@ def _named(tests: list[list[str]], **settings: Any) -> list[Fold]:
 
 
 def shared_clips(clips: pd.DataFrame, made: Iterable[Fold]) -> tuple[int, int]:
-    """How many tested clips are by a speaker whom training of their fold has, too, and how many are tested.
+    """Number of test clips whose speaker is also among the training clips of their fold, and number of test clips.
 
     Args:
         clips: Columns speaker and those by which the folds divide.
@@ -134,17 +134,17 @@ def shared_clips(clips: pd.DataFrame, made: Iterable[Fold]) -> tuple[int, int]:
 
 
 def guard(clips: pd.DataFrame, *, train: Iterable[str], test: Iterable[str], shared_speakers: bool = False) -> None:
-    """Refuse a fold in which training has seen something of the test.
+    """Refuse a fold with leakage from test to training clips.
 
     Args:
         clips: Columns id, speaker, sha256 (of the file), start and end (s, NaN if the file's).
-        train: Ids that are trained on, those that choose hyperparameters included.
-        test: Ids that are tested on.
+        train: Ids of the training and validation clips.
+        test: Ids of the test clips.
         shared_speakers: Whether speakers may be on both sides, as declared.
 
     Raises:
         UserError: A clip, a speaker, or the same stretch of byte-identical files is on both sides; or a clip has no
-            speaker or no hash, so that this cannot be known.
+            speaker or no hash, so that leakage cannot be ruled out.
     """
     table = clips.set_index("id")
     trained, tested = table.loc[list(train)], table.loc[list(test)]

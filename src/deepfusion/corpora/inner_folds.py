@@ -1,4 +1,4 @@
-"""Folds inside the training clips: what they choose has never seen a test clip."""
+"""Inner folds of the training clips: hyperparameters are selected without test clips."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import GroupKFold, StratifiedKFold
 
-BY_CLIP = "inner folds over clips: no speaker is known, so that what they choose may suit the training speakers alone"
+BY_CLIP = (
+    "inner folds over clips, as no speaker is known: the selected hyperparameters may suit the training speakers only"
+)
 
 
 def inner_folds(
@@ -14,16 +16,15 @@ def inner_folds(
 ) -> tuple[list[tuple[Sequence[int], Sequence[int]]], str]:
     """(train, validation) positions among training clips; each is a validation clip once.
 
-    Whole speakers on either side where they are known, else clips stratified by label.
+    Speakers are disjoint where they are known; else clips are stratified by label.
 
     Args:
         speakers: (clips,) names; "" where unknown.
         labels: (clips,) classes.
-        folds: At most so many; fewer if speakers, or clips of the rarest class, are fewer.
+        folds: Maximum number; fewer with fewer speakers, or fewer clips of the rarest class.
 
     Returns:
-        The folds, none if there is a single speaker, or a single clip of each class; and what a table has to say of
-        them, "" for nothing.
+        The folds, none for a single speaker or a single clip per class; and a caveat for result tables, or "".
     """
     if (speakers == "").all():
         counts = pd.Series(labels).value_counts()

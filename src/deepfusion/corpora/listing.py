@@ -8,7 +8,7 @@ from deepfusion.errors import UserError
 
 
 def described(names: Sequence[str] = ()) -> str:
-    """What each corpus is, the files that its folder should hold, its classes and options, terms, owner and citation.
+    """Describe each corpus: expected files, classes, options, terms, owner and citation.
 
     Args:
         names: Adapters; none: all.

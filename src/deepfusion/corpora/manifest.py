@@ -1,8 +1,8 @@
-"""The manifest: which clips there are, as a csv file or as a table.
+"""The manifest: the list of clips, as a csv file or a table.
 
 path                                                needed
 id,label,speaker,split,fold,start,end,audio,person  optional
-anything else                                       kept as text, and carried to the store's table of clips
+anything else                                       kept as text and copied to the store's table of clips
 """
 
 import csv
@@ -41,16 +41,16 @@ def read_manifest(path: str | os.PathLike, *, labels: list[str] | None) -> pd.Da
 
     Args:
         path: UTF-8 csv file with a header. Relative paths of clips start at its folder.
-        labels: The classes; any label goes if None.
+        labels: The classes; None: any label is valid.
 
     Returns:
-        A row per clip, index 0..n-1, in the order of the file. `COLUMNS` first: id (default: path without extension),
+        One row per clip, index 0..n-1, in the order of the file. `COLUMNS` first: id (default: path without extension),
         path (absolute), label, speaker, split, fold ("" if none), start and end (seconds, NaN if the file's), audio
         (absolute path of the file with the audio, "" if it is `path`), person ("", or see `columns.person`); then
         the manifest's own columns.
 
     Raises:
-        UserError: All problems at once, each with the number of its line as an editor shows it.
+        UserError: All problems at once, each with its line number.
     """
     path = Path(path)
     lines = csvfile.rows(path)
@@ -90,10 +90,10 @@ def read_manifest(path: str | os.PathLike, *, labels: list[str] | None) -> pd.Da
 
 
 def write_manifest(path: str | os.PathLike, clips: pd.DataFrame) -> None:
-    """Write clips as a manifest that `read_manifest` reads back as they are.
+    """Write clips as a manifest that `read_manifest` reads back unchanged.
 
-    Paths below its folder or below the working folder are written relative to it, so that all can be moved together;
-    others absolute.
+    Paths below the manifest's folder or the working folder are relative to the former, so that all can be moved
+    together; others are absolute.
     """
     write_atomically(Path(path), partial(Path.write_bytes, data=manifest_text(path, clips).encode()))
 
@@ -112,11 +112,11 @@ def manifest_text(path: str | os.PathLike, clips: pd.DataFrame) -> str:
 
 
 def missing_files(clips: pd.DataFrame, *, manifest: Path | None) -> list[str]:
-    """The files (columns path and audio) that are not there, a line of text each.
+    """The missing files (columns path and audio), one line of text each.
 
     Args:
         clips: As `read_manifest` returns them.
-        manifest: Where they were read from, for the numbers of the lines; None: a line names the clip.
+        manifest: Source of the line numbers; None: lines name the clip.
     """
     there: dict[str, bool] = {}
     for file in itertools.chain(clips["path"], clips["audio"]):
@@ -124,7 +124,7 @@ def missing_files(clips: pd.DataFrame, *, manifest: Path | None) -> list[str]:
             there[file] = os.path.isfile(file)  # noqa: PTH113  not pathlib, which is slower: there may be 100,000
     if all(there.values()):
         return []
-    # Only now: a second reading costs nothing where all is well.
+    # Read the manifest again, for line numbers, only if files are missing.
     places = [f"line {line}" for line, _ in itertools.islice(csvfile.rows(manifest), 1, None)] if manifest else None
     return [
         f"{places[i] if places else f'clip {clip.id!r}'}: {_no_file(file, manifest)}"
@@ -157,18 +157,18 @@ def _relative(file: str, folder: Path) -> str:
     if not any(Path(file).is_relative_to(near) for near in (folder, Path.cwd())):
         return Path(file).as_posix()
     text = Path(os.path.relpath(file, folder)).as_posix()
-    # What would be read as something else: a Windows path, a drive, or without the blanks at its beginning.
+    # Would be misread: a Windows path, a drive letter, or leading blanks.
     strange = text != text.lstrip() or file_of(text) != text or re.match(r"[A-Za-z]:/", text)
     return f"./{text}" if strange else text
 
 
 def _default_id(file: str) -> str:
-    """The path without extension; of an absolute path the name alone: folders of a machine do not belong in a store."""
+    """The path without extension; only the name of an absolute path, as local folders do not belong in a store."""
     path = Path(file)
     if not path.name:
-        return file  # no path: refused where the row is checked
+        return file  # no file name: `_row_problems` reports it
     id_ = path.stem if path.is_absolute() else path.with_suffix("").as_posix()
-    return id_.strip() or path.name.strip()  # text has no blanks around it
+    return id_.strip() or path.name.strip()  # `read_manifest` strips all text
 
 
 def absolute(path: str | os.PathLike) -> str:
@@ -206,7 +206,7 @@ def _segment_problems(row: dict[str, str]) -> list[str]:
 
 
 def _seconds(text: str) -> float:
-    """NaN if empty, infinity if it is no number; 1_000 is one for Python alone."""
+    """NaN if empty, infinity if not a number; 1_000 is refused, though Python reads it."""
     try:
         return math.inf if "_" in text else float(text or "nan")
     except ValueError:
@@ -229,7 +229,7 @@ def report(path: Path, problems: list[tuple[int, str]]) -> str:
 
 
 def listed(head: str, problems: list[str]) -> str:
-    """The number of problems after `head`, then a line for each, `SHOWN` at most."""
+    """`head` and the number of problems, then one line each, `SHOWN` at most."""
     lines = [f"  {problem}" for problem in problems[:SHOWN]]
     if len(problems) > SHOWN:
         lines.append(f"  ... and {len(problems) - SHOWN} more")

@@ -1,6 +1,6 @@
-"""What training needs of a corpus and features do not: classes, speakers, folds that can teach every class.
+"""Requirements of training that extraction does not have: classes, speakers, folds with every class.
 
-What makes training impossible is an error; what makes its figures doubtful is a warning.
+It is an error if training is impossible, a warning if its results are doubtful.
 """
 
 import logging
@@ -19,27 +19,27 @@ NEEDS = {
     "split": "the split train, val or test of every clip (protocol.folds: split)",
     "fold": "the fold of every clip (protocol.folds: published)",
 }
-FRACTIONAL_CLASSES = 10  # more classes than this that are fractions, such as 0.35, are measurements
+FRACTIONAL_CLASSES = 10  # more labels than this, with fractions such as 0.35, are measurements
 SHOWN = 10  # warnings of one kind
 UNLABELLED = "unlabelled"  # the split of clips without a label: for features and predictions only
-SOURCE = "speaker_source"  # column that says where speakers come from that the corpus does not give
+SOURCE = "speaker_source"  # column with the origin of speakers that the corpus does not give
 
 
 def need(clips: pd.DataFrame, column: str, *, purpose: str, origin: str) -> None:
-    """Refuse a purpose for which clips lack a column.
+    """Refuse clips that lack a column.
 
     Args:
         clips: Columns id and those of a manifest, in any number.
         column: A key of `NEEDS`.
-        purpose: What needs it, "train_fbp" for example.
-        origin: Where the clips are listed, "the manifest mine.csv" for example.
+        purpose: The command or setting that needs it, "train_fbp" for example.
+        origin: Source of the clips, "the manifest mine.csv" for example.
 
     Raises:
-        UserError: The column is not there, or empty for some clips.
+        UserError: The column is missing, or empty for some clips.
     """
     empty = clips[column].eq("") if column in clips else pd.Series(True, index=clips.index)
     if empty.all():
-        lacks = f"has no column {column!r}, or nothing in it"
+        lacks = f"has no column {column!r}, or it is empty"
     elif empty.any():
         lacks = f"has {empty.sum()} clips without one, first {clips['id'][empty].iloc[0]} (column {column!r})"
     else:
@@ -56,7 +56,7 @@ def need_classes(clips: pd.DataFrame, *, purpose: str, origin: str) -> None:
         origin: See `need`.
 
     Raises:
-        UserError: One sentence.
+        UserError: One of these is the case.
     """
     need(clips, "label", purpose=purpose, origin=origin)
     classes = clips["label"].unique()
@@ -65,12 +65,12 @@ def need_classes(clips: pd.DataFrame, *, purpose: str, origin: str) -> None:
     if are_measurements(clips["label"]):
         raise UserError(
             f"{purpose} needs classes, and the labels of {origin} look like measured numbers ({len(classes)} different "
-            f"ones for {len(clips)} clips, such as {classes[0]}): part them into a few classes"
+            f"ones for {len(clips)} clips, such as {classes[0]}): divide them into a few classes"
         )
 
 
 def are_measurements(labels: pd.Series) -> bool:
-    """Whether labels are numbers of which there are (nearly) as many as clips, or many fractions: no classes."""
+    """Whether labels are measured numbers: distinct for most clips, or many with fractions."""
     labels = labels[labels.ne("")]
     numbers = pd.to_numeric(labels, errors="coerce")
     classes = labels.nunique()
@@ -90,7 +90,7 @@ def warn_of_numbers(clips: pd.DataFrame, origin: str) -> None:
 
 
 def labelled(clips: pd.DataFrame) -> pd.DataFrame:
-    """The clips without those that are declared to have no label: split "unlabelled" and an empty label."""
+    """The clips except those declared as unlabelled: split "unlabelled" and an empty label."""
     if "split" not in clips:
         return clips
     return clips[clips["split"].ne(UNLABELLED) | clips["label"].ne("")]
@@ -99,13 +99,13 @@ def labelled(clips: pd.DataFrame) -> pd.DataFrame:
 def divide(
     clips: pd.DataFrame, *, protocol: str, k: int, purpose: str, origin: str, shared_speakers: bool = False
 ) -> list[Fold]:
-    """The folds of a protocol; logs what makes their figures doubtful.
+    """The folds of a protocol; logs `doubts` about their results.
 
-    Where no speaker is known, the corpus' own split can be used all the same, as its parts keep people apart if
-    anything does; its own folds only if `shared_speakers` declares it.
+    Without known speakers, the corpus' own split is accepted, because it probably separates people; published folds
+    only with `shared_speakers`.
 
     Args:
-        clips: As of a manifest; those of the split "unlabelled" are left out.
+        clips: Rows of a manifest; those of the split "unlabelled" are left out.
         protocol: "kfold", "loso", "split" or "published".
         k: Folds of "kfold".
         purpose: See `need`.
@@ -113,7 +113,7 @@ def divide(
         shared_speakers: Whether speakers of the corpus' own split or folds may be on both sides, as declared.
 
     Raises:
-        UserError: One sentence: a column is missing, there is one class or one speaker alone, or k does not fit.
+        UserError: A column is missing, there is only one class or speaker, or k does not fit.
     """
     clips = labelled(clips)
     need_classes(clips, purpose=purpose, origin=origin)
@@ -134,7 +134,7 @@ def divide(
 
 
 def cautions(clips: pd.DataFrame, made: Sequence[Fold]) -> list[str]:
-    """What every table of figures must say of the speakers that they rest on, a sentence each.
+    """Caveats about the speakers for every result table, one sentence each.
 
     Args:
         clips: Columns speaker, those by which the folds divide, and `SOURCE` where there is one.
@@ -158,7 +158,7 @@ def cautions(clips: pd.DataFrame, made: Sequence[Fold]) -> list[str]:
 
 
 def doubts(clips: pd.DataFrame, made: Sequence[Fold]) -> list[str]:
-    """What makes the figures of a division doubtful, a line each: classes with too few speakers or clips.
+    """Reasons to doubt the results of folds, one line each: classes with too few speakers or clips.
 
     Args:
         clips: Columns label, speaker and those by which the folds divide.

@@ -1,6 +1,6 @@
-"""What adapters share: files by a pattern of their names, csv files of labels, numbered folds of speakers.
+"""Helpers of the adapters: files by name pattern, csv files of labels, numbered folds of speakers.
 
-A row that has a text under `left_out` is no clip of the corpus: `corpora.load` lists it with that reason.
+A row with text in column `left_out` is left out of the corpus; `corpora.load` lists it with that reason.
 """
 
 import re
@@ -11,16 +11,16 @@ from deepfusion import csvfile
 from deepfusion.corpora import folder
 from deepfusion.errors import UserError
 
-LFS = b"version https://git-lfs"  # what Git leaves where a large file was not downloaded
+LFS = b"version https://git-lfs"  # start of the pointer in place of a file that was not downloaded
 
 
 def matching(root: Path, pattern: str) -> Iterator[tuple[Path, re.Match]]:
-    """The files below a folder whose relative path (folders parted by "/") ends in a pattern, sorted.
+    """The files below a folder whose relative path (separated by "/") ends in a pattern, sorted.
 
-    Upper and lower case are one. Hidden files, among them the `._name` of macOS, are passed over.
+    Case is ignored. Hidden files, such as `._name` of macOS, are skipped.
 
     Raises:
-        UserError: The first of them is what Git LFS leaves instead of a file.
+        UserError: The first of them is a Git LFS pointer.
     """
     ends = re.compile(rf"(?:.*/)?{pattern}", re.IGNORECASE)
     found = [(name, match) for name in sorted(folder.files(root)) if (match := ends.fullmatch(name))]
@@ -42,7 +42,7 @@ def check_downloaded(path: Path) -> None:
 
 
 def named(root: Path, pattern: str) -> dict[str, Path]:
-    """The same files by their stems, for what is paired with a clip of the same name."""
+    """The files of `matching` by stem, to pair them with clips of the same name."""
     return {path.stem: path for path, _ in matching(root, pattern)}
 
 
@@ -51,7 +51,7 @@ def table(path: Path, *columns: str) -> list[dict[str, str]]:
 
     Args:
         path: The file; UTF-8.
-        *columns: Names that it must have, in lower case; names of the file are compared so, without blanks around them.
+        *columns: Required names, in lower case; the file's names are stripped and compared in lower case.
 
     Returns:
         Name in lower case -> cell, for each row.
@@ -68,7 +68,7 @@ def table(path: Path, *columns: str) -> list[dict[str, str]]:
 
 
 def first_folder(root: Path, *names: str) -> Path:
-    """The first of several relative paths that is a folder; the corpora are handed out in several shapes.
+    """The first of several relative paths that is a folder; corpora are distributed in several layouts.
 
     Raises:
         UserError: None is there.
@@ -85,5 +85,5 @@ def numbered(groups: Iterable[Iterable[str]]) -> dict[str, str]:
 
 
 def unless_there(path: Path) -> str:
-    """`left_out` of a clip that a list names."""
-    return "" if path.is_file() else "the list names it, and there is no such file"
+    """`left_out` of a listed clip: "" if its file exists."""
+    return "" if path.is_file() else "listed, but the file is missing"

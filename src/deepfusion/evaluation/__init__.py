@@ -1,1 +1,1 @@
-"""Figures from predictions: metrics, significance, reference models. Knows predictions and features, no network."""
+"""Metrics, significance tests and SVM baselines, from predictions and features; independent of the networks."""

@@ -1,4 +1,4 @@
-"""How selective attention is."""
+"""Selectivity of attention."""
 
 import numpy as np
 from scipy.stats import entropy

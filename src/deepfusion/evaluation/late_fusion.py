@@ -2,7 +2,7 @@
 
 import numpy as np
 
-# Weights of the first model that are tried.
+# Candidate weights of the first model.
 WEIGHTS = np.linspace(0, 1, 21)
 SMALLEST = 1e-12  # probability
 
@@ -13,7 +13,7 @@ def mean(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def weighted(a: np.ndarray, b: np.ndarray, weight: float) -> np.ndarray:
-    """(..., classes) and (..., classes) -> a^weight b^(1 - weight), made to sum to 1."""
+    """(..., classes) and (..., classes) -> a^weight b^(1 - weight), scaled to sum 1."""
     p = np.maximum(a, SMALLEST) ** weight * np.maximum(b, SMALLEST) ** (1 - weight)
     return p / p.sum(-1, keepdims=True)
 
@@ -21,8 +21,8 @@ def weighted(a: np.ndarray, b: np.ndarray, weight: float) -> np.ndarray:
 def product(a: np.ndarray, b: np.ndarray, shares: np.ndarray | float = 1.0) -> np.ndarray:
     """(..., classes) and (..., classes) -> their product over the class shares, scaled to sum 1.
 
-    Both probabilities contain the shares of the classes, which count once: a modality that predicts nothing but the
-    shares, as a missing one does, leaves the other's probabilities as they are.
+    Both probabilities contain the class shares, which must count once: a modality that predicts the shares alone, as a
+    missing one does, leaves the other's probabilities unchanged.
 
     Args:
         a: Probabilities.

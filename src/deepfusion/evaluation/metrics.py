@@ -1,4 +1,4 @@
-"""Figures from predictions: accuracy, UAR, macro-F1, calibration, confusion; of all clips and of those with a face."""
+"""Metrics of predictions: accuracy, UAR, macro-F1, calibration, confusion; of all clips and of those with a face."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from sklearn.metrics import confusion_matrix, f1_score, recall_score
 
 from deepfusion.errors import UserError
 
-# Columns of a predictions file before one column `p(<label>)` a class.
+# Columns of a predictions file before the columns `p(<label>)`, one per class.
 COLUMNS = ["clip", "speaker", "fold", "seed", "model", "label", "audio", "face"]
 BINS = 15  # of the confidence, for the calibration error
 SMALLEST = 1e-12  # probability
@@ -32,7 +32,9 @@ def predictions_table(clips: pd.DataFrame, probabilities: np.ndarray, labels: Se
     """
     if not np.isfinite(probabilities).all():
         clip = clips.index[~np.isfinite(probabilities).all(axis=1)][0]
-        raise UserError(f"{columns['model']} predicts no number for clip {clip!r}: nothing was written; report this")
+        raise UserError(
+            f"{columns['model']} predicts NaN or infinity for clip {clip!r}: nothing was written; report it"
+        )
     table = pd.DataFrame({"clip": clips.index, "speaker": clips["speaker"].to_numpy(), **columns})
     table["label"] = clips["label"].to_numpy()
     table["audio"] = clips["audio_status"].eq("ok").to_numpy()
@@ -100,7 +102,7 @@ def _over_speakers(predictions: pd.DataFrame) -> dict:
 
 
 def evaluate(predictions: pd.DataFrame) -> dict:
-    """All figures of one model.
+    """All metrics of one model.
 
     Args:
         predictions: Predictions of one model, each clip once per seed.
@@ -126,6 +128,6 @@ def evaluate(predictions: pd.DataFrame) -> dict:
 
 
 def read_predictions(file: Path) -> pd.DataFrame:
-    """A predictions file: speakers and clips are names, even where they look like numbers or like a missing value."""
+    """Read a predictions file; names stay text, even if they look like numbers or missing values."""
     names = {"clip": str, "speaker": str, "fold": str, "label": str}
     return pd.read_csv(file, dtype=names, keep_default_na=False)

@@ -1,13 +1,11 @@
-"""Whether one model is right more often than another, on the same clips, folds and seeds.
+"""Tests of whether one model is more accurate than another, on the same clips, folds and seeds.
 
-Two questions are kept apart. Over clips (`mcnemar`): would other clips of these speakers say the same? Over speakers
-(`bootstrap_differences`, `sign_flip`): would other speakers? Clips of one speaker are alike, so the second is the
-harder one and decides.
+Two questions are separate: does the difference hold for other clips of these speakers (`mcnemar`), and for other
+speakers (`bootstrap_differences`, `sign_flip`)? Clips of one speaker are alike, so the second is harder and decides.
 
-What none of them sees: models of different folds share most of their training clips, so that the figures of the tested
-speakers hang together, and no test of one corpus's folds accounts for the choice of the training clips (Dietterich
-1998, "Approximate Statistical Tests for Comparing Supervised Classification Learning Algorithms", Neural Computation
-10, section 3).
+Limitation: models of different folds share most of their training clips, so the results of test speakers are dependent,
+and no test on the folds of one corpus accounts for the choice of the training clips (Dietterich 1998, "Approximate
+Statistical Tests for Comparing Supervised Classification Learning Algorithms", Neural Computation 10, section 3).
 """
 
 from collections.abc import Sequence
@@ -18,13 +16,13 @@ from scipy.stats import binomtest, permutation_test
 
 from deepfusion.evaluation.metrics import class_names, most_probable
 
-# Below this a p, corrected for the number of comparisons, speaks against chance.
+# Significance level of a p that is corrected for the number of comparisons.
 LEVEL = 0.05
 # The ends of the 95 % interval.
 QUANTILES = (0.025, 0.975)
-# Up to so many speakers every pattern of signs is looked at; of more speakers as many random patterns as of these.
+# Up to this many speakers (n) all 2^n patterns of signs are enumerated; for more, 2^16 random patterns.
 EXACT_SPEAKERS = 16
-# Shares are multiples of 1 / (seeds * clips): what differs less than this differs by rounding.
+# Shares are multiples of 1 / (seeds * clips): smaller differences are rounding errors.
 DECIMALS = 12
 
 
@@ -43,7 +41,7 @@ def _rows(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def _shares(rows: pd.DataFrame) -> pd.Series:
-    """Share of the seeds that are right, of every clip."""
+    """Share of the seeds that are right, per clip."""
     right = pd.Series(most_probable(rows) == rows["label"].to_numpy(), index=rows.index)
     return right.groupby(level="clip").mean()
 
@@ -56,14 +54,14 @@ def _verdicts(rows: pd.DataFrame) -> np.ndarray:
 
 
 def paired(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
-    """Two models' predictions side by side, clip by clip.
+    """Two models' predictions joined by clip.
 
     Args:
-        a: Predictions of a model (columns as in `evaluation.metrics`), each clip once a seed; in any order.
+        a: Predictions of a model (columns as in `evaluation.metrics`), each clip once per seed; in any order.
         b: Predictions of another one, of the same clips, folds and seeds.
 
     Returns:
-        A row a clip, index clip, sorted: speaker; share_a and share_b, the share of the seeds that are right (0..1);
+        One row per clip, index clip, sorted: speaker; share_a and share_b, the share of right seeds (0..1);
         right_a and right_b (bool), whether the mean probability over the seeds is.
 
     Raises:
@@ -95,8 +93,8 @@ def paired(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
 def mcnemar(right_a: np.ndarray, right_b: np.ndarray) -> tuple[int, int, float]:
     """McNemar's exact test: do a and b err on equally many clips?
 
-    It takes the clips as independent. Those of one speaker are not, so its p is too small as a rule: it speaks about
-    these speakers only.
+    It assumes independent clips. Those of one speaker are not, so its p is usually too small and applies to these
+    speakers only.
 
     Source: McNemar 1947, "Note on the sampling error of the difference between correlated proportions or percentages",
     Psychometrika 12; here with the binomial distribution in place of its chi-squared limit.
@@ -114,7 +112,7 @@ def mcnemar(right_a: np.ndarray, right_b: np.ndarray) -> tuple[int, int, float]:
 
 
 def odds_ratio(only_b: int, only_a: int) -> float | None:
-    """How many times as many clips only b is right on as only a is; None if a alone is right on none.
+    """Clips that only b is right on divided by those that only a is right on; None if the latter are 0.
 
     That is the conditional maximum-likelihood estimate of the odds ratio of matched pairs, the effect size that goes
     with McNemar's test. Source: Agresti 2013, "Categorical Data Analysis", 3rd edition, chapter 11.
@@ -123,8 +121,8 @@ def odds_ratio(only_b: int, only_a: int) -> float | None:
 
 
 def _by_speaker(change: np.ndarray, speaker: np.ndarray):
-    """The clips' changes in groups, by the speaker's name."""
-    # As arrays: an index would be matched against the other's, and leave gaps without a word.
+    """The clips' changes grouped by speaker."""
+    # As arrays, because pandas would align indices and silently leave gaps.
     return pd.Series(np.asarray(change)).groupby(np.asarray(speaker))
 
 
@@ -132,26 +130,25 @@ def speaker_differences(change: np.ndarray, speaker: np.ndarray) -> np.ndarray:
     """(speakers,) mean change of each speaker's clips, by the speaker's name.
 
     Args:
-        change: (clips,) share of the seeds that b is right with, minus that of a.
-        speaker: (clips,) whose clip it is.
+        change: (clips,) share of the seeds for which b is right, minus that of a.
+        speaker: (clips,) speaker of each clip.
     """
     # Rounded, so that a speaker without a change counts as such.
     return _by_speaker(change, speaker).mean().to_numpy().round(DECIMALS)
 
 
 def bootstrap_differences(change: np.ndarray, speaker: np.ndarray, draws: int = 10_000, seed: int = 0) -> np.ndarray:
-    """What the difference of the accuracies (means over the speakers) might have been with other speakers and clips.
+    """Two-stage bootstrap of the difference of the accuracies (means over the speakers).
 
-    In two stages: as many speakers as there are, with replacement; then, for each time a speaker is drawn, as many of
-    his clips as there are, with replacement. It takes the speakers as independent, and within one the clips. Drawing
-    clips too overstates the variance a little, few speakers understate it by (speakers - 1) / speakers. With one
-    speaker only the clips vary. Source: Davison and Hinkley 1997, "Bootstrap Methods and their Application",
-    section 3.8, strategy 2.
+    Speakers are resampled with replacement, then the clips of each drawn speaker. It assumes independent speakers, and
+    independent clips within a speaker. Resampling clips as well overstates the variance slightly; few speakers
+    understate it by (speakers - 1) / speakers. With one speaker only the clips vary. Source: Davison and Hinkley 1997,
+    "Bootstrap Methods and their Application", section 3.8, strategy 2.
 
     Args:
-        change: (clips,) share of the seeds that b is right with, minus that of a.
-        speaker: (clips,) whose clip it is.
-        draws: How often.
+        change: (clips,) share of the seeds for which b is right, minus that of a.
+        speaker: (clips,) speaker of each clip.
+        draws: Number of resamples.
         seed: Of the draws.
 
     Returns:
@@ -168,10 +165,10 @@ def bootstrap_differences(change: np.ndarray, speaker: np.ndarray, draws: int = 
 
 
 def sign_flip(differences: np.ndarray, seed: int = 0) -> float:
-    """Two-sided p of the speakers' mean difference, if each speaker's might as well have had the other sign.
+    """Two-sided p of the speakers' mean difference, if the sign of each difference is random.
 
     Exact for up to `EXACT_SPEAKERS` speakers: the share of all 2^n patterns of signs whose mean is at least as far
-    from 0. For more, of 2^16 random patterns and the one found. It takes the speakers as independent. No p is below
+    from 0. For more, of 2^16 random patterns and the observed one. It assumes independent speakers. No p is below
     2 / 2^n: five speakers or fewer cannot reach 0.05, however large the difference.
 
     Sources: Fisher 1935, "The Design of Experiments", section 21; for the random patterns Phipson and Smyth 2010,
@@ -210,9 +207,9 @@ def cohens_dz(differences: np.ndarray) -> float | None:
 
 
 def holm(p: Sequence[float]) -> np.ndarray:
-    """(comparisons,) the p corrected for their number: at most 1, and in the order of the uncorrected.
+    """(comparisons,) p corrected for the number of comparisons: at most 1, order preserved.
 
-    Against any dependence, the chance of one false claim among all stays below the level.
+    Under any dependence, the probability of one or more false claims stays below the level.
 
     Source: Holm 1979, "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of Statistics 6.
     """
@@ -251,16 +248,16 @@ def _compare_two(model: str, than: str, clips: pd.DataFrame, draws: int, seed: i
 def compare(
     predictions: dict[str, pd.DataFrame], pairs: Sequence[tuple[str, str]], draws: int = 10_000, seed: int = 0
 ) -> list[dict]:
-    """Whether the first model of each pair is right more often than the second.
+    """Compare the accuracy of the first model of each pair with that of the second.
 
     Args:
-        predictions: Name of a model -> its predictions (columns as in `evaluation.metrics`), each clip once a seed.
+        predictions: Name of a model -> its predictions (columns as in `evaluation.metrics`), each clip once per seed.
         pairs: (better?, than): all comparisons that are made, since each p is corrected for their number.
         draws: Of the bootstrap.
         seed: Of the bootstrap, and of the signs where there are more than `EXACT_SPEAKERS` speakers.
 
     Returns:
-        A comparison a pair, plain values: the names `model` and `than`; `clips`, their number; `difference` of the
+        One comparison per pair, plain values: the names `model` and `than`; `clips`, their number; `difference` of the
         accuracies (shares, means over the speakers, model minus than) and its 95 % `interval` [low, high]; in how many
         speakers it goes up, down or stays equal; `sign_flip_p` and `d_z` over speakers; `mcnemar_b` (clips that only
         `model` is right on), `mcnemar_c` (only `than`), `mcnemar_p` and `odds_ratio` over clips; `sign_flip_p_holm`
@@ -289,20 +286,20 @@ def _points(share: float) -> str:
 
 
 def _p(p: float) -> str:
-    """Such as `p = 0.31`; below 0.1 with three digits, so that what is below a level looks so."""
+    """Such as `p = 0.31`; three digits below 0.1, so that rounding does not hide a p below a level."""
     if p < 0.0001:
         return "p < 0.0001"
     return f"p = {p:.2f}" if p >= 0.1 else f"p = {p:.3g}"
 
 
 def _verdict(comparison: dict) -> str:
-    """What is supported: a difference only if the interval and the test over speakers both say so."""
+    """The conclusion: a difference is supported only if the interval and the test over speakers agree."""
     low, high = comparison["interval"]
     only_model, only_than = comparison["mcnemar_b"], comparison["mcnemar_c"]
     interval = low > 0 or high < 0
     speakers = comparison["sign_flip_p_holm"] < LEVEL
     clips = comparison["mcnemar_p_holm"] < LEVEL
-    # McNemar counts all clips alike and the seeds' mean once: with unequal speakers it may favour the other model.
+    # McNemar weights all clips alike and uses the mean over seeds: with unequal speakers it may favour the other model.
     agrees = np.sign(only_model - only_than) == np.sign(comparison["difference"])
     favoured = comparison["model"] if only_model > only_than else comparison["than"]
     against = f"; the test over clips favours {favoured}" if clips and not agrees else ""
@@ -316,7 +313,7 @@ def _verdict(comparison: dict) -> str:
 
 
 def in_words(comparison: dict) -> str:
-    """One sentence: the difference, its interval, and what of it is supported.
+    """One sentence: the difference, its interval, and whether it is supported.
 
     A difference is called supported only if the interval excludes 0 and the corrected p over speakers is below `LEVEL`.
 

@@ -1,4 +1,4 @@
-"""The result of a comparison of models: figures of each, and in words what of the paper's claim they support."""
+"""Summary of a comparison of models: metrics of each, and sentences on which claims they support."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ import pandas as pd
 from deepfusion.evaluation.metrics import evaluate
 from deepfusion.evaluation.significance import compare, in_words
 
-# The claims that are tested, where both models are there; their number is what each p is corrected for.
+# The planned comparisons, made if both models are trained; each p is corrected for their number.
 CLAIMS = (
     ("fbp", "audio"),
     ("fbp", "video"),
@@ -26,13 +26,13 @@ NORMALISATIONS = {
 
 
 def summary(predictions: pd.DataFrame) -> dict:
-    """All figures of a comparison of models.
+    """All results of a comparison of models.
 
     Args:
         predictions: Of all models, columns as in `evaluation.metrics`.
 
     Returns:
-        labels; models (name -> figures); comparisons (of the `CLAIMS` whose models are there); words (a sentence each).
+        labels; models (name -> metrics); comparisons (of the `CLAIMS` with both models); words (a sentence each).
     """
     by_model = dict(tuple(predictions.groupby("model", sort=False)))
     comparisons = compare(by_model, [pair for pair in CLAIMS if set(pair) <= by_model.keys()])

@@ -1,7 +1,7 @@
-"""The classical reference models of a fusion study: statistics over time, linear SVMs, early and late fusion.
+"""The SVM baselines of a fusion study: statistics over time, linear SVMs, early and late fusion.
 
-A fold's scaling, C and calibration come from its training clips alone, inner folds are parted by speaker, and nothing
-is drawn at random.
+Scaling, C and calibration come from the training clips of a fold, inner folds are split by speaker, and nothing is
+random.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,7 +17,7 @@ from deepfusion.errors import UserError
 from deepfusion.evaluation.late_fusion import mean, product
 
 AUDIO = "audio"  # the key of the features of the audio; every other key is a stream of the video
-# Name of each model -> which modalities it needs.
+# Model -> modalities that it needs.
 BOTH = ("audio", "video")
 MODELS = {
     "svm_audio": ("audio",),
@@ -27,13 +27,13 @@ MODELS = {
     "svm_late_product": BOTH,
 }
 INNER_FOLDS = 5
-# Of rows of length about 1 (see `decision_values`): from nearly the class means' direction to nearly a hard margin.
+# C, for rows of norm about 1 (see `column_weights`): from about the direction of the class means to a hard margin.
 GRID = (0.01, 0.1, 1.0, 10.0, 100.0)
-LONGEST_FIT = 10_000  # passes at most
+LONGEST_FIT = 10_000  # maximum iterations
 
 
 class TooFewClipsError(UserError):
-    """The training clips with the modality do not suffice for an SVM: this model is left out, others go on."""
+    """Too few training clips with the modality for an SVM: only this model is left out."""
 
 
 def statistics(rows: np.ndarray) -> np.ndarray:
@@ -45,8 +45,8 @@ def statistics(rows: np.ndarray) -> np.ndarray:
 
 
 def _scaler(x: np.ndarray) -> StandardScaler:
-    """Mean and standard deviation of every column; NaN is passed over."""
-    # A column of NaN alone, as of a speaker without a face, has neither and stays NaN: nothing to warn of.
+    """Mean and standard deviation of every column, ignoring NaN."""
+    # A column of NaN alone, as of a speaker without a face, stays NaN without a warning.
     with np.errstate(invalid="ignore"):
         return StandardScaler().fit(x)
 
@@ -54,8 +54,8 @@ def _scaler(x: np.ndarray) -> StandardScaler:
 def per_speaker(x: np.ndarray, speakers: np.ndarray) -> np.ndarray:
     """Standardise every speaker's clips by that speaker's own mean and standard deviation.
 
-    TRANSDUCTIVE: a held-out speaker is standardised by all of their own clips, which a system that meets a stranger
-    does not have. No label is looked at and no other speaker's clip, but figures from such features must say so.
+    TRANSDUCTIVE: a test speaker is standardised by all of their own clips, which are not available for a new speaker in
+    practice. Labels and other speakers' clips are not used, but results with such features must say so.
 
     Args:
         x: (clips, columns); NaN where a modality is missing.
@@ -74,14 +74,14 @@ def per_speaker(x: np.ndarray, speakers: np.ndarray) -> np.ndarray:
 def decision_values(
     x: np.ndarray, y: np.ndarray, other: np.ndarray, *, weight: np.ndarray, classes: int, grid: Iterable[float]
 ) -> np.ndarray:
-    """What linear SVMs, one class against the rest, learn from some clips and say of others.
+    """Decision values of linear one-vs-rest SVMs for other clips, for each C.
 
-    Columns are standardised by the clips learned from, whose mean fills in for NaN, and weighted.
+    Columns are standardised by the training clips, whose mean replaces NaN, and weighted.
 
     Args:
-        x: (clips, columns) to learn from.
+        x: (clips, columns) training clips.
         y: (clips,) their classes, two different ones at least.
-        other: (others, columns) to decide on.
+        other: (others, columns) clips to predict.
         weight: (columns,), see `column_weights`.
         classes: Number of classes.
         grid: C.
@@ -96,7 +96,7 @@ def decision_values(
     x, other = x @ basis, other @ basis
     values = []
     for C in grid:
-        # dual=False: Newton's method, which draws nothing at random.
+        # dual=False: Newton's method, which is deterministic.
         svm = LinearSVC(C=C, dual=False, max_iter=LONGEST_FIT).fit(x, y)
         decisions = svm.decision_function(other)
         values.append(np.full((len(other), classes), -1.0))
@@ -108,11 +108,11 @@ def calibrate(values: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
     """Fit softmax(slope * values + intercepts) to the classes: multinomial logistic regression with one slope.
 
     Platt (1999) fits such a sigmoid to the decision values of held-out clips of two classes; Zadrozny and Elkan (2002)
-    carry calibration to more. A slope for every pair of classes, scikit-learn's multinomial form, overfits some hundred
+    carry calibration to more. A slope for every pair of classes, scikit-learn's multinomial form, overfits hundreds of
     clips (Guo et al. 2017 call it matrix scaling and find the same); intercepts alone still give the class shares.
 
     Args:
-        values: (clips, classes) decision values of clips that the SVM had not learned.
+        values: (clips, classes) decision values of held-out clips.
         y: (clips,) their classes, two different ones at least.
 
     Returns:
@@ -143,10 +143,10 @@ def class_shares(y: np.ndarray, classes: int) -> np.ndarray:
 
 
 def column_weights(columns: Mapping[str, int]) -> np.ndarray:
-    """Weight of each standardised column, for features of so many columns by name.
+    """Weight of each standardised column; `columns`: feature -> number of columns.
 
-    Audio weighs as much as all slots of faces together, and these alike, however many columns each has: else the few
-    columns of audio drown in the thousands of faces. Rows have a length of about 1, so that one grid of C suits all.
+    Audio has the same weight as all face slots together, which have equal weights: otherwise the thousands of face
+    columns would dominate. Rows have a norm of about 1, so that one grid of C suits all models.
     """
     slots = max(1, len(columns) - (AUDIO in columns))
     share = {name: 1.0 if name == AUDIO else 1 / slots for name in columns}
@@ -157,26 +157,26 @@ def column_weights(columns: Mapping[str, int]) -> np.ndarray:
 def svm_probabilities(
     x: np.ndarray, y: np.ndarray, speakers: np.ndarray, other: np.ndarray, *, weight: np.ndarray, classes: int
 ) -> np.ndarray:
-    """Class probabilities of clips by a linear SVM of other speakers' clips.
+    """Class probabilities of clips by a linear SVM trained on clips of other speakers.
 
-    Every training clip is judged once by SVMs that have not seen its speaker. The C that is right most often there
-    (the smallest of several) is used, these same decision values of it are what `calibrate` is fitted to, and the SVM
-    that speaks is fitted to all training clips.
+    Every training clip is predicted once by SVMs that have not seen its speaker. The C with the highest accuracy there
+    (the smallest of several) is selected, `calibrate` is fitted to the same decision values, and the final SVM is
+    trained on all training clips.
 
     Args:
-        x: (clips, columns) to learn from; a row that is NaN throughout lacks the modality and is left out.
+        x: (clips, columns) training clips; a row of NaN lacks the modality and is left out.
         y: (clips,) their classes.
         speakers: (clips,) their speakers.
-        other: (others, columns) to judge.
+        other: (others, columns) clips to predict.
         weight: (columns,), see `column_weights`.
         classes: Number of classes.
 
     Returns:
-        (others, classes); for a row that is NaN throughout the shares of the classes in `y`.
+        (others, classes); the class shares of `y` for a row of NaN.
 
     Raises:
-        TooFewClipsError: The clips with the modality are not of two speakers and two classes at least, or the inner
-            folds leave a single class to learn from.
+        TooFewClipsError: The clips with the modality have fewer than two speakers, or an inner fold fewer than two
+            classes.
     """
     probabilities = np.tile(class_shares(y, classes), (len(other), 1))
     has, asked = ~np.isnan(x).all(axis=1), ~np.isnan(other).all(axis=1)
@@ -212,12 +212,11 @@ def predict_fold(
     *,
     classes: int,
 ) -> np.ndarray:
-    """What a model says of the test clips of one fold, learned from the training clips.
+    """Predictions of a model for the test clips of one fold, trained on the training clips.
 
     Args:
-        name: One of `MODELS`. svm_concat joins all columns, the late fusions join what svm_audio and svm_video say.
-        features: "audio" and slots of faces -> (clips, columns), NaN rows where missing. All slots given are joined, so
-            a slot alone is had by giving it alone.
+        name: One of `MODELS`. svm_concat concatenates all columns; late fusion combines svm_audio and svm_video.
+        features: "audio" and face slots -> (clips, columns), NaN rows where missing. All given slots are concatenated.
         labels: (clips,) integer classes.
         speakers: (clips,).
         train: Positions of the training clips.
@@ -228,7 +227,7 @@ def predict_fold(
         (len(test), classes) probabilities.
 
     Raises:
-        UserError: An unknown model, a speaker on both sides, or training clips that do not suffice.
+        UserError: An unknown model, a speaker on both sides, or too few training clips.
     """
     if name not in MODELS:
         raise UserError(f"no model {name!r}: there are {', '.join(MODELS)}")

@@ -1,5 +1,5 @@
-"""The first stages: clips of one block -> face tracks, face features and spectrograms, a shard each.
+"""The first stages: clips of one block -> face tracks, face features and spectrograms, one shard each.
 
-A bad clip is recorded with its reason and never stops or shifts the others. A shard that is there already with the same
-key is kept as it is.
+A clip that cannot be processed is recorded with its reason and does not affect the others. An existing shard with the
+same key is kept.
 """

@@ -18,12 +18,12 @@ from deepfusion.store import ShardWriter, check_whole, read_shard
 from deepfusion.store.layout import attributes
 from deepfusion.versions import ENCODER
 
-# What the store copies from the encoder's card: key there -> attribute.
+# Copied from the encoder's card to the store: key of the card -> attribute.
 CARD = {"name": "network", "data": "data", "licence": "licence", "citation": "citation"}
 
 
 def encoder_shard(spectrograms: Path, out: Path, *, settings: AudioEncoderSettings) -> None:
-    """Compute the positions of the audio encoder for each clip that has a spectrogram; the others keep their reason.
+    """Compute the positions of the audio encoder for each clip with a spectrogram; others keep status and reason.
 
     Args:
         spectrograms: The shard of spectrograms of the same clips.

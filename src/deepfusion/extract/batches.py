@@ -1,4 +1,4 @@
-"""Crops of successive clips through a network in full batches, across the clips' borders, to one shard in order."""
+"""Runs a network on crops in full batches, across the borders of clips, and writes one shard in order."""
 
 from collections import deque
 from collections.abc import Callable
@@ -18,16 +18,15 @@ class _Rows:
 
 
 class Batches:
-    """Takes clips one after another and writes each one's rows when their last crop is computed.
+    """Takes clips one after another and writes rows once their last crop is computed.
 
-    What is computed together belongs together by chance alone: a clip that is given up takes nothing of its neighbours
-    along, and what of it is still waiting is dropped with it. Held in memory are the rows of one batch, whatever a
-    clip's length.
+    A batch may have crops of several clips: a failed clip does not affect its neighbours, and its pending rows are
+    dropped. Memory has the rows of one batch, however long a clip is.
 
     Args:
         features: The network: (N, S, S, 3) uint8 -> (N, D) float32.
         batch: N of every call but the last.
-        shard: Takes the clips; its column is declared.
+        shard: Receives the clips; its column is declared.
         column: Name of that column.
         dimension: D.
         dtype: float32 or float16, of the stored features.
@@ -47,8 +46,8 @@ class Batches:
         self._column, self._dimension, self._dtype = column, dimension, dtype
         self._crops: list[np.ndarray] = []
         self._places: list[tuple[_Rows, int]] = []  # where the feature of each crop goes
-        self._steps: deque[tuple[str, Any]] = deque()  # what is still to be done to the shard, in order
-        self._wrong = ""  # why the clip that is being written is given up
+        self._steps: deque[tuple[str, Any]] = deque()  # pending calls on the shard, in order
+        self._wrong = ""  # why the clip that is being written failed
 
     def begin(self, clip_id: str) -> None:
         """Start a clip."""
@@ -75,12 +74,12 @@ class Batches:
         self._write()
 
     def fail(self, reason: str) -> None:
-        """Give the clip up."""
+        """Record the clip as failed."""
         self._steps.append(("fail", reason))
         self._write()
 
     def finish(self) -> None:
-        """Compute what is waiting, though the batch is not full."""
+        """Compute the last batch, which may not be full."""
         if self._crops:
             self._compute()
         self._write()

@@ -1,4 +1,4 @@
-"""What the stages of the extraction share: kept shards, the loop over clips, segments, the report at the end."""
+"""Shared by the stages of the extraction: up-to-date shards, loop over clips, segments, final report."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ from deepfusion.store import DamagedError, ShardWriter, check_whole, read_shard
 
 log = logging.getLogger(__name__)
 
-# Frames that are held in memory at a time: 32 of 1280 x 720 are 88 MB.
+# Frames in memory at a time: 32 of 1280 x 720 are 88 MB.
 FRAMES_AT_A_TIME = 32
 
 
@@ -30,7 +30,7 @@ def hash_of(path: str) -> str:
 
 
 def is_up_to_date(path: Path, key: str) -> bool:
-    """Whether there is a whole shard of this key at `path`, or was before Snakemake deleted it to make it again."""
+    """Whether `path` has an intact shard with this key, or had one before Snakemake deleted it to rerun a job."""
     for shard in (path, _spare(path)):
         if _is_current(shard, key):
             if shard != path:
@@ -47,7 +47,7 @@ def _is_current(path: Path, key: str) -> bool:
                 return False
         check_whole(path)
     except DamagedError as error:
-        log.warning("%s: it is made again", error)
+        log.warning("%s: it is recomputed", error)
     except (UserError, MachineError):
         pass
     else:
@@ -56,10 +56,10 @@ def _is_current(path: Path, key: str) -> bool:
 
 
 def finish(path: Path) -> None:
-    """Keep a finished shard under a second name as well: Snakemake deletes the first one before it runs a job again."""
+    """Keep a finished shard under a second name as well: Snakemake deletes the first one before it reruns a job."""
     try:
         link(path, _spare(path))
-    except OSError as error:  # no hard links here, or a read-only folder: the shard is then made again when asked for
+    except OSError as error:  # no hard links, or a read-only folder: a rerun recomputes the shard
         log.debug("%s has no second name: %s", path, error)
 
 
@@ -68,10 +68,10 @@ def _spare(path: Path) -> Path:
 
 
 def link(existing: Path, path: Path) -> None:
-    """Give a file a second name, at once and in the place of what is there.
+    """Give a file a second name, atomically replacing any file of that name.
 
     Raises:
-        OSError: The file system knows no hard links, or cannot be written.
+        OSError: The file system has no hard links, or is read-only.
     """
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     part.unlink(missing_ok=True)
@@ -81,7 +81,7 @@ def link(existing: Path, path: Path) -> None:
 
 
 def segment(clip: Any) -> dict[str, float | None]:
-    """Give start and end (s) of the part of the file that is the clip; None: the file's own."""
+    """Start and end of the clip in its file, s; None: those of the file."""
     return {name: None if np.isnan(value := getattr(clip, name)) else value for name in ("start", "end")}
 
 
@@ -98,23 +98,23 @@ def groups(items: Iterable, size: int = FRAMES_AT_A_TIME) -> Iterator[list]:
 
 
 class AbsentError(Exception):
-    """A clip does not have what the stage reads; the message says what."""
+    """A clip lacks the modality that the stage reads; the message names it."""
 
 
-# One part of a clip's rows after another, a column each; facts about the clip go into the dictionary.
+# Yields the rows of a clip in parts, column -> rows; facts about the clip go into the dictionary.
 Work = Callable[[Any, dict[str, Any]], Iterator[dict[str, np.ndarray]]]
 
 
 def each_clip(shard: ShardWriter, clips: pd.DataFrame, *, what: str, work: Work) -> None:
-    """Do the work of a stage clip by clip; one that cannot be processed is recorded with its reason.
+    """Run a stage clip by clip; a clip that cannot be processed is recorded with its reason.
 
     Args:
-        shard: Takes the clips; its columns are declared.
+        shard: Receives the clips; its columns are declared.
         clips: Rows of a manifest.
-        what: The work, for the display of progress.
-        work: Called with a row of the manifest and a dictionary for facts about the clip; gives its rows. `AbsentError`
-            says that there is nothing to give; any other exception is the clip's own failure, but those that concern
-            the user or the machine.
+        what: Title of the progress display.
+        work: Called with a row of the manifest and a dictionary for facts about the clip; yields its rows.
+            `AbsentError`: the clip lacks the modality. UserError and MachineError stop the run; any other exception
+            fails the clip.
     """
     for clip in track(list(clips.itertuples()), what, unit="clips"):
         log.debug("%s: %s, %s", what, clip.id, clip.path)
@@ -122,7 +122,7 @@ def each_clip(shard: ShardWriter, clips: pd.DataFrame, *, what: str, work: Work)
         shard.begin(clip.id)
         parts = work(clip, facts)
         while True:
-            # Writing is outside: a full disk is no failure of a clip.
+            # Writing is outside of `try`: a full disk is not a failure of the clip.
             try:
                 part = next(parts, None)
             except AbsentError as nothing:

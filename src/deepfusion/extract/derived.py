@@ -1,4 +1,4 @@
-"""Columns of the store that follow from face tracks and face features: head pose, eyes, mouth, emotion."""
+"""Columns of the store computed from face tracks and face features: head pose, eyes, mouth, emotion."""
 
 import logging
 from collections.abc import Mapping
@@ -53,7 +53,7 @@ FROM_LANDMARKS = (
 
 
 def derived_columns(networks: Mapping[str, NetworkSettings]) -> tuple[Derived, ...]:
-    """The derived columns of a store, or of a clip in memory; `emotion` only where its four networks fill the slots.
+    """The derived columns of a store, or of a clip in memory; `emotion` only with its four networks in the slots.
 
     Args:
         networks: Slot -> its network.

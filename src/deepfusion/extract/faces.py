@@ -28,7 +28,7 @@ from deepfusion.faces.yunet import YuNet
 from deepfusion.store.layout import FOUND
 from deepfusion.store.shard import ShardWriter
 
-# What the columns of a face track mean, for those who read the store with h5py alone.
+# Attributes of the columns of a face track, for readers of the store with h5py alone.
 MEANING = {
     "time": {"units": "s", "axes": "frame", "description": "presentation time on the clip's clock"},
     "box": {
@@ -73,7 +73,7 @@ MEANING = {
         " between the eyes of a frontal face of this size; NaN: YuNet was not run",
     },
 }
-# Likewise, of the table of all faces found in the searched frames: the group `found`, with offsets of its own.
+# The same for the table of all faces found in the searched frames: the group `found`, with its own offsets.
 FOUND_MEANING = {
     "time": {"units": "s", "axes": "face", "description": "presentation time of the frame that was searched"},
     "box": {
@@ -90,7 +90,7 @@ Follower = Callable[[Iterable[media.Frame]], Iterator[Row]]
 
 
 def follower(settings: FaceSettings) -> Follower:
-    """What follows a person through the frames of a clip, by the setting `search`; one serves any number of clips.
+    """The tracker of a person for the setting `search`; it can be reused for any number of clips.
 
     Raises:
         UserError: The predictor of the landmarks, or YuNet, is not installed.
@@ -118,8 +118,8 @@ def faces_shard(
         clips: Rows of a manifest.
         out: The shard.
         settings: How faces are found and followed.
-        limits: What a clip may take.
-        workers: Processes, each with a clip at a time. Threads would not do: dlib does not release the GIL.
+        limits: Limits per clip.
+        workers: Processes, each with one clip at a time; not threads, because dlib does not release the GIL.
     """
     hashes = dict(zip(clips["id"], map(hash_of, media_files("faces", clips)), strict=True))
     key = media_key("faces", clips, list(hashes.values()), settings.tracking, limits.model_dump())
@@ -160,7 +160,7 @@ Track = Iterator[dict[str, Any] | FaceTrack | None]
 def _tracks(clips: pd.DataFrame, processes: Workers, workers: int) -> Iterator[Track]:
     """The tracks of clips, in their order, several computed at a time."""
     jobs = ((clip.path, segment(clip), clip.person) for clip in clips.itertuples())
-    # Unbounded: numbers alone, 0.6 KB a frame, wait for the clips before them.
+    # Unbounded: only numbers, 0.6 KB per frame, wait for earlier clips.
     return ahead(map(processes.stream, jobs), workers=workers if workers > 1 else 0, depth=0)
 
 
@@ -188,7 +188,7 @@ def track_clip(
 
 
 def video_facts(path: str, limits: media.Limits) -> dict[str, Any] | None:
-    """What a store keeps about a clip's video: width, height, ...; None if the file has no video.
+    """Facts about a clip's video for the store: width, height, ...; None if the file has no video.
 
     Raises:
         ClipError: The video cannot be read.

@@ -1,4 +1,4 @@
-"""Clips -> what a feature store holds of them, in memory: the same code and numbers as the stages, without shards."""
+"""Extraction in memory: the same code and results as the stages of a feature store, without shards."""
 
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -43,14 +43,13 @@ READERS = 2  # clips that are decoded at a time: the next one while the networks
 
 @dataclass(frozen=True)
 class Extracted:
-    """What a feature store would hold of one clip.
+    """The features of one clip, as in a feature store.
 
     Attributes:
         arrays: Keys as of `FeatureStore`: time, valid, box, landmarks, EF-A, spectrogram, audio_time, AF, AF_time, ...
-            and the derived columns whose origins were asked for. A modality without rows is absent. Long columns are
-            memory maps.
+            and the derived columns of these. A modality without rows is absent. Long columns are memory maps.
         facts: width, height, video_start, audio_note, ... as the store's table of clips has them.
-        video: "ok", "absent", "failed" or "unused" (the extractor was not asked for it).
+        video: "ok", "absent", "failed" or "unused" (not requested).
         video_reason: Why it is not "ok".
         audio: Likewise.
         audio_reason: Likewise.
@@ -69,11 +68,11 @@ class Extractor:
 
     Args:
         config: Settings of faces, networks, spectrogram, audio encoder, limits and dtype, as of a store.
-        needs: Keys of the store that are wanted; networks that are not among them are not run.
+        needs: Requested keys of the store; other networks are not run.
         device: Where the networks run.
-        engine: What computes them.
-        threads: CPU threads of the networks. Networks run at the same time, because a thread each is faster than all
-            threads on one network after another.
+        engine: Their inference engine.
+        threads: CPU threads of the networks. Networks run in parallel, which is faster than all threads on one network
+            after another.
 
     Raises:
         UserError: Weights are missing or of another network; the encoder does not fit the spectrogram.
@@ -96,7 +95,7 @@ class Extractor:
         self._derived = [column for column in columns.values() if {*column.needs} <= self._needs]
         slots = {slot: settings for slot, settings in config.networks.items() if slot in self._needs}
         crops = [catalogue.find(settings.network).crop for settings in slots.values()]
-        # One process more than clips that are read ahead: `pictures` must not wait for them.
+        # One process more than prefetched clips, so that `pictures` does not wait for them.
         begin = partial(_begin, config=config, crops=crops)
         self._workers = Workers(begin, count=READERS + 1, limits=config.limits)
         at_a_time = min(threads, len(slots)) if device.type == "cpu" and slots else 1
@@ -249,7 +248,7 @@ class Extractor:
 
 @contextmanager
 def _torch_threads(count: int) -> Iterator[None]:
-    """Give torch so many threads for a while: the caller may want others."""
+    """Set the number of torch's threads temporarily."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -264,7 +263,7 @@ def _begin(config: Extraction, crops: list[Crop]) -> Work:
 
 
 class _Reader:
-    """What a process does that reads media; the detector is loaded with the first video."""
+    """The work of a process that reads media; the detector is loaded with the first video."""
 
     def __init__(self, config: Extraction, crops: list[Crop]):
         self._config, self._crops = config, crops
@@ -304,8 +303,7 @@ def video_job(
 ) -> Iterator[dict[str, Any] | tuple[FaceTrack, list[list[np.ndarray]]] | None]:
     """First the facts about a clip's video, or None if it has none; then its face track and its crops, by groups.
 
-    Of each group of sampled frames: their part of the track, and of each kind of crop those of the frames that have a
-    face.
+    A group of sampled frames has its part of the track and, per kind of crop, the crops of the frames with a face.
 
     Raises:
         ClipError: The clip cannot be read, as soon as it is noticed.
@@ -322,9 +320,9 @@ def video_job(
 def _cut(
     frames: Iterator[media.Frame], follow: Any, crops: list[Crop], rate: float | None
 ) -> Iterator[tuple[Row, list]]:
-    """Each sampled row of a face track with the crops of its frame, None where it has no face: one decoding for both.
+    """Each sampled row of a face track with the crops of its frame (None without a face), in one decoding.
 
-    Frames are kept until their row is known, twice the follower's `pause` at most.
+    Frames are buffered until their row is known, at most twice the tracker's `pause`.
     """
     kept: list[np.ndarray] = []
 

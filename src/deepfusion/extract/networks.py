@@ -1,4 +1,4 @@
-"""Face tracks of a block -> a shard of face features for each network, one decoding for all of them."""
+"""Face tracks of a block -> one shard of face features per network, in a single decoding."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -42,22 +42,22 @@ def network_shards(
     limits: LimitSettings = DEFAULT_LIMITS,
     workers: int = 0,
 ) -> None:
-    """Run the networks of all slots over the followed faces, one decoding for all of them, a shard for each slot.
+    """Run the networks of all slots over the followed faces in a single decoding; write one shard per slot.
 
-    A slot whose shard is up to date is left alone: changing one network's weights recomputes that network alone.
+    Shards that are up to date are kept: new weights of one network recompute only that network.
 
     Args:
         clips: Rows of a manifest.
         tracks: The shard of face tracks of the same clips.
         outs: Slot -> shard.
-        networks: Slot -> which network, and the user's weights file if it has one.
+        networks: Slot -> network, and the user's weights file if any.
         dtype: float32 or float16, of the stored features.
         device: Where the networks run.
         rate: Frames per second that they see, see `faces.sampling`; None: all.
-        engine: What computes them.
-        limits: What a clip may take.
-        workers: Processes that decode and cut, each a clip, while the networks run; 0: one that works only while the
-            networks wait, which is right where they run on the same cores.
+        engine: Their inference engine.
+        limits: Limits per clip.
+        workers: Processes that decode clips and cut faces while the networks run; 0: one process that alternates with
+            the networks, which is best if they share the cores.
     """
     check_whole(tracks)
     with read_shard(tracks) as faces, ExitStack() as stack:
@@ -126,7 +126,7 @@ def load_network(settings: NetworkSettings) -> torch.nn.Module:
 def opened_network(
     module: torch.nn.Module, settings: NetworkSettings, device: torch.device, engine: engines.Engine
 ) -> engines.Features:
-    """What computes the features of a loaded network."""
+    """The inference function of a loaded network."""
     size = catalogue.find(settings.network).crop.size
     return engines.opened(module, size, name=settings.network, engine=engine, device=device)
 
@@ -153,16 +153,16 @@ Part = tuple[np.ndarray, list[list[np.ndarray]]]
 
 
 def fill(runs: list[Batches], parts: Iterator[Part], clip_id: str, *, each: Callable[..., Iterable] = map) -> str:
-    """Give the parts of a clip to the networks; why it cannot be read to its end, or "".
+    """Pass the parts of a clip to the networks; returns why reading failed, or "".
 
     Args:
         runs: The networks.
         parts: Of the clip.
         clip_id: For the log.
-        each: Like `map`; that of a pool of threads runs several networks at a time.
+        each: Like `map`; that of a thread pool runs several networks in parallel.
     """
     while True:
-        # The networks are outside: what goes wrong there is no failure of a clip.
+        # The networks are outside of `try`: their errors are not failures of the clip.
         try:
             part = next(parts, None)
         except (UserError, MachineError):
@@ -177,9 +177,9 @@ def fill(runs: list[Batches], parts: Iterator[Part], clip_id: str, *, each: Call
 
 
 def _cut(clip: Any, faces: Shard, processes: Workers, rate: float | None) -> Iterator[Part]:
-    """Which of some successive sampled frames of a clip have a face, and for each kind of crop, their crops.
+    """Groups of sampled frames of a clip: which have a face, and per kind of crop their crops.
 
-    A clip without a face track has no frames.
+    A clip without a face track has no groups.
     """
     known = faces.clips.loc[clip.id]
     if known["status"] == "ok":
@@ -194,7 +194,7 @@ def _begin(crops: list[Crop], limits: LimitSettings) -> Work:
 def _cut_job(
     job: tuple[str, dict[str, float | None], str, FaceTrack, float | None], *, crops: list[Crop], limits: media.Limits
 ) -> Iterator[Part]:
-    """What `_cut` gives, in a process that reads media.
+    """`_cut` in a process that reads media.
 
     Raises:
         ClipError: The file cannot be read, or is not the one of the face track.
@@ -214,7 +214,7 @@ def _cut_job(
             if kept[i]:
                 yield i, frame
 
-    # Cut one by one: of a group of frames only the crops are held.
+    # Cut frame by frame, so that only crops stay in memory.
     for group in groups((rows.valid[i], _cut_frame(frame, rows, i, crops)) for i, frame in frames()):
         valid, cuts = zip(*group, strict=True)
         kinds = zip(*cuts, strict=True)

@@ -1,4 +1,4 @@
-"""Some frames of a clip, small, for a person to look at."""
+"""Thumbnails of frames of a clip, for reports."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -13,7 +13,7 @@ from deepfusion.config import DEFAULT_LIMITS
 from deepfusion.errors import ClipError
 from deepfusion.extract.workers import Work, Workers
 
-# Frames further apart than this are sought one by one; nearer ones are met by decoding on.
+# Seek between frames that are further apart than this; decode through shorter gaps.
 NEAR_S = 20.0
 
 
@@ -22,7 +22,7 @@ def pictures_job(job: tuple[str, Sequence[float], int], *, limits: media.Limits)
 
     Args:
         job: Path, presentation times in rising order (s), longest side of a picture (px).
-        limits: What the file may take.
+        limits: Limits of the file.
 
     Yields:
         (time, (h, w, 3) uint8 RGB), those that are found.
@@ -64,7 +64,7 @@ def shrunk(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def face_of(image: np.ndarray, box: np.ndarray, size: int) -> np.ndarray:
-    """The face in a picture and a little around it; black outside the picture.
+    """The face in a picture with a margin; black outside the picture.
 
     Args:
         image: (h, w, 3) uint8 RGB.
@@ -97,7 +97,7 @@ def read_pictures(clip: Any, times: Sequence[float], size: int) -> dict[float, n
 
 
 def received(stream: Iterator[tuple[float, np.ndarray]]) -> dict[float, np.ndarray]:
-    """What `pictures_job` gives, up to an error: the file may have been replaced, and the page goes without."""
+    """The results of `pictures_job` up to an error, as of a replaced file: a page can lack pictures."""
     found = {}
     with suppress(ClipError):
         found.update(stream)
@@ -105,5 +105,5 @@ def received(stream: Iterator[tuple[float, np.ndarray]]) -> dict[float, np.ndarr
 
 
 def begin() -> Work:
-    """What reads pictures, in a process of `Workers`."""
+    """The work of a process of `Workers` that reads pictures."""
     return partial(pictures_job, limits=media.DEFAULT_LIMITS)

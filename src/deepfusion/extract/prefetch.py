@@ -1,4 +1,4 @@
-"""Streams that are produced by threads, a little ahead of who takes them."""
+"""Streams that threads prefetch for their consumer."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -10,19 +10,19 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-# How often a thread that waits for a place looks whether anybody still wants what it produces, in s.
+# Interval at which a thread that waits for a full queue checks whether its consumer has stopped, s.
 LOOK_EVERY = 0.1
 
 
 def ahead(streams: Iterable[Iterable[T]], *, workers: int, depth: int = 2) -> Iterator[Iterator[T]]:
-    """The same streams with the same items in the same order, several of them produced at a time.
+    """The same streams with the same items in the same order, several of them produced in parallel.
 
-    Each stream must be taken to its end, or to its error, before the next.
+    Each stream must be consumed to its end, or to its error, before the next.
 
     Args:
-        streams: An error in one of them comes out where it happened, and ends that stream alone.
+        streams: An error in one of them is raised in its place, and ends only that stream.
         workers: Threads, each on a stream of its own; 0: none, each item is produced when it is taken.
-        depth: Items of a stream that may wait to be taken.
+        depth: Maximum items of a stream in its queue; 0: unlimited.
     """
     if not workers:
         yield from map(iter, streams)
@@ -52,7 +52,7 @@ def _produce(stream: Iterable, queue: Queue, abandoned: Event) -> None:
             if abandoned.is_set():
                 return
         _put(queue, ("end", None), abandoned)
-    except Exception as error:  # whatever it is, it belongs to who takes the stream
+    except Exception as error:  # any error is raised in the consumer
         _put(queue, ("error", error), abandoned)
 
 

@@ -1,4 +1,4 @@
-"""What the extraction of a corpus will take, before it starts: the clips' durations, and this machine's rates."""
+"""Estimates the cost of an extraction before it starts, from the clips' durations and this machine's rates."""
 
 import math
 import tempfile
@@ -29,9 +29,9 @@ from deepfusion.sharding import blocks
 from deepfusion.store.shard import read_shard
 from deepfusion.versions import ENCODER
 
-# Clips that are read, evenly spread over the manifest; the others of a larger corpus are assumed to be like them.
+# Maximum clips that are read, evenly spread over the manifest; they represent a larger corpus.
 SCANNED = 1000
-# Clips that are extracted to learn the rates, and at most so much of each, s; and of one, to learn what a start costs.
+# Number of clips to measure rates on, and seconds of each; SHORT_S: seconds of one clip, to measure start-up.
 TRIED, TRIED_S = 8, 4.0
 SHORT_S = 0.2
 AUDIO = ("spectrogram", ENCODER)  # stages that read audio
@@ -40,19 +40,19 @@ AUDIO = ("spectrogram", ENCODER)  # stages that read audio
 def preflight(
     clips: pd.DataFrame, *, config: Extraction, device: torch.device, cores: int, engine: Engine = "auto"
 ) -> dict[str, Any]:
-    """Say what the extraction will take.
+    """Estimate the cost of an extraction.
 
     Args:
         clips: The manifest.
-        config: What is to be extracted.
+        config: What to extract.
         device: Where the networks will run.
-        cores: For how many workers at a time.
-        engine: What will compute the networks.
+        cores: Number of parallel workers.
+        engine: Inference engine of the networks.
 
     Returns:
-        clips, looked_at; bad: id -> reason, of the clips that were read and failed. video_s, audio_s and
-        frames of all clips, store_bytes. ledger: of the clips that were tried. worker_s: part of the work -> CPU s for
-        all clips, or s of the device that it runs on. seconds: by the clock, on so many `cores`, without a pause.
+        clips, looked_at. bad: id -> reason, of unreadable clips. video_s, audio_s, frames and store_bytes of the
+            corpus. ledger: of the trial. worker_s: stage -> CPU time or device time for the corpus, s. seconds: wall
+            time on `cores`.
 
     Raises:
         UserError: None of the clips can be read.
@@ -61,7 +61,7 @@ def preflight(
     good = looked[looked["reason"] == ""]
     if good.empty:
         raise UserError(f"none of {len(looked)} clips can be read; the first: {looked['reason'].iloc[0]}")
-    # Of a clip that declares no duration the mean of the others is expected.
+    # Clips without a declared duration count as the mean of the others.
     whole = good[["video_s", "audio_s", "frames"]].mean() * len(good) / len(looked) * len(clips)
     full = good[good["video_s"].ne(0)] if good["video_s"].ne(0).any() else good
     rows = full.index[_spread(len(full), TRIED)]
@@ -70,7 +70,7 @@ def preflight(
     with tempfile.TemporaryDirectory() as name:
         folder, alone = Path(name), config.model_copy(update={"networks": {}})
         short = _beginnings(tried.iloc[:1], begins, SHORT_S)
-        _try(short, folder / "first", config=alone, **setting)  # compiles what this machine has never run
+        _try(short, folder / "first", config=alone, **setting)  # warm-up: compiles code on a new machine
         start, *_ = _try(short, folder / "start", config=alone, **setting)
         ledger, frame_bytes, second_bytes = _try(
             _beginnings(tried, begins, TRIED_S), folder / "rates", config=config, **setting
@@ -89,18 +89,18 @@ def preflight(
         "ledger": ledger,
         "worker_s": worker.to_dict(),
         "cores": cores,
-        # The cores and another device work side by side: the slower of the two decides.
+        # CPU and accelerator work in parallel: the slower of the two decides.
         "seconds": max(worker[on_cpu].sum() / cores, worker[~on_cpu].sum()),
     }
 
 
 def _expected(start: pd.DataFrame, costs: pd.DataFrame, whole: pd.Series, shards: int) -> pd.Series:
-    """Seconds that each part of the work will take: a start per shard, and the rest by what there is to do.
+    """Expected seconds of each stage: a start-up per shard, plus the amount of work at the measured rate.
 
-    On a CPU its CPU time, which other programs on the machine do not lengthen as they lengthen the time by the clock.
+    On a CPU this is CPU time, which other programs prolong less than wall time.
 
     Args:
-        start: Ledger of a trial that is hardly more than the start of the stages' processes.
+        start: Ledger of a minimal trial, mostly start-up.
         costs: Ledger of the trial, which gives the rates.
         whole: video_s, audio_s and frames of the corpus.
         shards: Their number.
@@ -123,7 +123,7 @@ def _spent(ledger: pd.DataFrame) -> pd.DataFrame:
 
 
 def scan(clips: pd.DataFrame, *, cores: int, limits: LimitSettings = DEFAULT_LIMITS) -> pd.DataFrame:
-    """Look at clips without decoding them, so many `cores` at a time.
+    """Probe clips without decoding them, on `cores` in parallel.
 
     Returns:
         The index of `clips`; video_s, audio_s, frames: 0 without such a stream, NaN where the file does not declare
@@ -144,7 +144,7 @@ def _looking() -> Work:
 
 
 def _look(job: tuple[str, str]) -> Iterator[media.Probe]:
-    """What the video file of a clip holds, and what its audio file."""
+    """Probes of the video file and of the audio file of a clip."""
     video, audio = job
     yield media.probe_video(video)
     yield media.probe_audio(audio)
@@ -164,7 +164,7 @@ def _looked(clip: Any, stream: Iterator[media.Probe]) -> dict[str, Any]:
 
 
 def _inside(clip: Any, start: float, duration: float) -> float:
-    """Seconds of a stream that the manifest takes."""
+    """Seconds of a stream within the segment of the clip."""
     first, last = np.nanmax([clip.start, start]), np.fmin(clip.end, start + duration)
     return max(0.0, float(last - first))
 
@@ -174,7 +174,7 @@ def _spread(n: int, most: int) -> np.ndarray:
 
 
 def _beginnings(clips: pd.DataFrame, begins: pd.Series, seconds: float) -> pd.DataFrame:
-    """The clips, each cut off after so many seconds."""
+    """The clips, each cut off after `seconds`."""
     first = clips["start"].fillna(begins.loc[clips.index])
     return clips.assign(end=np.fmin(clips["end"], first + seconds))
 
@@ -182,7 +182,7 @@ def _beginnings(clips: pd.DataFrame, begins: pd.Series, seconds: float) -> pd.Da
 def _try(
     clips: pd.DataFrame, folder: Path, *, config: Extraction, device: torch.device, engine: Engine
 ) -> tuple[pd.DataFrame, float, float]:
-    """Extract a few clips: the ledger, and the bytes that a frame and a second of audio take in the store."""
+    """Extract a few clips; returns the ledger, and the store's bytes per frame and per second of audio."""
     dtype, paths = config.store.dtype, {stage: folder / f"{stage}.h5" for stage in stage_names(config)}
     tracks, spectrograms, outs = paths["faces"], paths["spectrogram"], {slot: paths[slot] for slot in config.networks}
     faces_shard(clips, tracks, settings=config.faces, limits=config.limits)

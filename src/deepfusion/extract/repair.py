@@ -1,4 +1,4 @@
-"""Compute what is damaged or missing in a results folder, and nothing else."""
+"""Recompute only what is damaged or missing in a results folder."""
 
 import logging
 from collections.abc import Iterator
@@ -26,16 +26,16 @@ log = logging.getLogger(__name__)
 
 
 def repair(folder: Path, *, device: torch.device, engine: Engine = "auto", workers: int = 1) -> list[Path]:
-    """Make the damaged and missing shards of a corpus again, and the store if it or a shard was concerned.
+    """Recompute the damaged and missing shards of a corpus, and the store if it or a shard was affected.
 
     Args:
-        folder: Results of a corpus: `plan/` says which shards there are, and what each is made from.
+        folder: Results of a corpus; `plan/` defines the shards.
         device: Where the networks run.
-        engine: What computes them.
+        engine: Their inference engine.
         workers: Processes that follow faces.
 
     Returns:
-        The files that were made again.
+        The recomputed files.
 
     Raises:
         UserError: The folder has no plan, or media files of a damaged shard are missing.
@@ -52,7 +52,7 @@ def repair(folder: Path, *, device: torch.device, engine: Engine = "auto", worke
             continue
         from_media = [path for stage, path in lost.items() if stage != ENCODER]
         if from_media and (missing := missing_files(clips, manifest=None)):
-            raise UserError(f"{', '.join(map(str, from_media))} cannot be made again: {'; '.join(missing[:5])}")
+            raise UserError(f"{', '.join(map(str, from_media))} cannot be recomputed: {'; '.join(missing[:5])}")
         common = {"dtype": config.store.dtype, "limits": config.limits}
         if "faces" in lost:
             faces_shard(clips, lost["faces"], settings=config.faces, limits=config.limits, workers=workers)

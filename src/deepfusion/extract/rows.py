@@ -1,4 +1,4 @@
-"""Rows of one clip, received as a `ShardWriter` receives them and kept outside any shard."""
+"""Rows of one clip outside any shard, with the interface of a `ShardWriter`."""
 
 import tempfile
 from typing import Any
@@ -55,7 +55,7 @@ class ClipRows:
     Attributes:
         status: "ok", "absent" or "failed", after `end` or `fail`.
         reason: Why it is not "ok".
-        facts: What the stage recorded about the clip.
+        facts: Facts that the stage recorded about the clip.
     """
 
     def __init__(self) -> None:
@@ -76,12 +76,12 @@ class ClipRows:
         self.facts |= facts
 
     def fail(self, reason: str, **facts: Any) -> None:
-        """Give the clip up: it has no rows."""
+        """Record the clip as failed, without rows."""
         self._columns = {}
         self.end(status="failed", reason=reason, **facts)
 
     def adopt(self, other: "ClipRows") -> None:
-        """Take the columns of another one over."""
+        """Take over the columns of another one."""
         self._columns |= other._columns
 
     def arrays(self) -> dict[str, np.ndarray]:

@@ -1,7 +1,7 @@
-"""Speaker groups where a corpus names no speaker: clips whose faces a recognition network finds alike.
+"""Speaker groups for a corpus without speakers: clips with similar faces, by a recognition network.
 
-A guess, not a fact: one person may be in two groups, and two people in one. So every table of figures that rest on such
-groups says so (`corpora.needs.cautions`).
+Groups are estimates: a person may be split over groups, or two people merged. Every result table that uses them says so
+(`corpora.needs.cautions`).
 """
 
 import logging
@@ -18,8 +18,8 @@ from deepfusion.store import FeatureStore
 log = logging.getLogger(__name__)
 
 # Network -> largest mean Euclidean distance within a group. On Java-SED the groups are the speakers at 0.35; above it
-# people are joined, which leaks nothing (docs/corpora.md). Its author's 0.6, for two single faces, makes one group of
-# all. Of other networks the user gives it.
+# people are merged, which causes no leakage (docs/corpora.md). The author's 0.6, for two single faces, merges all.
+# Other networks need --distance.
 DISTANCES = {"dlib-resnet29": 0.4}
 MOST = 20_000  # clips; the distances of all pairs take 8 bytes each
 
@@ -27,14 +27,14 @@ MOST = 20_000  # clips; the distances of all pairs take 8 bytes each
 def with_speakers(
     manifest: pd.DataFrame, store: Path, *, slot: str | None = None, distance: float | None = None
 ) -> pd.DataFrame:
-    """The clips of a manifest with groups as speakers, and the column `speaker_source` that says where they are from.
+    """The clips of a manifest with groups as speakers, and their origin in the column `speaker_source`.
 
     A clip without any face is a group of its own. Features do not depend on speakers: nothing is extracted again.
 
     Args:
         manifest: The clips of the store, in any order.
         store: A feature store.
-        slot: Whose features, "EF-A" for example; None: the first of a recognition network that was not fine-tuned.
+        slot: Face features, "EF-A" for example; None: the first of a recognition network that is not fine-tuned.
         distance: Largest mean Euclidean distance within a group; None: the network's own, see `DISTANCES`.
 
     Raises:
@@ -45,24 +45,22 @@ def with_speakers(
         network = opened.networks.get(slot, {}).get("network", "")
         if not is_untuned(network):
             raise UserError(
-                f"{store}: {slot} is not of a recognition network that was not fine-tuned: {network or 'none'}"
+                f"{store}: {slot} is not from a recognition network without fine-tuning: {network or 'none'}"
             )
         if distance is None and network not in DISTANCES:
-            raise UserError(f"no distance is known for {network}: give --distance, the largest within a person")
+            raise UserError(f"no default distance for {network}: give --distance, the largest within a group")
         if missing := sorted(set(manifest["id"]) - set(opened.clips.index)):
-            raise UserError(
-                f"{store} has no clip {missing[0]!r} of the manifest, and {len(missing)} are missing in all"
-            )
+            raise UserError(f"{store} lacks {len(missing)} clips of the manifest, first {missing[0]!r}")
         faces = np.stack([mean_face(opened[id_][slot]) for id_ in manifest["id"]])
     limit = DISTANCES[network] if distance is None else distance
     names = groups(faces, distance=limit)
     log.info("%d clips, %d groups by %s (%s), distance %g", len(names), len(set(names)), slot, network, limit)
-    source = f"groups of alike faces ({network}, distance {limit:g}), which may part or join people"
+    source = f"groups of similar faces ({network}, distance {limit:g}), which may split or merge people"
     return manifest.assign(speaker=names, **{SOURCE: source})
 
 
 def untuned(store: FeatureStore) -> str:
-    """The first slot of a recognition network that was not fine-tuned.
+    """The first slot of a recognition network that is not fine-tuned.
 
     Raises:
         UserError: There is none.
@@ -72,8 +70,8 @@ def untuned(store: FeatureStore) -> str:
             return slot
     named = ", ".join(f"{slot}: {about.get('network')}" for slot, about in store.networks.items())
     raise UserError(
-        f"{store.path} has no recognition network that was not fine-tuned ({named}), and one that was tells emotions "
-        "apart, not people: extract with networks: {EF-A: {network: dlib-resnet29}}"
+        f"{store.path} has no recognition network without fine-tuning ({named}); fine-tuned ones separate emotions, "
+        "not people: extract with networks: {EF-A: {network: dlib-resnet29}}"
     )
 
 
@@ -93,7 +91,7 @@ def groups(faces: np.ndarray, *, distance: float) -> list[str]:
 
     Args:
         faces: (clips, D); NaN for a clip without a face, which is a group of its own.
-        distance: Largest mean Euclidean distance between the members of two groups that become one.
+        distance: Largest mean Euclidean distance at which two groups are merged.
 
     Returns:
         "group0001", ... for each clip; the largest group comes first.
@@ -101,9 +99,9 @@ def groups(faces: np.ndarray, *, distance: float) -> list[str]:
     from sklearn.cluster import AgglomerativeClustering  # a second of import
 
     if len(faces) > MOST:
-        raise UserError(f"{len(faces)} clips: groups of more than {MOST} are not made, as they need all pairs at once")
+        raise UserError(f"{len(faces)} clips: at most {MOST} can be grouped, because all pairs must fit into memory")
     seen = np.isfinite(faces).all(axis=1)
-    number = np.arange(len(faces)) + len(faces)  # of those without a face, apart from the others'
+    number = np.arange(len(faces)) + len(faces)  # a number of its own for each clip without a face
     if seen.sum() > 1:
         clustering = AgglomerativeClustering(n_clusters=None, distance_threshold=distance, linkage="average")
         number[seen] = clustering.fit_predict(faces[seen])

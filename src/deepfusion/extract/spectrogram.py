@@ -33,7 +33,7 @@ def spectrogram_shard(
         out: The shard.
         settings: Window, shift, DFT, bins, floor.
         dtype: float32 or float16, of the stored values.
-        limits: What a clip may take.
+        limits: Limits per clip.
     """
     files = dict(zip(clips["id"], media_files("spectrogram", clips), strict=True))
     hashes = {id_: hash_of(file) for id_, file in files.items()}

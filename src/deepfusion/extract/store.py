@@ -1,4 +1,4 @@
-"""All shards of a corpus -> its feature store, if they are the shards of its manifest and configuration."""
+"""All shards of a corpus -> its feature store, if they match manifest and configuration."""
 
 import logging
 import shutil
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 def join(manifest: Path, shards: Path, out: Path, *, config: Extraction) -> None:
-    """Join the shards of all stages. When one does not fit, what stood at `out` stays.
+    """Join the shards of all stages. If one does not match, `out` stays as it was.
 
     Args:
         manifest: The resolved manifest.
@@ -38,8 +38,8 @@ def join(manifest: Path, shards: Path, out: Path, *, config: Extraction) -> None
         config: Kept in the store; says which stages and how many clips per shard.
 
     Raises:
-        MachineError: A shard is damaged, or made from other clips, segments, settings, weights or code than those of
-            now. It is removed, so that the next run makes it again.
+        MachineError: A shard is damaged, or made from other clips, segments, settings, weights or code. It is removed,
+            so that the next run recomputes it.
     """
     clips = read_manifest(manifest, labels=None)
     rows = blocks(len(clips), config.store.clips_per_shard)
@@ -80,7 +80,7 @@ def join(manifest: Path, shards: Path, out: Path, *, config: Extraction) -> None
 
 
 def publish(joined: Path, out: Path) -> None:
-    """Give a store its final name; it stays under the first one as well, and takes no more space by that."""
+    """Hard-link a store to its final name, or copy it if that is impossible."""
     try:
         link(joined, out)
     except OSError:  # the file system knows no hard links, or `out` is on another one
@@ -88,7 +88,7 @@ def publish(joined: Path, out: Path) -> None:
 
 
 def _check(paths: Mapping[str, Path], clips: pd.DataFrame, config: Extraction) -> None:
-    """Check that the shards of one block are made from what manifest and configuration say now.
+    """Check that the shards of one block match manifest and configuration.
 
     Raises:
         MachineError: One is not.
@@ -122,6 +122,6 @@ def _compare(shard: Shard, key: str) -> None:
     if shard.key != key:
         shard.path.unlink()
         raise MachineError(
-            f"{shard.path} was made from other clips, segments, settings, weights or code than the manifest and the "
+            f"{shard.path} was made from other clips, segments, settings, weights or code than manifest and "
             "configuration have now: it is removed, and the next run makes it again"
         )

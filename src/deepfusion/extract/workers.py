@@ -1,4 +1,4 @@
-"""Processes that read media: a crash, or a kill for memory or time, costs the clip at hand and no other."""
+"""Processes that read media: a crash, or a kill for memory or time, affects only the current clip."""
 
 import logging
 import re
@@ -20,23 +20,23 @@ from deepfusion.errors import ClipError, MachineError, UserError
 
 log = logging.getLogger(__name__)
 
-# Work on a job, which is plain data: its results, one after another.
+# Takes a job, which is plain data, and yields its results.
 Work = Callable[[Any], Iterator]
 
-# Sent to a worker while it is at a job: what it is to do after a part.
+# Sent to a worker after each part of a job: continue, or drop the job.
 MORE, DROP = "more", "drop"
 
 
 class Workers:
     """Some processes, each for one job at a time; one that dies is replaced.
 
-    Make them before a file is opened for writing, and before other threads start: on Linux the first ones are forked,
-    which takes no time.
+    Create them before files are opened for writing and before other threads start: on Linux the first ones are forked,
+    which is fast.
 
     Args:
-        begin: Called in each process when it starts; returns what does the jobs there.
+        begin: Called in each process when it starts; returns the function that does the jobs.
         count: Processes.
-        limits: What a job may take.
+        limits: Limits per job.
     """
 
     def __init__(self, begin: Callable[[], Work], *, count: int = 1, limits: LimitSettings):
@@ -72,7 +72,7 @@ class Workers:
 
 @contextmanager
 def _without_opencv_threads() -> Iterator[None]:
-    """OpenCV's threads are not there in a fork, which would wait for them for ever."""
+    """A fork lacks OpenCV's threads and would wait for them forever."""
     cv2 = sys.modules.get("cv2")
     if cv2 is None:
         yield
@@ -87,7 +87,7 @@ def _without_opencv_threads() -> Iterator[None]:
 
 @contextmanager
 def _without_main() -> Iterator[None]:
-    """A spawned process would run the user's script again, which starts processes in turn; the work is not in it."""
+    """Hide the user's script from spawned processes, which would run it again and start processes in turn."""
     main = sys.modules["__main__"]
     file, spec = main.__dict__.pop("__file__", None), main.__spec__
     main.__spec__ = None
@@ -101,7 +101,7 @@ def _without_main() -> Iterator[None]:
 
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """A process that starts now never sees Ctrl-C, not even while it imports: that is for this one, which ends it."""
+    """Block Ctrl-C in processes that start now, even during imports: this process handles it and ends them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -155,7 +155,7 @@ class _Worker:
         if self._process is None:
             return
         self._pipe.close()
-        self._process.kill()  # it has nothing to lose
+        self._process.kill()  # it has no state to save
         self._process.join()
         self._process = None
 
@@ -185,14 +185,14 @@ def _death(code: int, limits: LimitSettings) -> str:
     if code == -signal.SIGXCPU:
         return f"took more than {limits.cpu_s} s of CPU time (limits.cpu_s in config.yaml)"
     how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-    hint = ": the memory may not have sufficed" if code == -signal.SIGKILL else ""
+    hint = ": probably out of memory" if code == -signal.SIGKILL else ""
     return f"reading the file ended its process by {how}{hint}"
 
 
 def _serve(pipe: Connection, begin: Callable[[], Work], limits: LimitSettings, parents: Connection | None) -> None:
-    """The life of a worker: job after job, until the pipe is closed. `parents` is its other end, where inherited."""
+    """The main loop of a worker, until the pipe is closed. `parents` is the other end of the pipe, if inherited."""
     if parents is not None:
-        parents.close()  # else it would never notice that the parent is gone
+        parents.close()  # else the worker would not notice that the parent is gone
     try:
         work = begin()
         _limit_memory(limits)
@@ -225,7 +225,7 @@ def _plain(error: Exception) -> tuple[Exception, str]:
         if isinstance(error, kind):
             return kind(str(error)), ""
     if isinstance(error, MemoryError):
-        return ClipError("took more memory than there is, or than limits.memory_mb in config.yaml"), ""
+        return ClipError("took more memory than available, or than limits.memory_mb in config.yaml"), ""
     return ClipError(f"{type(error).__name__}: {error}"), traceback.format_exc()
 
 

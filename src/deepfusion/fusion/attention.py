@@ -1,7 +1,7 @@
 """Attention over the vectors of a clip, equations (1)-(3) for audio and (6)-(9) for video.
 
-Clips of a batch are padded to the longest: `inside` marks the vectors that belong to a clip. What is padded gets a
-weight of exactly 0.
+Clips of a batch are padded to the longest: `inside` marks the vectors that belong to a clip. Padding gets a weight of
+exactly 0.
 """
 
 import torch

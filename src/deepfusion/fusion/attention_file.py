@@ -23,8 +23,8 @@ def write_attention_file(
     Args:
         path: HDF5 file.
         clips: Ids.
-        kinds: "audio", "video" -> of each clip (L,) weights and (L,) s; L = 0 without the modality.
-        frequency: Of each clip (L,) Hz of the rows of "audio", where they have one.
+        kinds: "audio", "video" -> per clip (L,) weights and (L,) times in s; L = 0 without the modality.
+        frequency: Per clip (L,) Hz of the rows of "audio", if they have frequencies.
         attributes: Of the file, such as the model's name.
 
     Raises:
@@ -63,7 +63,7 @@ def read_attention_file(path: Path) -> tuple[str, dict[str, dict[str, Attention]
 
 
 def _attention(weight: np.ndarray, time: np.ndarray, frequency: np.ndarray | None = None) -> Attention:
-    """Positions in time and frequency, which the file holds one after another, become two axes."""
+    """The flat positions of the file as two axes, time and frequency."""
     if frequency is None:
         return Attention(weight, time)
     bands = len(np.unique(frequency))

@@ -1,7 +1,7 @@
 """Many networks trained in one computation: their weights are stacked, one slice per network.
 
-A network's numbers depend on its own task alone: trained together or one by one they are equal up to rounding. A step
-costs Python once for all networks, which is what training small networks costs.
+Each network depends on its own task only: trained together or one by one, results are equal up to rounding. The
+overhead of Python, which dominates small networks, occurs once per step for all of them.
 """
 
 import math
@@ -21,21 +21,21 @@ from deepfusion.fusion.finite import check_training
 from deepfusion.fusion.network import Network, Rows
 from deepfusion.fusion.streams import Modality
 
-# The signed square root is steep near zero: a single step must not throw the weights away.
+# Limits a single step, because the signed square root is steep near zero.
 LARGEST_GRADIENT = 1.0
-CHECKED = 50  # steps between two looks at whether training has diverged
-GRAIN = 1.1  # training clips are counted in powers of it: folds of about equally many make equally many steps
-# Rows of padded clips, and of clips whose mean is computed, that are held at a time, unless one clip has more.
+CHECKED = 50  # steps between checks for divergence
+GRAIN = 1.1  # numbers of clips are rounded to powers of it, so that folds of similar size have equally many steps
+# Maximum rows in memory when clips are padded or averaged, unless a single clip has more.
 AT_ONCE = 30_000
-# Initial weights come from torch's only generator: trainings in several threads take turns.
+# Initial weights come from torch's global generator, so that threads must take turns.
 SEEDED = Lock()
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Matrices with as many rows, side by side, each times a factor; copied are only the rows that are asked for.
+    """Matrices of equal length, concatenated and each times a factor; only requested rows are copied.
 
-    A large corpus is held once, in half precision where that is needed, whatever columns a network takes.
+    So a large corpus is in memory once, in half precision if needed, for networks with different columns.
     """
 
     parts: tuple[Tensor, ...]  # (L, p_i) of any floating type; the last stride is 1
@@ -72,7 +72,7 @@ class Columns:
 class Reduced:
     """One modality of all clips of a corpus, reduced: what networks are trained on."""
 
-    rows: Columns  # (L, p), the rows of all clips concatenated; a clip without any has one of zeros, the training mean
+    rows: Columns  # (L, p), rows of all clips; one row of zeros, the training mean, for a clip without any
     offsets: Tensor  # (clips + 1,) int64
     clip: Tensor  # (clips, q)
 
@@ -83,7 +83,7 @@ class Reduced:
 
     @cached_property
     def present(self) -> Tensor:
-        """(clips,) bool: which clips have the modality; the row of zeros of the others is no measurement."""
+        """(clips,) bool: which clips have the modality; others have a placeholder row of zeros."""
         return (self.lengths > 1) | self.rows[self.offsets[:-1]].any(1)
 
     @cached_property
@@ -98,7 +98,7 @@ class Reduced:
 
 
 def stretches(lengths: Sequence[int]) -> list[slice]:
-    """Successive clips that have `AT_ONCE` rows together, at most, or are a single one."""
+    """Groups of successive clips with at most `AT_ONCE` rows in total, or of a single longer clip."""
     found, start, total = [], 0, 0
     for i, length in enumerate(lengths):
         if total + length > AT_ONCE and i > start:
@@ -110,12 +110,12 @@ def stretches(lengths: Sequence[int]) -> list[slice]:
 
 @dataclass(frozen=True)
 class Task:
-    """What one network learns from."""
+    """The training data of one network."""
 
     data: Mapping[Modality, Reduced]  # of all clips of the corpus; tasks of a fold share the objects
     train: Sequence[int]  # positions of its training clips
     speakers: Sequence[str]  # of all clips
-    seed: int  # decides its initial weights, what its steps draw, and its dropout
+    seed: int  # of its initial weights, batches and dropout
 
 
 def step_count(clips: int, settings: TrainingSettings) -> tuple[int, int]:
@@ -131,17 +131,17 @@ def step_count(clips: int, settings: TrainingSettings) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Draws:
-    """What the steps of one network see."""
+    """The batches of one network."""
 
     clips: Tensor  # (steps, batch) int64
-    like: Tensor  # (steps, batch) int64: a clip of the speaker to whom each one is transposed; itself: not transposed
-    rows: dict[Modality, Tensor]  # (steps, batch, vectors) int32 where there are not too many, else int64
+    like: Tensor  # (steps, batch) int64: a clip of the speaker to transpose to; the clip itself: not transposed
+    rows: dict[Modality, Tensor]  # (steps, batch, vectors) int32 if it suffices, else int64
 
 
 def draw(task: Task, settings: TrainingSettings, *, steps: int, batch: int) -> Draws:
-    """Clips in random order, each once before any comes again; of each clip, rows spread evenly over its length.
+    """Clips in random order, pass by pass, and for each clip rows spread evenly over its length.
 
-    A share of them is transposed to the speaker of another training clip, drawn at random.
+    A share of the clips is transposed to the speaker of a random training clip.
     """
     generator = torch.Generator().manual_seed(task.seed)
     train = torch.tensor(task.train)
@@ -162,11 +162,11 @@ def draw(task: Task, settings: TrainingSettings, *, steps: int, batch: int) -> D
 
 @dataclass(frozen=True)
 class SpeakerMeans:
-    """What transposing a clip from one speaker to another subtracts and adds.
+    """Means that are subtracted and added to transpose a clip from one speaker to another.
 
-    A network that sees every clip in many voices and on many faces cannot rely on whose they are. Its linear relative
-    is within-class covariance normalisation (Hatch, Kajarekar and Stolcke 2006). Streams that are normalised by speaker
-    have means of about zero: there it does nothing.
+    This augmentation keeps a network from relying on the speaker. Its linear counterpart is within-class covariance
+    normalisation (Hatch, Kajarekar and Stolcke 2006). It has no effect on streams that are normalised by speaker, whose
+    means are about zero.
     """
 
     rows: Tensor  # (speakers + 1, p) mean row of each speaker's clips; the last is 0
@@ -191,9 +191,9 @@ def speaker_means(data: Reduced, train: Sequence[int], speakers: Sequence[str]) 
 
 
 def stacked(tables: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Tables with equal columns one after another, each table once: (all rows, p), and where each table begins.
+    """Tables with equal columns concatenated, each table once: (all rows, p), and the first row of each table.
 
-    Tables that are slices of one tensor, as those of folds that were reduced together, are not copied.
+    Slices of one tensor, such as folds that were reduced together, are not copied.
     """
     first = tables[0]
     pitch, starts = first.stride(0), [table.storage_offset() for table in tables]
@@ -228,7 +228,7 @@ class _Modality:
     def __init__(self, tasks: Sequence[Task], draws: Sequence[Draws], modality: Modality, device: torch.device):
         data, means = [task.data[modality] for task in tasks], self._means(tasks, modality)
         self.rows = torch.stack([d.rows[modality] for d in draws], 1)
-        # The vector that replaces an absent modality has no speaker: it is not transposed.
+        # The placeholder of an absent modality has no speaker: it is not transposed.
         like = [torch.where(of.present[d.clips], d.like, d.clips) for of, d in zip(data, draws, strict=True)]
         owners = [of.owner.int() for of in means]
         self.owner = torch.stack([owner[d.clips] for owner, d in zip(owners, draws, strict=True)], 1)
@@ -242,7 +242,7 @@ class _Modality:
 
     @staticmethod
     def _means(tasks: Sequence[Task], modality: Modality) -> list[SpeakerMeans]:
-        """Of each task; tasks with equal data and training clips share them."""
+        """Speaker means per task; tasks with equal data and training clips share them."""
         made: dict[tuple, SpeakerMeans] = {}
         keys = [(id(task.data[modality]), tuple(task.train)) for task in tasks]
         for key, task in zip(keys, tasks, strict=True):
@@ -286,9 +286,9 @@ def train_together(
     Args:
         new: Makes a network with fresh weights; all have equal shapes.
         tasks: One per network; all have the same `step_count`.
-        labels: (clips,) int64 of the whole corpus; those of training clips alone are looked at.
+        labels: (clips,) int64 of the whole corpus; only those of training clips are used.
         settings: The training.
-        learning_rates: Of AdamW at the first step, for each network; falls to 0 along a cosine.
+        learning_rates: Initial rate of AdamW per network, with cosine decay to 0.
         device: Where to compute.
 
     Returns:
@@ -327,7 +327,7 @@ def train_together(
         for group in optimiser.param_groups:
             group["lr"] = largest * (1 + math.cos(math.pi * step / steps)) / 2
         label = labels[work.clips[step]].to(device)
-        # Each network's loss touches its own slice alone: the sum's gradient is every network's own.
+        # Each loss depends on its network's slice only: the gradient of the sum is every network's own gradient.
         loss = losses(weights, buffers, work.batch(step), next(masks).to(device), label, priors).sum()
         loss.backward()
         clip_grad_norms(parameters)
@@ -346,7 +346,7 @@ def train_together(
 
 @torch.no_grad()
 def step_of(optimiser: torch.optim.Optimizer, parameters: Sequence[Tensor], slower: Tensor) -> None:
-    """A step of AdamW, of which each network takes its share: AdamW's update is proportional to the learning rate.
+    """A step of AdamW, scaled per network: AdamW's update is proportional to the learning rate.
 
     Args:
         optimiser: With the largest learning rate.
@@ -373,7 +373,7 @@ def _masks(seeds: Sequence[int], shape: tuple[int, int], p: float):
 
 
 def class_weights(labels: Tensor, train: Sequence[int], settings: TrainingSettings) -> Tensor:
-    """(classes,) weight of a clip of each class in the loss: 1, or such that all classes count alike."""
+    """(classes,) weight of each class in the loss: 1, or balanced over the training clips."""
     counts = torch.bincount(labels[torch.tensor(train)], minlength=int(labels.max()) + 1).float()
     if settings.balance == "none":
         return torch.ones_like(counts)
@@ -382,7 +382,7 @@ def class_weights(labels: Tensor, train: Sequence[int], settings: TrainingSettin
 
 def clip_grad_norms(parameters: Sequence[Tensor]) -> None:
     """Limit the norm of each network's gradient to `LARGEST_GRADIENT`; the networks are the first axis."""
-    used = [p for p in parameters if p.grad is not None]  # attention has no part in pooling by maximum
+    used = [p for p in parameters if p.grad is not None]  # max pooling does not use attention
     norms = torch.stack([torch.linalg.vector_norm(p.grad.reshape(len(p), -1), dim=1) for p in used])
     factor = (LARGEST_GRADIENT / (torch.linalg.vector_norm(norms, dim=0) + 1e-6)).clamp_max(1)
     for p in used:
@@ -390,7 +390,7 @@ def clip_grad_norms(parameters: Sequence[Tensor]) -> None:
 
 
 def padded(data: Reduced, positions: Sequence[int]) -> Rows:
-    """One modality of some clips: their rows, zero after a clip's own."""
+    """The rows of some clips in one modality, padded with zeros."""
     length = data.lengths[positions, None]
     place = torch.arange(int(length.max()))
     inside = place < length
@@ -407,7 +407,7 @@ def predict(
         network: The network.
         data: Of all clips.
         positions: The clips.
-        at_once: Rows of padded clips that are held, unless one clip has more.
+        at_once: Maximum rows of padded clips in memory, unless a single clip has more.
 
     Returns:
         (len(positions), classes) logits, float64, and the attention weights (L,) of each clip by modality.

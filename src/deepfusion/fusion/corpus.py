@@ -19,19 +19,19 @@ from deepfusion.fusion.streams import ClipStreams, Modality, Spectrogram, clip_s
 from deepfusion.store import FeatureStore
 from deepfusion.store.reader import Clip
 
-# Rows of a stream that means, deviations and axes are fitted on, at most, over all clips; spread evenly in each clip.
+# Maximum rows of a stream, over all clips, that standardisation and PCA are fitted on; spread evenly in each clip.
 FITTED = 12_000
-# Bytes of a fold's reduced rows in single precision above which they are held in half precision: it rounds a row by
-# 1 / 2,000 of its deviation, and a corpus of this size has no need of more.
+# Above this size in single precision, in bytes, a fold's reduced rows are kept in half precision, which rounds by 1 /
+# 2,000 of the deviation.
 LARGE = 600_000_000
 
 
 @dataclass
 class Corpus:
-    """What the networks need to know of a store.
+    """The data of a store that networks are trained on.
 
-    Streams of the video with a row per frame are wide and long: of these only the rows that reductions are fitted on
-    are kept, and `reduce` reads them once more. All other streams are kept whole.
+    Per-frame video streams are large: only a sample of rows, to fit reductions, is kept, and `reduce_folds` reads them
+    again. All other streams are kept whole.
     """
 
     path: Path
@@ -40,8 +40,8 @@ class Corpus:
     key: str
     spectrogram: Spectrogram
     streams: list[str]
-    sample: dict[str, list[np.ndarray]]  # stream -> rows of each clip, a part of them where the stream is long
-    time: dict[str, list[np.ndarray]]  # stream with rows that attention weighs -> s of those of each clip
+    sample: dict[str, list[np.ndarray]]  # stream -> rows of each clip, a sample of them if the stream is long
+    time: dict[str, list[np.ndarray]]  # attended stream -> times of the rows of each clip, s
     frequency: dict[str, list[np.ndarray]]  # stream of the audio encoder -> Hz
 
     @property
@@ -51,11 +51,11 @@ class Corpus:
 
     @property
     def lengths(self) -> dict[str, list[int]]:
-        """Stream with rows that attention weighs -> reduced rows of each clip: its rows, one where it has none."""
+        """Attended stream -> number of reduced rows of each clip, one if it has no rows."""
         return {name: [max(1, len(time)) for time in of] for name, of in self.time.items()}
 
     def fold_type(self, axes: int) -> tuple[torch.dtype, int]:
-        """In what precision a fold's reduced rows are held, and the bytes that all of them take."""
+        """Precision of a fold's reduced rows, and their size in bytes."""
         numbers = axes * sum(sum(of) for of in self.lengths.values())
         return (torch.float16, 2 * numbers) if 4 * numbers > LARGE else (torch.float32, 4 * numbers)
 
@@ -76,7 +76,7 @@ def is_long(stream: str) -> bool:
 
 
 class ReadOnce(dict):
-    """A clip of a store, of which each array is read once."""
+    """A clip of a store that reads each array once."""
 
     def __init__(self, clip: Clip):
         super().__init__()
@@ -92,11 +92,11 @@ def read_corpus(path: Path, streams: Iterable[str], *, purpose: str) -> Corpus:
 
     Args:
         path: The store.
-        streams: Of all networks that are to be trained.
-        purpose: What needs it, for messages.
+        streams: Of all networks to be trained.
+        purpose: The command, for messages.
 
     Raises:
-        UserError: Clips lack a class, or the classes are none.
+        UserError: Clips lack a label, or the labels are not classes.
         MachineError: A feature that is used is NaN or infinite.
     """
     streams = list(dict.fromkeys(streams))
@@ -114,7 +114,7 @@ def read_corpus(path: Path, streams: Iterable[str], *, purpose: str) -> Corpus:
             made = clip_streams(clip, streams, spectrogram)
             for name in filter(is_long, streams):
                 rows = made.rows[name]
-                # A copy: a slice would hold all rows of the clip.
+                # A copy, because a slice keeps all rows of the clip in memory.
                 made.rows[name] = rows[:: -(-len(rows) // per_clip) or 1].copy()
             return made
 
@@ -135,7 +135,7 @@ class FoldData:
     offsets: dict[str, Tensor]  # of the streams that are not per clip
 
     def modality(self, streams: Sequence[str], *, axes: int) -> Reduced:
-        """The streams of a modality side by side, each on its first `axes` axes; rows are not copied."""
+        """The streams of a modality concatenated, each on its first `axes` axes; rows are not copied."""
         rows, whole = ([n for n in streams if is_per_clip(n) == per_clip] for per_clip in (False, True))
         offsets = self.offsets[rows[0]]
         scales = [self.reductions[name].scale(axes) for name in rows]
@@ -207,5 +207,5 @@ def reduce_folds(corpus: Corpus, trains: Sequence[Sequence[int]], *, axes: int, 
 
 
 def reduced(reduction: Reduction, rows: Tensor, own: tuple[Tensor, Tensor] | None = None) -> Tensor:
-    """Rows of one clip; a clip without any gets one of zeros, the training clips' mean: an average voice or face."""
+    """Reduced rows of one clip; a clip without any gets one row of zeros, the mean of the training clips."""
     return reduction(rows, own) if len(rows) else torch.zeros(1, reduction.size)

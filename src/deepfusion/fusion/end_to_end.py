@@ -1,8 +1,8 @@
 """The paper's end-to-end variant: the audio encoder is trained together with attention, fusion layer and classifier.
 
-Training starts from the pre-trained encoder and from a network that was trained on what this encoder gives. A small
-corpus is soon overfitted: the weights that are kept lie between those before and those after training (Wortsman et al.,
-"Robust fine-tuning of zero-shot models", CVPR 2022).
+Training starts from the pre-trained encoder and a network that was trained on its output. Against overfitting, the
+final weights are interpolated between those before and those after training (Wortsman et al., "Robust fine-tuning of
+zero-shot models", CVPR 2022).
 """
 
 import copy
@@ -46,7 +46,7 @@ class Start:
     """Where training starts, and on what.
 
     Attributes:
-        encoder: Pre-trained; the fold's streams AF and AF-clip are its own.
+        encoder: Pre-trained; the fold's streams AF and AF-clip come from it.
         network: Trained on those.
         fold: The reduced streams of all clips.
         streams: Of the network.
@@ -67,12 +67,12 @@ class Start:
 
 
 def encoded(streams: Iterable[str]) -> list[str]:
-    """Those of the streams that the audio encoder gives."""
+    """The streams that come from the audio encoder."""
     return [name for name in streams if AUDIO.get(name) == ENCODER]
 
 
 def encoder_streams(positions: Tensor) -> dict[str, Tensor]:
-    """What `streams.clip_streams` makes of an encoder's positions, for gradients: of clips of equal length.
+    """Differentiable counterpart of `streams.clip_streams`, for an encoder's positions of clips of equal length.
 
     Args:
         positions: (B, R, F', C).
@@ -86,21 +86,21 @@ def encoder_streams(positions: Tensor) -> dict[str, Tensor]:
 
 
 class _Batches:
-    """The batches of a training: streams that are not the encoder's come from the fold."""
+    """The batches of a training; streams that do not come from the encoder come from the fold."""
 
     def __init__(self, start: Start, training: TrainingSettings, *, steps: int, batch: int, device: torch.device):
         self.start, self.device = start, device
         made = {m: start.fold.modality(names, axes=start.axes) for m, names in start.streams.items()}
         task = Task(made, start.train, start.speakers, start.seed)
         self.draws = draw(task, training, steps=steps, batch=batch)
-        # The vector that replaces an absent modality has no speaker: it is not transposed.
+        # The placeholder of an absent modality has no speaker: it is not transposed.
         clips, like = self.draws.clips, self.draws.like
         self.like = {m: torch.where(of.present[clips], like, clips) for m, of in made.items()}
         means = {m: speaker_means(of, start.train, start.speakers) for m, of in made.items()}
         self.data = {m: Reduced(of.rows.to(device), of.offsets, of.clip.to(device)) for m, of in made.items()}
         self.means = {m: tuple(table[of.owner].to(device) for table in (of.rows, of.clip)) for m, of in means.items()}
         reductions = {name: start.fold.reductions[name] for name in encoded(start.streams["audio"])}
-        self.reductions = copy.deepcopy(reductions)  # a module moves in place: the fold's own stay where they are
+        self.reductions = copy.deepcopy(reductions)  # `Module.to` works in place: the fold's own must stay on the CPU
         for reduction in self.reductions.values():
             reduction.to(device)
 
@@ -108,7 +108,7 @@ class _Batches:
         """A batch.
 
         Args:
-            step: Which.
+            step: Number of the step.
             positions: (B, R, F', C) of the encoder.
             heard: (B,) 1, or 0 for clips without audio.
         """
@@ -149,12 +149,12 @@ def train(
 ) -> tuple[SpeechEncoder, Network]:
     """Train encoder and network together.
 
-    Each step takes a random, augmented stretch of each clip; the reductions stay as they are.
+    Each step takes a random, augmented stretch of each clip; the reductions are fixed.
 
     Args:
-        start: Where training starts; left as it is.
+        start: Where training starts; not modified.
         read: Spectrograms.
-        labels: (clips,) int64 of the whole corpus; those of training clips alone are used.
+        labels: (clips,) int64 of the whole corpus; only those of training clips are used.
         settings: Steps and rates.
         training: Dropout, smoothing, transposition and class weights are those of the network's own training.
         device: Where to compute.
@@ -221,7 +221,7 @@ def _input(
 
 @torch.no_grad()
 def blend(trained: nn.Module, before: nn.Module, share: float) -> None:
-    """Change trained weights to those between before and after training: `share` of the latter."""
+    """Interpolate trained weights in place: `share` of those after training, the rest of those before."""
     for of, start in zip(trained.parameters(), before.parameters(), strict=True):
         of.lerp_(start, 1 - share)
 
@@ -230,7 +230,7 @@ def blend(trained: nn.Module, before: nn.Module, share: float) -> None:
 def with_encoder(
     fold: FoldData, encoder: SpeechEncoder, streams: Iterable[str], clips: Iterable[int], read: Read
 ) -> FoldData:
-    """A fold in which another encoder gives its streams of some clips, reduced as the fold's are."""
+    """The fold with the encoder streams of some clips recomputed by another encoder, reduced as the fold's are."""
     names, settings = encoded(streams), Spectrogram(0, 0, tuple(encoder.bins()))
     rows = {name: fold.rows[name].clone() for name in names}
     for i in clips:
@@ -244,13 +244,13 @@ def with_encoder(
 
 
 def refiner(bench: Bench, row: Row, settings: EndToEndSettings, weights: Path | None = None) -> Refine:
-    """What turns `search.test` of a row into the end-to-end variant of that row.
+    """The argument `refine` of `search.test` that trains a row end to end.
 
     Args:
         bench: The corpus and its folds.
         row: With AF, AF-clip or both among its streams.
         settings: Of the training.
-        weights: Of the pre-trained encoder; None: the one that comes with the project.
+        weights: Of the pre-trained encoder; None: the encoder of the package.
 
     Raises:
         UserError: The row has no stream of the encoder, streams are normalised by speaker, or the store's AF comes from
@@ -260,9 +260,7 @@ def refiner(bench: Bench, row: Row, settings: EndToEndSettings, weights: Path | 
     if not encoded(row.streams.get("audio", ())):
         raise UserError(f"{row.name}: end-to-end training needs the stream AF or AF-clip among its audio streams")
     if bench.settings.normalisation == "speaker":
-        raise UserError(
-            f"{row.name}: end-to-end training has no normalisation by speaker: a clip's stream would change"
-        )
+        raise UserError(f"{row.name}: end-to-end training needs fusion.normalisation: training, not speaker")
     with FeatureStore(corpus.path) as store:
         if store.attributes(ENCODER)["sha256"] != encoder.sha256:
             raise UserError(f"{row.name}: {corpus.path} holds AF of another audio encoder than audio_encoder.weights")

@@ -1,4 +1,4 @@
-"""Several models on all folds of a corpus: choices on inner folds, then the test clips once; and the files of that."""
+"""Nested cross-validation of several models: selection on inner folds, then each test clip once; result files."""
 
 import json
 import logging
@@ -28,22 +28,22 @@ from deepfusion.progress import track
 
 log = logging.getLogger(__name__)
 
-# Bytes of reduced rows that are held at a time: folds of large corpora come one after another.
+# Maximum bytes of reduced rows in memory: folds of large corpora are processed in groups.
 HELD = 1_000_000_000
 
 
 @dataclass
 class Findings:
-    """What has been found of each model.
+    """The results of each model.
 
     Attributes:
         corpus: The corpus.
         parts: Its folds.
         settings: The configuration.
-        absent: Models that cannot be had -> why.
+        absent: Models that cannot be trained -> reason.
         probabilities: Model -> (seeds, clips, classes), calibrated; NaN where a clip is tested in no fold.
-        choices: Model -> what each fold chose.
-        notes: What tables must say of the speakers, and of single models.
+        choices: Model -> hyperparameters selected per fold.
+        notes: Caveats for result tables, on speakers and on single models.
         attention: Of the model `explained`: position of a clip -> modality -> (L,) weights, mean over all networks.
     """
 
@@ -62,7 +62,7 @@ class Findings:
         return next(name for name in EXPLAINED if name in self.probabilities)
 
     def add(self, row: Row, choice: Choice, tested: Tested) -> None:
-        """Add what some of the folds found of a model."""
+        """Add the results of a model from some of the folds."""
         if row.name not in self.choices:
             self.choices[row.name], self.probabilities[row.name] = choice, tested.probabilities
         else:
@@ -81,7 +81,7 @@ def prepare(
     Args:
         corpus: The corpus.
         folds: Folds; one without test clips, for a model of all clips, comes last.
-        rows: Models that are wanted.
+        rows: Requested models.
         settings: The configuration.
 
     Raises:
@@ -109,7 +109,7 @@ def prepare(
 
 
 def groups(corpus: Corpus, parts: Sequence[Part], settings: FusionSettings) -> Iterator[list[Part]]:
-    """Folds whose reduced streams are held together."""
+    """Groups of folds whose reduced streams fit into memory together."""
     _, a_fold = corpus.fold_type(max(settings.axes))
     at_once = max(1, HELD // max(1, a_fold))
     for start in range(0, len(parts), at_once):
@@ -126,7 +126,7 @@ def bench(corpus: Corpus, parts: Sequence[Part], settings: FusionSettings, devic
 Refiners = Mapping[str, Callable[[Bench, Row], Refine]]
 """Name of a model -> what trains its networks further, see `end_to_end.refiner`."""
 After = Callable[[Bench, Mapping[str, Choice]], None]
-"""What is done with some folds, and with what they chose for each model, before their reduced streams are freed."""
+"""Called with some folds and their choice for each model, before their reduced streams are freed."""
 
 
 def run(
@@ -143,14 +143,14 @@ def run(
         choices = run_group(found, rows, made, refiners or {})
         if after is not None:
             after(made, choices)
-        del made  # before the streams of the next folds are reduced
+        del made  # free memory before the next folds are reduced
     answer_by_the_rest(found, rows)
     for row in rows:
         log.info("%s: accuracy %.3f", row.name, accuracy(found.probabilities[row.name], found.corpus))
 
 
 def run_group(found: Findings, rows: Sequence[Row], made: Bench, refiners: Refiners) -> dict[str, Choice]:
-    """`run` for some folds: what they chose, by model."""
+    """`run` for some folds; returns their choices by model."""
     choices = {}
     for row in track(rows, f"{len(made.parts)} folds", unit="models"):
         choice = choices[row.name] = choose(made, row)
@@ -192,7 +192,7 @@ def write(found: Findings, rows: Sequence[Row], folder: Path, *, extra: Mapping[
         for name, probabilities in found.probabilities.items()
         for s, seed in enumerate(settings.seeds)
         for p in found.parts
-        # No test clips: the model of all clips. No predictions: models that cost much have fewer seeds.
+        # Skip the fold of the final model (no test clips), and seeds that a costly model lacks.
         if p.test and not np.isnan(probabilities[s, p.test]).all()
     ]
     table = pd.concat(tables)

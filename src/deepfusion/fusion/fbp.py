@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 Root = Literal["smooth", "mfb"]
-# Where the square root turns into a straight line. `mfb` is MFB's sign(z) sqrt(|z|) to float32's accuracy, and as steep
-# at 0. `smooth` bounds the slope by 1: with a steep one a rounding error grows from step to step, until two trainings
-# that differ in nothing else predict differently (benchmarks/fusion_scale.py measures it).
+# Below epsilon the square root is about linear. `mfb` equals MFB's sign(z) sqrt(|z|) to float32's accuracy, with its
+# steep slope at 0. `smooth` bounds the slope by 1: a steep slope amplifies rounding errors until two otherwise equal
+# trainings predict differently (measured by benchmarks/fusion_scale.py).
 EPSILONS: dict[Root, float] = {"smooth": 1.0, "mfb": 1e-8}
 
 
@@ -24,9 +24,9 @@ def unit(z: Tensor, root: Root) -> Tensor:
 
 
 def drop(x: Tensor, keep: Tensor | None) -> Tensor:
-    """Dropout with a mask that was drawn before (0 or 1 / (1 - p)); None: evaluation.
+    """Dropout with a given mask (0 or 1 / (1 - p)); None: no dropout.
 
-    The mask is an argument, so that a seed decides a network's dropout whatever else is trained with it.
+    The mask is an argument, so that dropout depends on the network's seed only, not on networks trained with it.
     """
     return x if keep is None else x * keep
 

@@ -1,4 +1,4 @@
-"""NaN and infinity end with one line where they come in: a training on them would end in NaN predictions."""
+"""Checks for NaN and infinity, which would otherwise end in NaN predictions."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,13 +17,12 @@ EVERYWHERE = ("time", *ENCODED, *HEARD)  # other datasets are NaN in frames with
 
 
 def check_clip(store: Path, clip: Clip, values: dict[str, np.ndarray]) -> None:
-    """Refuse a clip of a store with a number that is none where there should be one.
+    """Refuse a clip of a store with NaN or infinity in a row that is used.
 
     Args:
         store: The store, for the message.
         clip: The clip; its `valid` says which frames have a face.
-        values: What was read of it: name of the dataset -> (L, ...) rows of all frames, or of all
-            windows for `HEARD` and positions for `ENCODED`.
+        values: Dataset -> its rows (L, ...): all frames, all windows for `HEARD`, all positions for `ENCODED`.
 
     Raises:
         MachineError: A row that is used holds NaN or infinity: names clip, dataset and row.
@@ -39,12 +38,12 @@ def check_clip(store: Path, clip: Clip, values: dict[str, np.ndarray]) -> None:
             row = "window" if name in HEARD else "position" if name in ENCODED or imported else "frame"
             raise MachineError(
                 f"{store}: clip {clip.id!r}, {name}, {row} {first}: {what} where "
-                f"a number belongs ({bad.sum()} such rows of this clip): the store is damaged, make it again"
+                f"a number is expected ({bad.sum()} such rows of this clip): the store is damaged, extract it again"
             )
 
 
 def check_training(tensors: Iterable[Tensor], *, loss: float, when: str, mend: str) -> None:
-    """End a training that has diverged.
+    """Stop a training that has diverged.
 
     Args:
         tensors: The weights.

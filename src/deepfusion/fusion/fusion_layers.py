@@ -1,7 +1,7 @@
 """Layers that fuse the attended vectors of audio and video, (B, m) and (B, n), into one vector (B, size).
 
-FBP, the paper's, is in `fbp.py`. Concatenation and sum followed by a linear classifier are additive: they cannot say
-that a voice means something else with another face. A hidden layer, a product and the bilinear layers can.
+FBP, the paper's, is in `fbp.py`. Concatenation and sum followed by a linear classifier are additive: they cannot model
+interactions of voice and face. A hidden layer, a product and the bilinear layers can.
 
 A layer has `size`, the length of its output, and `dropped`, the number of values that its dropout mask covers.
 """
@@ -32,7 +32,7 @@ class Concat(nn.Module):
 
 
 class ConcatMLP(nn.Module):
-    """One hidden layer with ReLU on the concatenated vectors: the plainest layer that is not additive."""
+    """One hidden layer with ReLU on the concatenated vectors: the simplest layer that is not additive."""
 
     def __init__(self, m: int, n: int):
         super().__init__()
@@ -126,8 +126,8 @@ class AdaptiveFBP(nn.Module):
 
     After the adaptive strategy of Zhou et al., "Information Fusion in Attention Networks Using Adaptive and Multi-level
     Factorized Bilinear Pooling for Audio-visual Emotion Recognition", 2021; the form is ours. FBP's unit length removes
-    any common factor of a product, so its factors have a bias: the products then contain the vectors themselves, too,
-    and the weights decide how much of each, and of their interaction, there is.
+    any common factor of a product, so its factors have a bias: the products then also contain the vectors themselves,
+    and the weights balance these and their interaction.
     """
 
     def __init__(self, m: int, n: int, *, k: int, o: int, root: Root):

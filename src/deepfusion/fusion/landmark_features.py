@@ -1,7 +1,6 @@
-"""How a face is shaped and how a head moves, from the 68 landmarks: what no network that sees one face at a time says.
+"""Shape of the face and movement of the head over time, from the 68 landmarks.
 
-Unit of length is the distance between the eyes' centres, so that neither the camera's distance nor the size of the
-picture matters.
+The unit of length is the distance between the eyes' centres, so that camera distance and frame size do not matter.
 """
 
 import numpy as np
@@ -14,7 +13,7 @@ PERCENTILES = (10, 90)
 COURSE = (2 + len(PERCENTILES)) * SHAPE
 HEAD = ("x", "y", "size", "roll")
 MOVEMENT = 4 * len(HEAD)
-LEAST = 1e-3  # added to what a logarithm is taken of: movement that is lost in the landmarks' own trembling
+LEAST = 1e-3  # added before logarithms: movement below the jitter of the landmarks
 
 
 def _eyes(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -25,7 +24,7 @@ def _eyes(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def shapes(landmarks: np.ndarray) -> np.ndarray:
-    """(L, 68, 2) px -> (L, SHAPE) float32: x of all points, then y, seen from between the eyes, which lie level."""
+    """(L, 68, 2) px -> (L, SHAPE) float32: x of all points, then y; origin between the eyes, which are level."""
     points = landmarks.astype(np.float64)
     middle, distance, roll = _eyes(points)
     x, y = ((points - middle[:, None]) / distance[:, None, None]).transpose(2, 0, 1)
@@ -51,7 +50,7 @@ def longest_shot(choice: np.ndarray) -> slice:
 
 
 def whole(shapes: np.ndarray, landmarks: np.ndarray, time: np.ndarray, choice: np.ndarray) -> np.ndarray:
-    """Course of the shapes over a clip, and movement of the head in its longest shot.
+    """Functionals of the shapes over a clip, and movement of the head in its longest shot.
 
     Args:
         shapes: (L, SHAPE) of the frames with a face.
@@ -69,17 +68,16 @@ def whole(shapes: np.ndarray, landmarks: np.ndarray, time: np.ndarray, choice: n
 
 
 def movement(landmarks: np.ndarray, time: np.ndarray) -> np.ndarray:
-    """How a head moves.
+    """Statistics of head movement.
 
     Args:
-        landmarks: (L, 68, 2) px, L at least 1, of frames with one and the same face: a cut is no movement, so give the
-            `longest_shot` of a clip.
+        landmarks: (L, 68, 2) px, L at least 1, of one face without a cut, such as the `longest_shot` of a clip.
         time: (L,) s.
 
     Returns:
-        (MOVEMENT,) of x, y, logarithm of the size and roll (rad): log of the standard deviation, range, log of the mean
-        and of the 90th percentile of the speed, a second. x and y in distances of the eyes from their median place.
-        Speed is taken between neighbours in time; where a face is missing in between nothing is known of it.
+        (MOVEMENT,) for x, y, log size and roll (rad): log standard deviation, range, log of the mean and log of the
+        90th percentile of the speed (per second). x and y are relative to their median, in distances of the eyes. Speed
+        is measured between successive frames, not across missing faces.
     """
     middle, distance, roll = _eyes(landmarks.astype(np.float64))
     usual = np.median(distance)

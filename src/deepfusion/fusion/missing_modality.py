@@ -1,14 +1,14 @@
-"""Models that cannot be had because a modality is absent, and why."""
+"""Models that cannot be trained because a modality is missing, and the reasons."""
 
 from collections.abc import Mapping, Sequence
 
-EXPLAINED = ("fbp", "video", "audio")  # the first of these models that there is has its attention kept and shown
+EXPLAINED = ("fbp", "video", "audio")  # attention is kept and shown for the first of these that is trained
 
 
 def missing_modalities(
     clips: Mapping[str, Sequence[bool]], train: Mapping[str, Sequence[int]], names: Mapping[str, str]
 ) -> dict[str, str]:
-    """Modalities on which no model of every fold can be trained.
+    """Modalities that some fold has no training clips for.
 
     Args:
         clips: Modality -> whether each clip has it.
@@ -29,7 +29,7 @@ def missing_modalities(
 
 
 def absent_rows(needed: Mapping[str, Sequence[str]], reasons: Mapping[str, str]) -> dict[str, str]:
-    """Name of each model that needs a modality that is missing -> why it is missing; `needed`: model -> modalities."""
+    """Model -> reason, for models that need a missing modality; `needed`: model -> modalities."""
     found = {name: [why for modality, why in reasons.items() if modality in of] for name, of in needed.items()}
     return {name: " and ".join(why) for name, why in found.items() if why}
 

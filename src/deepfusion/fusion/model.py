@@ -1,4 +1,4 @@
-"""A trained model as one folder: `model.safetensors` with every number, `model.json`, the card; and its predictions."""
+"""A trained model in one folder: `model.safetensors` (all numbers) and `model.json` (the card); and its predictions."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,7 +31,7 @@ Statistics = Mapping[str, tuple[Tensor, Tensor]]  # stream -> mean and deviation
 
 @dataclass(frozen=True)
 class Attention:
-    """Where a clip was attended to.
+    """Attention weights of a clip.
 
     Attributes:
         weight: (L,), or (R, F') of the audio encoder's positions in time and frequency; sums to 1.
@@ -46,7 +46,7 @@ class Attention:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model predicts for a clip.
+    """A model's prediction for a clip.
 
     Attributes:
         probabilities: (classes,) calibrated, sum to 1.
@@ -75,7 +75,7 @@ class Model:
     """Networks for audio and video, audio alone and video alone, with the preprocessing that they need.
 
     Attributes:
-        card: What `model.json` holds.
+        card: Content of `model.json`.
         labels: Classes, in the order of the probabilities.
         sha256: Of the weights file; "" before it is saved.
         folder: Where it was loaded from.
@@ -104,7 +104,7 @@ class Model:
 
     @property
     def needs(self) -> set[str]:
-        """Keys of a feature store that a clip has to have."""
+        """Keys of a feature store that a clip must have."""
         return set(keys(self.streams))
 
     @property
@@ -116,12 +116,11 @@ class Model:
         """Predict a clip.
 
         Args:
-            clip: What a feature store holds of it; `time` is absent or empty without video, `audio_time`
-                without audio.
-            statistics: Of `statistics`, where the model was trained with features normalised by speaker.
+            clip: Its arrays as in a feature store; `time` is absent or empty without video, `audio_time` without audio.
+            statistics: Result of `statistics`, for a model with features normalised by speaker.
 
         Raises:
-            UserError: It has neither, or nothing that this model was trained on.
+            UserError: The clip has no modality that this model was trained on.
         """
         rows, time, frequency = self._rows(clip)
         available = tuple(m for m in ("audio", "video") if len(_attended(rows, time, m)))
@@ -180,7 +179,7 @@ class Model:
         return {name: tuple(map(torch.from_numpy, standardisation(of))) for name, of in joined.items() if len(of)}
 
     def save(self, folder: Path) -> None:
-        """Write the folder, weights first: a card without its weights does not occur."""
+        """Write the folder, weights first, so that a card never lacks its weights."""
         tensors = {
             f"reduction.{name}.{key}": (value.half() if key == "axes" else value).contiguous()
             for name, reduction in self._reductions.items()
@@ -214,7 +213,7 @@ def _attention(
 
 
 def row_card(of: Trained, shape: NetworkShape) -> dict:
-    """What has to be known of a row's networks to build them again."""
+    """Everything needed to rebuild the networks of a row."""
     row = of.row
     return {
         "design": asdict(row.design),
@@ -228,7 +227,7 @@ def row_card(of: Trained, shape: NetworkShape) -> dict:
 
 
 def sizes_of(network: Network, modality: Modality) -> Sizes:
-    """What a network was built for."""
+    """Input sizes of a network."""
     return network.branches[modality].sizes
 
 
@@ -236,8 +235,8 @@ def load_model(folder: Path | None = None) -> Model:
     """Read a model.
 
     Args:
-        folder: What `snakemake train_fbp` has written (results/<corpus>/fusion/fbp), or its folder `model`; None: the
-            model that comes with the package.
+        folder: Output of `snakemake train_fbp` (results/<corpus>/fusion/fbp), or its folder `model`; None: the model of
+            the package.
 
     Raises:
         UserError: There is no model, it is damaged, or of another version.

@@ -17,23 +17,23 @@ from deepfusion.fusion.fusion_layers import FUSION_LAYERS
 from deepfusion.fusion.streams import Modality
 
 Pooling = Literal["attention", "mean", "max"]
-LAMBDA_AT_FIRST = 0.3  # where the paper's lambda is learned
+LAMBDA_AT_FIRST = 0.3  # initial value if the paper's lambda is learned
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Lengths of what a modality gives the network, after reduction."""
+    """Lengths of a modality's inputs to the network, after reduction."""
 
-    rows: int  # p, of a row that attention weighs
+    rows: int  # p, of an attended row
     clip: int  # q, of the vector of the whole clip; 0: none
 
 
 @dataclass(frozen=True)
 class Design:
-    """What a network is made of, apart from its sizes."""
+    """Structure of a network, apart from its sizes."""
 
     modalities: tuple[Modality, ...]
-    layer: str | None = None  # a key of `FUSION_LAYERS`, where there are both
+    layer: str | None = None  # a key of `FUSION_LAYERS`, if there are two modalities
     pooling: Pooling = "attention"
 
 
@@ -90,7 +90,7 @@ class Network(nn.Module):
     Args:
         sizes: Of each modality.
         classes: Number of classes.
-        design: What it is made of.
+        design: Its structure.
         shape: Its sizes.
     """
 

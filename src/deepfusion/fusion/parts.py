@@ -1,4 +1,4 @@
-"""The clips of a fold: who is trained on, who is tested, and the inner folds of the training clips that choose."""
+"""The clips of a fold: training clips, test clips, and inner folds for hyperparameter selection."""
 
 from dataclasses import dataclass
 
@@ -20,18 +20,18 @@ class Part:
     train: list[int]
     test: list[int]
     inner: list[tuple[list[int], list[int]]]  # (train, validation), both of training clips
-    note: str = ""  # what a table must say of the inner folds
-    speakers_known: bool = True  # of the training clips; False where their split stands for them, as in AFEW
+    note: str = ""  # caveat on the inner folds for result tables
+    speakers_known: bool = True  # of the training clips; False if the split replaces them, as in AFEW
 
 
 def part(clips: pd.DataFrame, fold: Fold, *, inner_folds: int) -> Part:
     """Positions of a fold's clips, and its inner folds.
 
-    A fold without test clips trains on all, those that choose included: the model for new clips.
+    A fold without test clips, for the final model, trains on all clips including validation clips.
 
     Args:
         clips: The store's table of clips.
-        fold: Who is tested and who chooses.
+        fold: Test and validation clips.
         inner_folds: Inner folds by speaker, at most; by clip where no training clip has a speaker.
 
     Raises:
@@ -41,7 +41,7 @@ def part(clips: pd.DataFrame, fold: Fold, *, inner_folds: int) -> Part:
     if unknown := sorted({*fold.test, *fold.choose} - set(clips[fold.by])):
         raise UserError(f"the store has no {fold.by} {', '.join(unknown)}")
     tested, choosing = (np.flatnonzero(clips[fold.by].isin(who)).tolist() for who in (fold.test, fold.choose))
-    # A clip without audio and without any face teaches nothing; it is predicted all the same where it is tested.
+    # A clip without audio and face is not trained on; as a test clip it is still predicted.
     empty = np.flatnonzero(clips["audio_status"].ne("ok") & clips["faces"].eq(0)).tolist()
     if len(empty) == len(clips):
         raise UserError("no clip has audio or a face: there is nothing to train on; `deepfusion info` has the reasons")
@@ -53,7 +53,7 @@ def part(clips: pd.DataFrame, fold: Fold, *, inner_folds: int) -> Part:
     if fold.by != "speaker" and who.eq("").all():
         if fold.by == "fold" and not fold.shared_speakers:
             raise UserError(f"fold {fold.name}: no speaker is known, so the published folds may share some; {DECLARE}")
-        who = clips[fold.by]  # who divides a corpus without speakers answers for its speakers
+        who = clips[fold.by]  # without speakers, the split of the corpus is trusted to separate them
     guard(
         clips.assign(speaker=who)[known].reset_index(),
         train=clips.index[[i for i in sorted({*train, *choosing}) if known[i]]],
@@ -61,7 +61,7 @@ def part(clips: pd.DataFrame, fold: Fold, *, inner_folds: int) -> Part:
         shared_speakers=fold.shared_speakers,
     )
     speakers = clips["speaker"].to_numpy()[train]
-    # AFEW does not say who is seen: its speaker is the split.
+    # AFEW does not name speakers: its column speaker has the split.
     named = not (fold.by == "split" and len(set(speakers)) == 1)
     if choosing:
         validation = sorted(set(choosing) - set(empty))
@@ -71,7 +71,7 @@ def part(clips: pd.DataFrame, fold: Fold, *, inner_folds: int) -> Part:
         return Part(fold.name, wanted, tested, [(train, validation)], speakers_known=named)
     inner, note = divide(speakers if named else np.full(len(train), ""), clips["label"].to_numpy()[train], inner_folds)
     if not inner:
-        needed = "clips of a class are needed, one" if note else "speakers or more are needed, one of them"
-        raise UserError(f"fold {fold.name}: two training {needed} to choose on")
+        needed = "clips of a class" if note else "speakers"
+        raise UserError(f"fold {fold.name}: inner folds need two training {needed} or more")
     pairs = [([train[i] for i in a], [train[i] for i in b]) for a, b in inner]
     return Part(fold.name, train, tested, pairs, note, speakers_known=not note)

@@ -9,13 +9,13 @@ from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
 Normalisation = Literal["training", "speaker"]
-SMALLEST = 1e-6  # standard deviation of a value that never changes
-# A speaker's own deviation is at least this share of the training clips': a feature that is silent in the rows of one
-# person would be blown up where it is not.
+SMALLEST = 1e-6  # lower bound of standard deviations
+# Lower bound of a speaker's own deviation, as a share of the training clips': a feature that hardly varies in one
+# person's rows must not be amplified.
 FLOOR = 0.1
-# Wider streams get randomised axes: the exact ones take the cube of the width.
+# Wider streams get randomised PCA: exact PCA is cubic in the width.
 EXACT_WIDTH = 1500
-POWER = 2  # iterations of the randomised ones
+POWER = 2  # iterations of randomised PCA
 
 
 def standardisation(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -40,7 +40,7 @@ class Reduction(nn.Module):
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("deviation", torch.ones(width))
         self.register_buffer("axes", torch.zeros(width, size))
-        self.register_buffer("centre", torch.zeros(size))  # what the mean standardised row is on the axes
+        self.register_buffer("centre", torch.zeros(size))  # projection of the mean standardised row
         self.register_buffer("variance", torch.ones(size))  # of the training rows on the axes; its mean is 1
 
     @property
@@ -66,7 +66,7 @@ class Reduction(nn.Module):
         return (rows - mean) / torch.maximum(deviation, FLOOR * self.deviation)
 
     def scale(self, axes: int) -> float:
-        """What gives the first `axes` of reduced rows a mean variance of 1 again, as a factor."""
+        """Factor that gives the first `axes` of reduced rows a mean variance of 1 again."""
         return float(1 / self.variance[:axes].mean().sqrt().clamp_min(SMALLEST))
 
     def first(self, reduced: Tensor, axes: int) -> Tensor:
@@ -91,7 +91,7 @@ def fit(rows: Sequence[np.ndarray], own: Sequence[tuple[Tensor, Tensor] | None],
     mean, deviation = map(torch.from_numpy, standardisation(joined))
     made = Reduction(joined.shape[1], min(size, len(joined) - 1, joined.shape[1]))
     made.mean.copy_(mean)
-    # A value that never changes in training may change in test: divided by almost nothing it would be an outlier.
+    # A column that is constant in training may vary in test: dividing by almost 0 would make it an outlier.
     made.deviation.copy_(torch.where(deviation > SMALLEST, deviation, 1))
     scaled, ends = joined, np.cumsum([len(x) for x in rows])  # in place: wide rows take memory
     for x, of, end in zip(rows, own, ends, strict=True):
@@ -101,7 +101,7 @@ def fit(rows: Sequence[np.ndarray], own: Sequence[tuple[Tensor, Tensor] | None],
     solver = "covariance_eigh" if joined.shape[1] <= EXACT_WIDTH else "randomized"
     axes = PCA(made.size, svd_solver=solver, iterated_power=POWER, random_state=0, copy=False).fit(scaled)
     scale = np.sqrt(max(axes.explained_variance_.mean(), SMALLEST))
-    # Half precision in the model's file, which they are most of: rounded here, so that training has the same.
+    # The model's file, mostly axes, has half precision: rounded here, so that training uses the same values.
     matrix = (axes.components_.T / scale).astype(np.float16).astype(np.float32)
     made.axes.copy_(torch.from_numpy(matrix))
     made.centre.copy_(torch.from_numpy(axes.mean_.astype(np.float32) @ matrix))

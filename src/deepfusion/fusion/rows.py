@@ -1,4 +1,4 @@
-"""The models: which streams, which fusion layer. `train_fbp` trains the first few, `fusion_study` all of them."""
+"""The models with their streams and fusion layers: `train_fbp` trains those of `base`, `fusion_study` all."""
 
 from collections.abc import Sequence
 
@@ -12,12 +12,12 @@ from deepfusion.versions import ENCODER
 
 ALONE = {modality: Design((modality,)) for modality in MODALITIES}
 Streams = dict[Modality, tuple[str, ...]]
-# The paper's own network has these streams, and FBP as equation (12) has it, with MFB's square root.
+# The paper's own network: FBP as in equation (12), without bias, with MFB's square root.
 PAPER = {"bias": False, "signed_sqrt": "mfb"}
 
 
 def default_streams(settings: FusionSettings, slots: Sequence[str], *, encoder: bool) -> Streams:
-    """The streams of the configuration; those that are left open are the best of what a store holds.
+    """The streams of the configuration; by default the best ones that a store has.
 
     Args:
         settings: The configuration.
@@ -45,7 +45,7 @@ def fusion(layer: str, streams: Streams, *, name: str = "", **changes: object) -
 
 
 def base(streams: Streams) -> list[Row]:
-    """Audio alone, video alone, linear concatenation, FBP: what FBP is worth can be seen from these."""
+    """FBP and its baselines: audio alone, video alone, linear concatenation."""
     alone = [Row(modality, ALONE[modality], {modality: streams[modality]}) for modality in MODALITIES]
     return [*alone, fusion("concat", streams), fusion("fbp", streams)]
 
@@ -79,7 +79,7 @@ def streams_of(rows: Sequence[Row]) -> list[str]:
 
 
 def end_to_end(slots: Sequence[str], *, seed: int) -> list[Row]:
-    """`audio_encoder` and `fbp_paper` with the audio encoder trained, too: the paper's way. One seed: it is slow."""
+    """`audio_encoder` and `fbp_paper` with the audio encoder trained as well, as in the paper; one seed (slow)."""
     audio = Row("audio_end_to_end", ALONE["audio"], {"audio": ("AF", "AF-clip")}, {"seeds": (seed,)})
     paper = {"audio": ("AF",), "video": tuple(slots)}
     return [audio, fusion("fbp", paper, name="fbp_end_to_end", seeds=(seed,), **PAPER)]

@@ -1,4 +1,4 @@
-"""Networks of all folds and seeds: all choices on inner folds of the training clips, each test clip predicted once."""
+"""Nested cross-validation: selection on inner folds of the training clips, each test clip predicted once per seed."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -22,9 +22,9 @@ from deepfusion.fusion.streams import Modality
 
 log = logging.getLogger(__name__)
 
-# Networks that train in one computation: more of them gain nothing and take memory.
+# Maximum networks per computation: more take memory and gain nothing.
 TOGETHER = 128
-# Fewer networks than these cost no less: a step is mostly Python then.
+# Minimum networks per computation: fewer are not faster, because Python overhead dominates.
 LEAST = 16
 MEMBER_SEEDS = 1000  # seed s has the members s * MEMBER_SEEDS + 0, 1, ...
 TEMPERATURES = (-3.0, 3.0)  # bounds of the logarithm
@@ -37,7 +37,7 @@ class Row:
     name: str
     design: Design
     streams: Mapping[Modality, tuple[str, ...]]
-    changes: Mapping[str, object] = field(default_factory=dict)  # keys of `fusion` with other values than configured
+    changes: Mapping[str, object] = field(default_factory=dict)  # overridden keys of `fusion`
 
     def settings(self, settings: FusionSettings) -> FusionSettings:
         """The settings of this model."""
@@ -46,7 +46,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Candidate:
-    """What the inner folds choose among."""
+    """Hyperparameters that the inner folds select."""
 
     learning_rate: float
     axes: int
@@ -86,7 +86,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Bench:
-    """What all models share."""
+    """Data and settings that all models share."""
 
     corpus: Corpus
     parts: Sequence[Part]
@@ -96,7 +96,7 @@ class Bench:
     made: dict[tuple, Reduced] = field(default_factory=dict)
 
     def modalities(self, row: Row, fold: int, axes: int) -> dict[Modality, Reduced]:
-        """The data of a row in a fold; equal requests share the object, and what has been computed of it."""
+        """The data of a row in a fold; equal requests share the object and its cached properties."""
         for names in row.streams.values():
             key = (fold, axes, names)
             if key not in self.made:
@@ -131,7 +131,7 @@ def train_row(bench: Bench, row: Row, places: Sequence[Place]) -> list[tuple[Net
         Task(bench.modalities(row, of.fold, of.candidate.axes), of.train, bench.corpus.speakers, of.seed)
         for of in places
     ]
-    # Principal axes may be fewer in a fold with few clips: networks of equal shape and as many steps train together.
+    # Networks of equal shape and number of steps train together; folds with few clips may have fewer principal axes.
     groups: dict[tuple, list[int]] = {}
     for i, task in enumerate(tasks):
         key = (tuple(sizes(task.data).items()), step_count(len(task.train), training))
@@ -169,7 +169,7 @@ Validation = list[list[tuple[list[int], np.ndarray]]]
 
 
 def validate(bench: Bench, row: Row, candidates: Sequence[Candidate]) -> list[Validation]:
-    """What networks with each of the candidates predict of the inner folds' validation clips."""
+    """Predictions of each candidate's networks for the inner folds' validation clips."""
     seed = bench.settings.seeds[0] * MEMBER_SEEDS
     inner = [
         (c, held, Place(i, train, seed, candidate))
@@ -185,7 +185,7 @@ def validate(bench: Bench, row: Row, candidates: Sequence[Candidate]) -> list[Va
 
 
 def losses(bench: Bench, validation: Validation) -> tuple[np.ndarray, np.ndarray]:
-    """Mean cross-entropy (nats) and accuracy over the inner validation clips, a value for every fold."""
+    """Mean cross-entropy (nats) and accuracy over the inner validation clips, one value per fold."""
     label = bench.corpus.label.numpy()
     loss, right = [], []
     for fold in validation:
@@ -205,7 +205,7 @@ def temperature(logits: np.ndarray, label: np.ndarray) -> float:
 
 
 def choose(bench: Bench, row: Row) -> Choice:
-    """The candidate with the least inner loss, for every fold."""
+    """The candidate with the lowest inner loss in each fold, and its temperature."""
     candidates = [Candidate(*pair) for pair in product(bench.settings.learning_rates, bench.settings.axes)]
     found = validate(bench, row, candidates)
     loss, right = (np.stack(values) for values in zip(*(losses(bench, of) for of in found), strict=True))
@@ -228,7 +228,7 @@ def choose(bench: Bench, row: Row) -> Choice:
 class Tested:
     """Predictions of one model on the test clips of all folds."""
 
-    probabilities: np.ndarray  # (seeds, clips, classes) calibrated; NaN for seeds that the row has not, untested clips
+    probabilities: np.ndarray  # (seeds, clips, classes) calibrated; NaN for untested clips and seeds that the row lacks
     attention: dict[int, dict[Modality, np.ndarray]]  # position of a clip -> (L,) mean over seeds and members
 
 
@@ -238,11 +238,11 @@ def members(settings: FusionSettings, seed: int) -> list[int]:
 
 
 Refine = Callable[[int, Candidate, int, Network], tuple[Network, Mapping[Modality, Reduced]]]
-"""Fold, what it chose, seed, trained network -> a network that is trained further, with data of the test clips."""
+"""Fold, its candidate, seed, trained network -> a further trained network, with data of the test clips."""
 
 
 def test(bench: Bench, row: Row, choice: Choice, refine: Refine | None = None) -> Tested:
-    """Train on all training clips of every fold with what it chose, and predict its test clips.
+    """Train on all training clips of each fold with its selected hyperparameters, and predict its test clips.
 
     Args:
         bench: What all models share.

@@ -1,4 +1,4 @@
-"""Work on several cores: calls side by side, each on one core."""
+"""Parallel calls in threads, each on one core."""
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,14 +11,14 @@ T = TypeVar("T")
 
 
 def side_by_side(function: Callable[..., T], arguments: Iterable[tuple], threads: int | None = None) -> list[T]:
-    """Call a function for each of several arguments, each call on one core.
+    """Call a function for several arguments in parallel, each call on one core.
 
-    Products of this size are too small to be divided: threads that share one mostly wait for each other.
+    Matrix products of this size are too small to be split over threads.
 
     Args:
-        function: It must not depend on the other calls.
+        function: Must not depend on the other calls.
         arguments: Of each call.
-        threads: Calls at a time; None: as many as torch may use threads.
+        threads: Parallel calls; None: torch's number of threads.
 
     Returns:
         The results, in order.

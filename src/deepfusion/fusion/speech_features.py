@@ -18,21 +18,21 @@ from deepfusion.mel import mel_filters
 # Candidates of the fundamental frequency, Hz: 48 on a logarithmic scale, 17 per octave; children and shouts included.
 PITCHES = np.geomspace(75, 500, 48)
 HARMONICS = 6
-# dB of harmonicity that a jump of the pitch by an octave between two frames has to gain.
+# Penalty of a pitch jump by one octave between two frames, dB of harmonicity.
 JUMP = 20.0
-# What a voice needs of a spectrogram, Hz: bins at most this wide, and the last one at least this high.
+# Requirements for speech, Hz: maximum width of a bin, and minimum frequency of the last bin.
 COARSEST, LOWEST_END = 100, 2500
 SLOPES = ((0, 500), (500, 1500), (1500, 4000))  # Hz
 BANDS = 26
 CEPSTRA = 13
 # dB below the loudest frame of the clip that still count as speech.
 SPEECH_RANGE = 35.0
-# With fewer speech frames, all frames of the clip are taken.
+# With fewer speech frames, all frames of the clip are used.
 FEWEST = 10
 # Share of the speech frames that counts as voiced: the most harmonic ones.
 VOICED = 0.6
 PERCENTILES = (10, 50, 90)
-# Defined for a voice alone, so measured in voiced frames alone.
+# Measured in voiced frames only.
 OF_VOICE = ("pitch", "h1_h2")
 NAMES = (
     *("pitch", "harmonicity", "level", "alpha", "hammarberg", "slope_500", "slope_1500", "slope_4000"),
@@ -40,7 +40,7 @@ NAMES = (
     *(f"mfcc{i + 1}" for i in range(CEPSTRA)),
 )
 FUNCTIONALS = 10
-# Length of a window's vector, and what the vector of a clip has in addition.
+# Length of a window's vector, and additional length of a clip's vector.
 WINDOW_SIZE = FUNCTIONALS * len(NAMES) + 2 * CEPSTRA + 2 * BANDS
 RHYTHM = 8
 
@@ -81,7 +81,7 @@ def level_at(spectrogram: np.ndarray, frequency: np.ndarray, *, spacing: float) 
 def harmonicity(spectrogram: np.ndarray, *, spacing: float) -> np.ndarray:
     """How far the harmonics of each pitch candidate rise above the valleys between them.
 
-    Source: Hermes, "Measurement of pitch by subharmonic summation", 1988; here less the level of the valleys, so that
+    Source: Hermes, "Measurement of pitch by subharmonic summation", 1988; here minus the level of the valleys, so that
     noise scores about 0.
 
     Args:
@@ -102,7 +102,7 @@ def harmonicity(spectrogram: np.ndarray, *, spacing: float) -> np.ndarray:
 def viterbi(score: np.ndarray) -> np.ndarray:
     """The path with the greatest sum of scores, less `JUMP` per octave of change.
 
-    Half and double the pitch are nearly as harmonic as the pitch itself; a voice does not leap between them.
+    This avoids octave errors: half and double the pitch are nearly as harmonic as the pitch itself.
 
     Args:
         score: (T, len(PITCHES)).
@@ -141,7 +141,7 @@ def descriptors(spectrogram: np.ndarray, *, spacing: float) -> Speech:
         spacing: Hz between two bins.
 
     Raises:
-        UserError: The bins are too coarse for a voice, or do not reach as high.
+        UserError: The bins are too coarse for speech, or end too low.
     """
     import librosa
 

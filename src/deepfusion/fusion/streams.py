@@ -1,7 +1,7 @@
-"""What a clip gives the network: streams of vectors with times, from what the feature store holds of the clip.
+"""Inputs of the network: streams of vectors with times, computed from the stored features of a clip.
 
-A stream has either a row per frame (video) or per position in time (audio), which attention weighs, or one row per
-clip. A clip without the modality has streams without rows.
+A stream has one row per frame (video) or per position in time (audio), which attention weights, or one row per clip. A
+clip without the modality has streams without rows.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ Modality = Literal["audio", "video"]
 MODALITIES: tuple[Modality, ...] = ("audio", "video")
 WINDOW = 1.0  # s of speech in a row of the stream `speech`
 
-# Stream -> what of a clip it is computed from.
+# Stream -> key of the feature store that it is computed from.
 AUDIO = {
     "speech": "spectrogram",  # functionals of a second of speech, a row per window
     "speech-clip": "spectrogram",  # functionals and rhythm of the whole clip
@@ -31,7 +31,7 @@ LANDMARKS = {
 }
 EMOTION = "emotion"  # logarithm of the emotions' probabilities, a row per frame
 VIDEO = {**LANDMARKS, EMOTION: "emotion"}
-SMALLEST = 1e-4  # lower probabilities count as this one
+SMALLEST = 1e-4  # lower bound of probabilities
 
 
 def is_video(name: str) -> bool:
@@ -60,14 +60,14 @@ def _imported(name: str) -> str:
 
 
 def check(streams: Mapping[Modality, Sequence[str]], available: Iterable[str]) -> None:
-    """Refuse streams that a store does not hold, or that cannot be rows of one modality.
+    """Refuse streams that a store lacks, or that do not fit together.
 
     Args:
         streams: Of each modality.
         available: Keys of the store.
 
     Raises:
-        UserError: One sentence.
+        UserError: A stream is unknown, missing, or does not fit the others.
     """
     available = set(available)
     for modality, names in streams.items():
@@ -83,7 +83,7 @@ def check(streams: Mapping[Modality, Sequence[str]], available: Iterable[str]) -
                     "extract it, or leave the stream out"
                 )
         if names and all(map(is_per_clip, names)):
-            raise UserError(f"fusion.{modality}: {', '.join(names)} has no rows to attend to: add a stream that has")
+            raise UserError(f"fusion.{modality}: {', '.join(names)} has no rows for attention: add a stream with rows")
     if len(rows := [name for name in streams.get("audio", ()) if not is_per_clip(name)]) > 1:
         first, second = rows[:2]
         raise UserError(
@@ -93,7 +93,7 @@ def check(streams: Mapping[Modality, Sequence[str]], available: Iterable[str]) -
 
 @dataclass(frozen=True)
 class Spectrogram:
-    """What of the spectrogram's settings the streams need."""
+    """Settings of the spectrogram that the streams need."""
 
     spacing: float  # Hz between two bins
     shift: float  # s between two windows
@@ -114,8 +114,7 @@ class ClipStreams:
 
     Attributes:
         rows: Stream -> (L, n) float32; streams per clip have L = 1, or 0 without the modality.
-        time: Stream with rows that attention weighs -> (L,) s on the clip's clock; all such streams of the video have
-            the same.
+        time: Attended stream -> (L,) s on the clip's clock, equal for all attended streams of the video.
         frequency: The stream AF -> (L,) Hz.
     """
 
@@ -128,7 +127,7 @@ def clip_streams(clip: Mapping[str, np.ndarray], names: Iterable[str], spectrogr
     """Compute streams of a clip.
 
     Args:
-        clip: What a feature store holds of the clip (`FeatureStore[id]`).
+        clip: The stored features of the clip (`FeatureStore[id]`).
         names: Streams.
         spectrogram: Its settings.
     """
@@ -152,7 +151,7 @@ def clip_streams(clip: Mapping[str, np.ndarray], names: Iterable[str], spectrogr
 
 
 def _video(clip: Mapping[str, np.ndarray], names: list[str], made: ClipStreams) -> None:
-    valid = clip["valid"]  # attention cannot choose a frame without a face
+    valid = clip["valid"]  # frames without a face are excluded from attention
     time = clip["time"][valid]
     made.time.update({name: time for name in names if not is_per_clip(name)})
     for name in names:
@@ -198,7 +197,7 @@ def _encoder(clip: Mapping[str, np.ndarray], names: list[str], settings: Spectro
 
 
 def _mean_and_deviation(rows: np.ndarray) -> np.ndarray:
-    """(L, D) -> (1, 2 D); no row where there is none."""
+    """(L, D) -> (1, 2 D); (0, 2 D) if L = 0."""
     return (
         np.concatenate([rows.mean(0), rows.std(0)])[None] if len(rows) else np.zeros((0, 2 * rows.shape[1]), np.float32)
     )

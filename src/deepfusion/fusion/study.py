@@ -1,4 +1,4 @@
-"""`snakemake fusion_study`: every way to fuse audio and video, on the same features, folds, seeds and budget."""
+"""`snakemake fusion_study`: all fusion methods on the same features, folds, seeds and budget."""
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
@@ -48,7 +48,7 @@ def run_study(
         folder: Where the files go.
         folds: Folds, their speakers or splits.
         settings: The fusion network, with the normalisation of this table.
-        study: What else is studied.
+        study: Sweeps and end-to-end training.
         device: Where to compute.
 
     Returns:
@@ -61,7 +61,7 @@ def run_study(
     with FeatureStore(store) as opened:
         slots, encoder = list(opened.networks), ENCODER in opened.keys
         streams = rows.streams_in(opened, settings)
-        # End-to-end training begins with the weights that AF is of.
+        # End-to-end training starts from the encoder that computed AF.
         at_hand = encoder and opened.attributes(ENCODER)["sha256"] == file_sha256(encoder_path(None))
     wanted, refiners = rows.study(streams, slots, encoder=encoder), {}
     if at_hand and settings.normalisation == "training":
@@ -72,7 +72,7 @@ def run_study(
     found, left = experiment.prepare(corpus, folds, wanted, settings)
     log.info("%d clips, %d folds, normalised by %s", len(corpus.table), len(found.parts), settings.normalisation)
     if encoder and not at_hand:
-        found.notes.append("no end-to-end models: AF of the store is of another audio encoder than that of the package")
+        found.notes.append("no end-to-end models: AF of the store is not from the audio encoder of the package")
     fbp = next((row for row in left if row.name == "fbp"), None)
     sweeps: dict[str, list[dict]] = {}
 
@@ -92,7 +92,7 @@ def run_study(
 
 
 def late_fusions(found: Findings) -> dict[str, np.ndarray]:
-    """Mean and product of what `audio` and `video` predict, and a product whose weight the inner folds choose."""
+    """Mean, product and weighted product of the predictions of `audio` and `video`; inner folds select the weight."""
     audio, video = found.probabilities["audio"], found.probabilities["video"]
     learned = np.full_like(audio, np.nan)
     label = found.corpus.label.numpy()
@@ -104,7 +104,7 @@ def late_fusions(found: Findings) -> dict[str, np.ndarray]:
 
 
 def add_svms(found: Findings) -> None:
-    """The classical reference: they draw nothing, so that all seeds predict the same."""
+    """Add the SVM baselines; they are deterministic, so all seeds have the same predictions."""
     corpus, settings = found.corpus, found.settings
     reasons = {m: why for m, row in (("audio", "audio"), ("video", "video")) if (why := found.absent.get(row))}
     absent = absent_rows(svm.MODELS, reasons)
@@ -112,14 +112,14 @@ def add_svms(found: Findings) -> None:
     predicted, impossible = svm_models(corpus, features, found.parts, by=settings.normalisation, leave_out=set(absent))
     found.absent |= absent | impossible
     if predicted and any(not p.speakers_known and not p.note for p in found.parts):
-        found.notes.append(f"SVMs: {BY_CLIP}")  # the networks have validation clips to choose on
+        found.notes.append(f"SVMs: {BY_CLIP}")  # the networks have validation clips for selection
     found.probabilities |= {name: p.repeat(len(settings.seeds), 0) for name, p in predicted.items()}
 
 
 def svm_features(corpus: Corpus) -> dict[str, np.ndarray]:
     """Statistics over time of the same streams: (clips, columns) of the audio and of each stream of the video.
 
-    The store is read once more: of long streams the corpus holds a part of the rows alone.
+    The store is read again, because the corpus has only a sample of long streams.
     """
     names = [name for name in corpus.streams if name in ("speech-clip", "AF-clip") or is_video(name)]
     found: dict[str, list[np.ndarray]] = {name: [] for name in names}
@@ -173,6 +173,6 @@ def svm_models(
 
 
 def sweeps_of(bench: Bench, row: Row, choice: Choice, study: StudySettings) -> dict[str, list[dict]]:
-    """Inner loss and accuracy of FBP over one setting each; all others as configured, with what most folds chose."""
+    """Inner loss and accuracy of FBP over one setting at a time, with the hyperparameters that most folds selected."""
     candidate = max(dict.fromkeys(choice.candidates), key=choice.candidates.count)
     return {what: sweep(bench, row, what, values, candidate) for what, values in study.sweeps.items()}

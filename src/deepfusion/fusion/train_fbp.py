@@ -1,4 +1,4 @@
-"""`snakemake train_fbp`: FBP tested on speakers that it has not seen, and the model of all clips for new ones."""
+"""`snakemake train_fbp`: test FBP on unseen speakers, and train the final model on all clips."""
 
 import json
 import logging
@@ -43,8 +43,8 @@ def train_fbp(
         store: The feature store.
         folder: Where the files go.
         folds: Folds, their speakers or splits.
-        everyone: The fold of the model for new clips: no clip is a test clip.
-        settings: Streams, network, training and choices.
+        everyone: The fold of the final model, without test clips.
+        settings: Streams, network, training and search.
         device: Where to compute.
 
     Returns:
@@ -77,7 +77,7 @@ def train_fbp(
 def train_model(
     bench: Bench, choices: Mapping[str, Choice], wanted: Sequence[Row]
 ) -> tuple[dict[str, Reduction], list[Trained]]:
-    """Networks of several rows trained on all clips of the last fold, with what its inner folds chose."""
+    """Train several rows on all clips of the last fold, with the hyperparameters that its inner folds selected."""
     last, trained = len(bench.parts) - 1, []
     for row in wanted:
         candidate, temperature = choices[row.name].candidates[last], choices[row.name].temperature[last]
@@ -91,7 +91,7 @@ def train_model(
 def card(
     corpus: Corpus, trained: Sequence[Trained], settings: FusionSettings, metrics: Mapping, folds: Sequence[Fold]
 ) -> dict:
-    """What `model.json` holds: how the model was made, what it may be expected to do, and how to build it."""
+    """Content of `model.json`: how the model was trained, its expected accuracy, and how to rebuild it."""
     with FeatureStore(corpus.path) as store:
         attrs, networks = store.attrs, store.networks
         weights = {slot: of["fingerprint"] for slot, of in networks.items() if "fingerprint" in of}

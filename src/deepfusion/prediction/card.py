@@ -1,4 +1,4 @@
-"""What a user must know of a model before believing its predictions, from its card."""
+"""Lines about a model from its card: expected accuracy, normalisation, cautions."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def model_lines(predictor: "Predictor", norm: Normalisation) -> list[str]:
-    """The model, its corpus and classes; its accuracy on speakers it has not seen; normalisation; caution."""
+    """The model, its corpus and classes; its accuracy on unseen speakers; normalisation; caution."""
     card = predictor.card
     corpus = f", trained on {card['corpus']}" if card.get("corpus") else ""
     lines = [f"model {predictor.name} ({predictor.model.sha256[:8]}){corpus}: {', '.join(predictor.labels)}"]
@@ -33,4 +33,4 @@ def expectation(card: Mapping[str, Any]) -> str:
     by_model = metrics.get("by_model", {})
     alone = [f"{name} alone {100 * by_model[name]:.1f} %" for name in ("audio", "video") if name in by_model]
     sentence = "; ".join(", ".join(part) for part in (figures, alone) if part)
-    return f"on speakers that it has not seen: {sentence}" if figures else ""
+    return f"on unseen speakers: {sentence}" if figures else ""

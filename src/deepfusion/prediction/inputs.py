@@ -1,4 +1,4 @@
-"""What `predict` is given (files, folders, manifests, a table) -> one table of clips."""
+"""Inputs of `predict` (files, folders, manifests, a table) -> one table of clips."""
 
 import difflib
 import os
@@ -36,7 +36,7 @@ def clips_of(inputs: Inputs) -> pd.DataFrame:
 
 
 def is_one_file(inputs: Inputs) -> bool:
-    """Whether this is a single media file, whose answer is a `Prediction` instead of `Predictions`."""
+    """Whether this is a single media file, which gives a `Prediction` instead of `Predictions`."""
     return isinstance(inputs, str | os.PathLike) and not Path(inputs).is_dir() and Path(inputs).suffix.lower() != ".csv"
 
 
@@ -66,14 +66,14 @@ def _of_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _distinct(tables: list[pd.DataFrame]) -> pd.DataFrame:
-    """All clips in one table: the same one is taken once, and equal ids of different clips get a number."""
+    """All clips in one table, without duplicates; equal ids of different clips are numbered."""
     table = pd.concat(tables, ignore_index=True)
     table = table.drop_duplicates(["path", "audio", "start", "end", "person"], ignore_index=True)
     return table.assign(id=_numbered(table["id"].tolist()))
 
 
 def _numbered(ids: list[str]) -> list[str]:
-    """The ids; those that occur again get "-2", "-3", ..."""
+    """The ids made unique: repeated ones get "-2", "-3", ..."""
     taken, new = set(ids), []
     used: set[str] = set()
     for id_ in ids:

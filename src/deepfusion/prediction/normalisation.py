@@ -18,7 +18,7 @@ IN_WORDS = {
 
 
 def check_normalisation(card: Mapping[str, Any], norm: str | None, *, name: str) -> Normalisation:
-    """The normalisation to use: the one that is asked for, or by default that of the model's training.
+    """The normalisation to use: the requested one, by default that of the model's training.
 
     Raises:
         UserError: The model was trained with another one.
@@ -27,7 +27,7 @@ def check_normalisation(card: Mapping[str, Any], norm: str | None, *, name: str)
     if norm is None:
         return "none" if trained == "training" else "speaker"
     if norm not in get_args(Normalisation):
-        raise UserError(f"norm {norm!r}: there are {', '.join(get_args(Normalisation))}")
+        raise UserError(f"unknown norm {norm!r}: use one of {', '.join(get_args(Normalisation))}")
     if (norm == "none") != (trained == "training"):
         fits = "none" if trained == "training" else "clip-set or speaker"
         raise UserError(f"model {name} was trained with features normalised by {trained}: use --norm {fits}")
@@ -37,9 +37,9 @@ def check_normalisation(card: Mapping[str, Any], norm: str | None, *, name: str)
 def groups_of(
     model: Any, extractor: Extractor, clips: pd.DataFrame, norm: Normalisation
 ) -> Iterator[tuple[Any, pd.DataFrame]]:
-    """The clips in groups that are normalised together, each with its statistics; None for those of the training.
+    """Statistics and clips of each group that is normalised together; None: statistics of the training.
 
-    The clips of a group are extracted twice: once for the statistics, so that memory does not grow with their number.
+    Each group is extracted twice, first for the statistics, so that memory does not grow with its size.
 
     Raises:
         UserError: A clip has no speaker where speakers are needed.

@@ -1,4 +1,4 @@
-"""Predictions as one HTML page that needs no network: what was predicted for each clip, when, and from what."""
+"""Predictions as one offline HTML page: for each clip, probabilities over time, attention and inputs."""
 
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -23,13 +23,13 @@ from deepfusion.report import base_template, timeline
 if TYPE_CHECKING:
     from deepfusion.prediction.records import Records
 
-DETAILED = 200  # clips that are shown in detail; of all others the page has the row of the table
+DETAILED = 200  # clips shown in detail; all others only have a row in the table
 POSTER, THUMBNAIL = 480, 96  # longest side of a picture, px
-THUMBNAILS = 4  # most attended frames, and as many least attended
-APART = 0.2  # s between frames that are shown
-POINTS = 300  # of a curve
-SILENT = 10  # windows without an answer that are listed
-# Okabe and Ito's colours, which colour-blind people can tell apart; what comes after them is dashed.
+THUMBNAILS = 4  # number of most attended frames, and of least attended ones
+APART = 0.2  # minimum distance of the shown frames, s
+POINTS = 300  # maximum points of a curve
+SILENT = 10  # windows without an answer shown one by one
+# Okabe and Ito's colours, distinguishable for colour-blind people; further curves are dashed.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#b8860b")
 
 Pictures = Callable[[Any, list[float], int], dict[float, np.ndarray]]
@@ -43,13 +43,13 @@ def section(
     pictures: Pictures | None,
     table: str = "",
 ) -> str:
-    """A clip's part of the page.
+    """The HTML of one clip.
 
     Args:
         prediction: Of the clip.
         found: Its `to_dict`.
-        folder: Where the page will be: the media file is linked from there.
-        pictures: Gives frames of the clip by their times; None: no picture of a frame is shown.
+        folder: Folder of the page; the link to the media file is relative to it.
+        pictures: Returns frames of the clip by time; None: no frames are shown.
         table: The per-frame csv, relative to `folder`; "" if there is none.
     """
     clip = prediction.clip
@@ -79,7 +79,7 @@ def section(
 
 
 def _lanes(prediction: Prediction, begin: float, end: float) -> list[dict[str, Any]]:
-    """What is drawn over time, from top to bottom."""
+    """The diagrams over time, from top to bottom."""
     clip, attention, lanes = prediction.clip, prediction.attention, []
     if prediction.parts:
         windows = prediction.windows
@@ -92,9 +92,7 @@ def _lanes(prediction: Prediction, begin: float, end: float) -> list[dict[str, A
         lanes.append(lane | {"silent": silent[:SILENT], "more": max(0, len(silent) - SILENT)})
     if "emotion" in clip and clip["valid"].any():
         times, values = timeline.binned(clip["time"], clip["emotion"], POINTS)
-        lanes.append(
-            _curves("Emotions that the face networks see in each frame", times, values, EMOTIONS, (begin, end))
-        )
+        lanes.append(_curves("Emotion in each frame by the face networks", times, values, EMOTIONS, (begin, end)))
     if "video" in attention:
         share = effective_share(attention["video"].weight)
         lanes.append(
@@ -156,7 +154,7 @@ def _pictures_of(prediction: Prediction, pictures: Pictures) -> tuple[str, list[
 
 
 def _apart(times: np.ndarray, order: np.ndarray) -> list[int]:
-    """The first few of an order that are not next to one another in time."""
+    """The first `THUMBNAILS` indices of an order that are at least `APART` from one another in time."""
     found: list[int] = []
     for i in order:
         if all(abs(times[i] - times[j]) >= APART for j in found):

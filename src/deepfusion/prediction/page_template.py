@@ -201,7 +201,7 @@ Audio {{ "%.1f" | format(found.audio_seconds) }} s.
 </div>
 </div>
 {% if lanes %}
-<p class="hint dim">Click into the diagrams, or use the arrow keys there, to go to that time in the media.</p>
+<p class="hint dim">Click a diagram, or use its arrow keys, to seek in the media.</p>
 <div class="time" tabindex="0" role="slider" aria-label="Time in {{ found.id }}" aria-valuemin="{{ begin }}"
  aria-valuemax="{{ end }}" aria-valuenow="{{ begin }}" data-begin="{{ begin }}" data-end="{{ end }}">
 {% for lane in lanes %}

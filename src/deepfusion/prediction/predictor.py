@@ -40,7 +40,7 @@ class Predictor:
     Args:
         model: A trained model.
         device: auto, cpu, cuda, cuda:1 or mps, for the face networks.
-        engine: What computes the face networks.
+        engine: Inference engine of the face networks.
         threads: CPU threads of the face networks; None: as many as there are cores.
 
     Attributes:
@@ -49,7 +49,7 @@ class Predictor:
         card: What it was trained on, its metrics, its licence.
 
     Raises:
-        UserError: The device cannot be used, or weights that the model needs are missing or others.
+        UserError: The device cannot be used, or required weights are missing or differ.
     """
 
     def __init__(self, model: "Model", *, device: str = "auto", engine: Engine = "auto", threads: int | None = None):
@@ -69,7 +69,7 @@ class Predictor:
 
     @property
     def _extractor(self) -> Extractor:
-        """Opened with the first clip: where all predictions are kept from an earlier run, none is needed."""
+        """Opened with the first clip, because it is not needed if all predictions are up to date."""
         if self._opened is None:
             needs = set(self.model.needs)
             if needs - AUDIO:
@@ -110,13 +110,13 @@ class Predictor:
         Args:
             inputs: A media file gives one `Prediction`. A folder, a manifest (.csv), a list of them or a table with a
                 column `path` gives `Predictions`, which are made while they are iterated over.
-            window: Length of the parts of each clip that are answered as well, s; None: whole clips alone.
-            hop: From the start of a window to that of the next, s; None: as long as a window.
-            norm: Normalisation of the features; None: the one that the model was trained with.
+            window: Length of windows that are predicted as well, s; None: whole clips only.
+            hop: Distance between window starts, s; None: the length of a window.
+            norm: Normalisation of the features; None: that of the model's training.
             device: Another device than that of `load`.
 
         Raises:
-            UserError: No such file, no clip, a wrong manifest; a normalisation that the model does not have.
+            UserError: No such file, no clip, a wrong manifest, or a normalisation that does not fit the model.
         """
         clips = clips_of(inputs)
         if device is not None and inference.device(device) != self._device:
@@ -168,7 +168,7 @@ class Predictor:
         usable = windows.usable(arrays)
         there = {modality for modality, clock in (("video", "time"), ("audio", "audio_time")) if clock in usable}
         if not there:
-            # Both fail for the same reason where the file itself cannot be read.
+            # An unreadable file gives both the same reason.
             reason = "; ".join(dict.fromkeys(absent[modality] for modality in ("video", "audio")))
             return None, "failed" if absent["failed"] else "no_answer", reason
         try:
@@ -192,17 +192,17 @@ def extraction_of(settings: Mapping[str, Any]) -> Extraction:
     """The settings that a model's features were extracted with.
 
     Raises:
-        UserError: They are not those of this version.
+        UserError: They do not fit this version.
     """
     return from_json(Extraction, json.dumps({name: settings[name] for name in GROUPS if name in settings}))
 
 
 def check_weights(known: Mapping[str, str], config: Extraction) -> None:
-    """Compare the weights that are here with those that a model was trained with.
+    """Check that the installed weights are those of a model's training.
 
     Args:
         known: Key of the store ("EF-A", "AF") -> `catalogue.fingerprint` of its network, SHA-256 of the audio encoder.
-        config: Says which networks and which encoder.
+        config: The networks and the encoder.
 
     Raises:
         UserError: They differ.
@@ -214,8 +214,8 @@ def check_weights(known: Mapping[str, str], config: Extraction) -> None:
             found = catalogue.fingerprint(config.networks[key].network, config.networks[key].weights)
         if found != wanted:
             raise UserError(
-                f"the model was trained with other weights of {key} ({wanted}) than those that are here ({found}): "
-                "install the version that it was trained with, or train it again"
+                f"the model was trained with other weights of {key} ({wanted}) than the installed ones ({found}): "
+                "install those weights, or train the model again"
             )
 
 
@@ -239,16 +239,16 @@ def _absences_of_part(rows: Mapping[str, np.ndarray], whole: dict[str, str]) -> 
 
 
 def check_window(window: float | None, hop: float | None) -> None:
-    """Refuse what is no length of a window.
+    """Check the lengths of window and hop.
 
     Raises:
-        UserError: It is not above 0, or there is a hop without a window.
+        UserError: One is not above 0, or there is a hop without a window.
     """
     if window is None and hop is not None:
         raise UserError("a hop needs a window: give its length in s, as --window 2 --hop 1")
     for name, value in (("window", window), ("hop", hop)):
         if value is not None and not 0 < value < np.inf:
-            raise UserError(f"{name} {value:g}: it is a length of time in s, above 0")
+            raise UserError(f"{name} {value:g}: it must be a duration above 0 s")
 
 
 def load(
@@ -257,9 +257,9 @@ def load(
     """Load a model with all that it needs, to predict any number of clips.
 
     Args:
-        model: A folder that `snakemake train_fbp` has filled; None: the model that comes with the package.
+        model: A folder written by `snakemake train_fbp`; None: the model of the package.
         device: auto, cpu, cuda, cuda:1 or mps, for the face networks.
-        engine: What computes the face networks.
+        engine: Inference engine of the face networks.
         threads: CPU threads of the face networks; None: as many as there are cores.
 
     Raises:

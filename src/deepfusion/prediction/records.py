@@ -1,4 +1,4 @@
-"""What has been predicted so far, a file per clip under the output folder: an interrupted run resumes from it."""
+"""Records of finished predictions, one file per clip in the output folder, to resume an interrupted run."""
 
 import hashlib
 import json
@@ -30,11 +30,11 @@ class Records:
         self._out, self._depends = out, [VERSION, VERSIONS, *depends]
 
     def key(self, clip: Any, *, together: str = "") -> str:
-        """Names what the prediction of a clip depends on: the content of its files, its segment, and `depends`.
+        """Cache key of a clip's prediction: the content of its files, its segment, and `depends`.
 
         Args:
             clip: A row of a manifest.
-            together: Names the clips that it is normalised with.
+            together: Key of the clips that it is normalised with, see `together`.
         """
         files = {clip.path: hash_of(clip.path)}
         if clip.audio:
@@ -43,7 +43,7 @@ class Records:
         return digest(self._depends, list(files.values()), part, together)
 
     def kept(self, clip: Any, *, together: str = "") -> bool:
-        """Whether there is a record of this clip that is up to date, and the files that belong to it."""
+        """Whether this clip has an up-to-date record, and all files that belong to it."""
         try:
             record = json.loads(self.path(clip.id).read_text(encoding="utf-8"))
             files = [self._out / name for name in record["files"]]
@@ -57,7 +57,7 @@ class Records:
         Args:
             clip: A row of a manifest.
             found: `Prediction.to_dict`.
-            section: Its part of the HTML page.
+            section: The HTML of the clip.
             files: Files below the folder that belong to it.
             together: As of `key`.
         """
@@ -66,15 +66,15 @@ class Records:
         write_atomically(self.path(clip.id), lambda part: part.write_text(text, encoding="utf-8"))
 
     def found(self, clip_id: str) -> dict[str, Any]:
-        """What was predicted for a clip that has a record."""
+        """The prediction of a clip that has a record."""
         return self._read(clip_id)["found"]
 
     def section(self, clip_id: str) -> str:
-        """Its part of the page."""
+        """The HTML of a clip that has a record."""
         return self._read(clip_id)["section"]
 
     def all(self, ids: list[str]) -> Iterator[dict[str, Any]]:
-        """What was predicted for each of the clips, one at a time in memory."""
+        """The predictions of clips, one in memory at a time."""
         return map(self.found, ids)
 
     def path(self, clip_id: str) -> Path:
@@ -86,16 +86,16 @@ class Records:
 
 
 def together(clips: pd.DataFrame) -> str:
-    """Names the content of all the clips: what a prediction depends on whose normalisation they share."""
+    """Cache key of clips that are normalised together, by their content."""
     files = [*clips["path"], *media_files("spectrogram", clips)]
     return digest([hash_of(file) for file in files], clips[["start", "end", "person", "speaker"]].astype(str).to_dict())
 
 
 def file_name(clip_id: str) -> str:
-    """A clip's id as a path below a folder, without suffix: folders stay, what no file name should hold does not."""
+    """A clip's id as a relative path without suffix; characters that are unsafe in file names are replaced."""
     parts = [re.sub(r"[^\w.\-+@ ()]", "_", part).lstrip(".").strip() or "_" for part in clip_id.split("/")]
     name = "/".join(part[:100] for part in parts)
-    # Different ids must not share a file, also where upper and lower case are one.
+    # Different ids must not share a file, not even where case is ignored.
     if name != clip_id or name != name.lower():
         name += f"-{hashlib.sha256(clip_id.encode()).hexdigest()[:6]}"
     return name

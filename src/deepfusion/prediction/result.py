@@ -1,4 +1,4 @@
-"""What a model predicts for a clip, and the tables that are made of it."""
+"""The prediction of a clip, and its tables."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ ATTENTION_DIGITS = 6
 
 @dataclass(frozen=True)
 class Window:
-    """A part of a clip with its own answer; `answer` is None where `reason` says why there is none."""
+    """A part of a clip with its own answer; if `answer` is None, `reason` says why."""
 
     start: float
     end: float
@@ -49,14 +49,14 @@ class Prediction:
         id: Of the clip.
         path: Its file, absolute.
         labels: The classes, in the order of the probabilities.
-        answer: What the model gave; None if there is neither a face nor audio.
+        answer: The model's answer; None if there is neither a face nor audio.
         status: A key of `STATUSES`.
         reason: Why a modality is missing; "" where both were used.
         model: Name of the model.
         model_sha256: Of its file.
         clip: Face track, emotions of the face networks and spectrogram of the clip, as arrays.
         facts: width, height, audio_note, ... of the files.
-        parts: Windows, if they were asked for.
+        parts: Windows, if requested.
         audio_seconds: Duration of the audio, 0 without any.
     """
 
@@ -90,7 +90,7 @@ class Prediction:
 
     @property
     def by_modality(self) -> pd.DataFrame:
-        """What audio alone and video alone predict: a row per modality that the clip has, a column per class."""
+        """Predictions of audio alone and video alone: one row per modality of the clip, one column per class."""
         rows = {} if self.answer is None else self.answer.by_modality
         return pd.DataFrame.from_dict(dict(rows), orient="index", columns=list(self.labels))
 
@@ -127,7 +127,7 @@ class Prediction:
 
     @property
     def windows(self) -> pd.DataFrame:
-        """A row per window: start, end (s), label, score, the classes' probabilities, status, reason."""
+        """One row per window: start, end (s), label, score, the classes' probabilities, status, reason."""
         rows = [
             {
                 "start": part.start,
@@ -144,7 +144,7 @@ class Prediction:
 
     @property
     def frames(self) -> pd.DataFrame:
-        """A row per frame, with the columns of docs/predict.md; empty without video."""
+        """One row per frame, with the columns of docs/predict.md; empty without video."""
         return frame_table(self.clip, self.attention.get("video"))
 
     def row(self) -> dict[str, Any]:
@@ -166,7 +166,7 @@ class Prediction:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """All but the arrays per frame, as JSON takes it; probabilities 0..1, times in s."""
+        """Everything except per-frame arrays, as JSON types; probabilities 0..1, times in s."""
         windows = self.windows.drop(columns=list(self.labels)).to_dict("records")
         for window, part in zip(windows, self.parts, strict=True):
             window["probabilities"] = self._named(part.answer)
@@ -216,7 +216,7 @@ class Prediction:
 
 
 class Predictions:
-    """Predictions of many clips, made while they are iterated over; each is given once, and none is kept.
+    """Predictions of many clips, computed during iteration; each is yielded once, and none is kept.
 
     Args:
         found: The predictions.
@@ -234,7 +234,7 @@ class Predictions:
 
     @property
     def frame(self) -> pd.DataFrame:
-        """The clips that are left as a table, with the columns of predictions.csv."""
+        """The remaining clips as a table, with the columns of predictions.csv."""
         return pd.DataFrame([prediction.row() for prediction in self])
 
     def to_csv(self, path: str | Path) -> None:
@@ -247,7 +247,7 @@ def line(found: Mapping[str, Any], top: int = 2) -> str:
 
     Args:
         found: As `Prediction.to_dict` returns it.
-        top: Classes that are named.
+        top: Number of classes.
     """
     name, suffix = found["id"], Path(found["path"]).suffix
     if name.rpartition("/")[2] == Path(found["path"]).stem:
@@ -266,11 +266,11 @@ def line(found: Mapping[str, Any], top: int = 2) -> str:
 
 
 def frame_table(clip: Mapping[str, np.ndarray], attention: "Attention | None") -> pd.DataFrame:
-    """A row per frame of the clip, frames without a face included; what such a frame does not have is NaN.
+    """One row per frame of the clip; values that a frame without a face lacks are NaN.
 
     Args:
         clip: Keys `TRACK`, as of a feature store; none without video.
-        attention: Of the frames that have one, by their times.
+        attention: Of the attended frames, by time.
 
     Returns:
         frame (from 0), face_id (rises when a person is chosen again), timestamp (s), confidence (the detector's score
@@ -323,7 +323,7 @@ def landmark_table(clip: Mapping[str, np.ndarray]) -> pd.DataFrame:
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a csv file: 6 decimals, what is unknown an empty cell."""
+    """Write a csv file with 6 decimals; unknown values are empty cells."""
     text = table.to_csv(index=False, float_format="%.6f", lineterminator="\n")
     write_atomically(path, lambda part: part.write_text(text, encoding="utf-8"))
 
@@ -337,7 +337,7 @@ def _label(labels: Sequence[str], answer: "Answer | None") -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Arrays and numpy's numbers as lists and Python's; NaN as None, which JSON calls null."""
+    """Numpy arrays and numbers as Python lists and numbers; NaN as None (null in JSON)."""
     if isinstance(value, Mapping):
         return {name: _plain(part) for name, part in value.items()}
     if isinstance(value, np.ndarray | list | tuple):

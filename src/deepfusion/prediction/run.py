@@ -22,27 +22,27 @@ log = logging.getLogger(__name__)
 
 OUTPUTS = ("csv", "json", "html")
 UNANSWERED = ("no_answer", "failed")
-PAGE_WINDOW = 2.0, 0.5  # of the page's curves where no windows are asked for: length and hop, s
+PAGE_WINDOW = 2.0, 0.5  # length and hop of the page's curves if no windows are requested, s
 EXIT_ALL, EXIT_SOME = 0, 3
 """Exit status: every clip has an answer; some have none."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What is predicted, and what is written.
+    """What to predict and what to write.
 
     Attributes:
-        window: Length of windows, s; None: whole clips alone.
-        hop: From window to window, s; None: as long as a window.
+        window: Length of windows, s; None: whole clips only.
+        hop: Distance between window starts, s; None: the length of a window.
         norm: Normalisation; None: that of the model's training.
-        top: Classes that are named in a line.
-        outputs: "csv", "json", "html": what is written.
+        top: Number of classes per line.
+        outputs: Any of "csv", "json", "html".
         thumbnails: Whether the page shows frames of the video.
         landmarks: Whether the per-frame tables have the 68 points.
-        overwrite: Whether clips are predicted again that have an up-to-date prediction.
+        overwrite: Whether to repeat predictions that are up to date.
 
     Raises:
-        UserError: A window or hop is no length of time.
+        UserError: See `check_window`.
     """
 
     window: float | None = None
@@ -61,20 +61,20 @@ class Options:
 def run(
     predictor: Predictor, clips: pd.DataFrame, out: Path | None, options: Options, show: Callable[[str], None] = print
 ) -> int:
-    """Predict all clips, a line each, and write what is asked for.
+    """Predict all clips, show one line each, and write the requested outputs.
 
     Args:
         predictor: The model; it is left open.
         clips: Rows of a manifest, as `inputs.clips_of` gives them.
         out: Folder for the results; None: none are written.
-        options: What is wanted.
+        options: What to predict and write.
         show: Prints a line of text.
 
     Returns:
         The exit status.
 
     Raises:
-        UserError: A normalisation that the model does not have.
+        UserError: The normalisation does not fit the model.
         MachineError: The folder cannot be written.
     """
     norm = check_normalisation(predictor.card, options.norm, name=predictor.name)
@@ -104,7 +104,7 @@ def _tracked(clips: pd.DataFrame) -> Iterator[str]:
 
 
 def _shown(found: dict[str, Any], options: Options, show: Callable[[str], None]) -> dict[str, Any]:
-    """Show a clip's line; what the summary needs of it."""
+    """Show a clip's line; returns its id and status."""
     show(line(found, options.top))
     return {name: found[name] for name in ("id", "status")}
 
@@ -117,15 +117,15 @@ def _recorded(
     norm: Normalisation,
     show: Callable[[str], None],
 ) -> Iterator[dict[str, Any]]:
-    """As `_shown` for each clip; those with an up-to-date record are not predicted again. Then write the tables."""
+    """`_shown` for each clip, without predicting those with an up-to-date record again; then write the tables."""
     what = [predictor.model.sha256, predictor.labels, options.window, options.hop, norm]
     records = Records(out, [*what, sorted(options.outputs), options.thumbnails, options.landmarks])
     group = "" if norm == "none" else together(clips)
     kept = {clip.id for clip in clips.itertuples() if not options.overwrite and records.kept(clip, together=group)}
     if group and len(kept) < len(clips):
-        kept = set()  # they are normalised together
+        kept = set()  # all clips are normalised together
     if kept:
-        log.info("%d of %d clips have been predicted before: kept", len(kept), len(clips))
+        log.info("%d of %d clips are up to date: kept", len(kept), len(clips))
     predicted = _each(predictor, clips[~clips["id"].isin(kept)], options)
     rows = {clip.id: clip for clip in clips.itertuples()}
     for clip_id in _tracked(clips):
@@ -143,7 +143,7 @@ def _recorded(
 def _write_clip(
     prediction: Prediction, found: Mapping[str, Any], predictor: Predictor, out: Path, options: Options
 ) -> tuple[str, list[str]]:
-    """Write the per-frame table of a clip; its part of the page, and the files that were written."""
+    """Write the per-frame table of a clip; returns its HTML and the files written."""
     files = []
     if "csv" in options.outputs and prediction.frame_count:
         files.append(f"frames/{file_name(prediction.id)}.csv")
@@ -211,7 +211,7 @@ def _listed(ids: list[str], shown: int = 10) -> str:
 
 
 def outputs_of(csv: bool, json: bool, html: bool, out: Path | None) -> tuple[list[str], Path | None]:
-    """What is written and where: the outputs that are asked for; with a folder alone all; with neither nothing.
+    """Outputs and folder: the requested outputs; all of them if only a folder is given; else none.
 
     Raises:
         UserError: The folder is a file.

@@ -1,17 +1,17 @@
-"""Parts of a clip by time, from the arrays of the whole: nothing is extracted again."""
+"""Time windows of a clip, cut from its arrays: nothing is extracted again."""
 
 from collections.abc import Mapping
 
 import numpy as np
 
 CLOCKS = {"spectrogram": "audio_time", "audio_time": "audio_time", "AF": "AF_time", "AF_time": "AF_time"}
-"""Key -> the key that has the times of its rows; all others have `time`."""
+"""Key -> key of the times of its rows; `time` for all others."""
 
 
 def usable(clip: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The clip without the modalities that hold nothing: video without any face, audio without rows.
+    """The clip without empty modalities: video without any face, audio without rows.
 
-    Keys of a modality that is there stay, without rows where a short part of a clip has none.
+    Other modalities keep all their keys, even those without rows in a short window.
     """
     has_face, has_audio = np.any(clip.get("valid", ())), len(clip.get("audio_time", ())) > 0
     return {key: rows for key, rows in clip.items() if (has_audio if key in CLOCKS else has_face)}
@@ -32,7 +32,7 @@ def span(clip: Mapping[str, np.ndarray]) -> tuple[float, float]:
 def spans(clip: Mapping[str, np.ndarray], window: float, hop: float) -> list[tuple[float, float]]:
     """Start and end (s) of windows of a length, every `hop` s from the first row on.
 
-    The last window is cut off at the clip's end, and dropped if less than half of it is left; there is one at least.
+    The last window ends with the clip, and is dropped if less than half of it is left; at least one is returned.
     """
     if not any(len(clip.get(clock, ())) for clock in ("time", "audio_time")):
         return []

@@ -1,1 +1,1 @@
-"""What a person reads at the end: tables, and what of a comparison of models is supported."""
+"""Reports for people: summaries, cost tables and HTML pages."""

@@ -17,7 +17,7 @@ FRAME_TICKS = 8  # at most
 
 
 def choose(shares: dict[str, dict[str, float]], answers: pd.DataFrame) -> list[tuple[str, str]]:
-    """Example clips and why each was chosen: by rules, so that no hand picks them.
+    """Select example clips by fixed rules; returns each clip's id and rule.
 
     Args:
         shares: Clip id -> modality -> effective share.
@@ -51,7 +51,7 @@ def answers_of(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def examples(store: FeatureStore, path: Path, predictions: pd.DataFrame) -> list[dict[str, Any]]:
-    """What the page draws of a few clips; none if the clips are not those of the store.
+    """Drawings of a few clips for the page; none if the store does not have these clips.
 
     Args:
         store: The feature store.

@@ -1,4 +1,4 @@
-"""What the HTML pages share: colours in light and dark, basic style, tables that sort and filter."""
+"""Shared parts of the HTML pages: colours in light and dark, basic style, tables that sort and filter."""
 
 # Role -> colour. tests/report/test_base_template.py checks the contrasts of text (WCAG 2.2, 1.4.3: 4.5 : 1) and of lines,
 # marks and borders of fields (1.4.11: 3 : 1). `heat` is the strongest background of a cell with text in `ink`.
@@ -38,12 +38,11 @@ SERIES = sum(name.startswith("series") for name in LIGHT)
 
 
 def head(title: str, *, allow: str = "") -> str:
-    """The beginning of a page, as a template that `style` is given to.
+    """The head of a page, as a template with the variable `style`.
 
     Args:
         title: Text or template.
-        allow: What the page may load apart from embedded images, as directives of a content security policy, which
-            forbids all other requests.
+        allow: Further directives of the content security policy, which otherwise allows embedded images only.
     """
     return f"""<!doctype html>
 <html lang="en">
@@ -62,7 +61,7 @@ def _roles(colours: dict[str, str]) -> str:
     return "; ".join(f"--{role}: {colour}" for role, colour in colours.items())
 
 
-# Paper is white: a page in dark mode prints like one in light mode.
+# A page in dark mode prints as in light mode.
 STYLE = f"""
 :root {{ color-scheme: light dark; --accent: #ff8c00; {_roles(LIGHT)} }}
 @media screen and (prefers-color-scheme: dark) {{ :root {{ {_roles(DARK)} }} }}
@@ -106,8 +105,8 @@ HATCH = """<svg width="0" height="0" aria-hidden="true" style="position: absolut
 <path d="M0 0V8" stroke="gray" stroke-width="4"/></pattern></defs></svg>
 """
 
-# A search field filters the table that its `aria-controls` names, and what the rows' `data-clip` name; the count is in
-# the field's neighbour. A button in a head sorts its table by the cells' `data-value`, else by their text.
+# A search field filters the table of its `aria-controls` and the elements of the rows' `data-clip`; its next sibling
+# shows the count. A button in a table head sorts by the cells' `data-value`, else by their text.
 TABLES = """
 "use strict";
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];

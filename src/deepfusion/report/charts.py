@@ -40,7 +40,7 @@ def line_chart(what: str, x: Sequence[str], y: str, series: Sequence[dict[str, A
         parts.append(f'<text class="mid" x="{place:.1f}" y="{BOTTOM + 16}">{escape(text)}</text>')
     parts.append(f'<text class="mid" x="{(LEFT + RIGHT) / 2}" y="{BOTTOM + 32}">{escape(what)}</text>')
     for i, (one, of) in enumerate(zip(series, points, strict=True)):
-        shift = 3 * (i - (len(series) - 1) / 2)  # bars of several series stay apart
+        shift = 3 * (i - (len(series) - 1) / 2)  # keeps the bars of several series apart
         present = [(place, *point) for place, point in zip(across.tolist(), of, strict=True) if point]
         drawn = [(place + shift, height(m), height(m - s), height(m + s)) for place, m, s in present]
         line = "L".join(f"{a:.1f} {b:.1f}" for a, b, _, _ in drawn)
@@ -55,18 +55,18 @@ def line_chart(what: str, x: Sequence[str], y: str, series: Sequence[dict[str, A
                 f'<g class="s{i % SERIES}"><path d="M{at:.1f} {HEIGHT - 8}h18" stroke-dasharray="{dash}"/></g>'
                 f'<text x="{at + 22:.1f}" y="{HEIGHT - 4}">{escape(one["name"])}</text>'
             )
-    said = "; ".join(
+    description = "; ".join(
         f"{one['name']}: " + ", ".join(f"{text}: {p[0]:.4g}" for text, p in zip(x, of, strict=True) if p)
         for one, of in zip(series, points, strict=True)
     )
     return Markup(
         f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(y)} over {escape(what)}. '
-        f'{escape(said)}">{"".join(parts)}</svg>'
+        f'{escape(description)}">{"".join(parts)}</svg>'
     )
 
 
 def _ticks(low: float, high: float) -> np.ndarray:
-    """Round numbers at equal distances that hold both ends, `TICKS` + 1 or so."""
+    """About `TICKS` + 1 equally spaced round numbers that include both ends."""
     span = max(high - low, abs(high) * 1e-3, 1e-9) / TICKS
     size = 10.0 ** np.floor(np.log10(span))
     step = size * next(factor for factor in (1, 2, 5, 10) if factor * size >= span)

@@ -11,15 +11,15 @@ from deepfusion.evaluation.summary import cells_of
 
 DRAWS = 10_000  # of the bootstrap, fewer where draws x clips exceed `SAMPLES`
 SAMPLES = 50_000_000
-SPEAKERS = 60  # at most, of the table of accuracies per speaker
+SPEAKERS = 60  # maximum rows of the table of accuracies per speaker
 
-# What the models are (docs/fusion.md). `fbp_X`, `X_mean` and `svm_X` are derived.
+# Descriptions of the models (docs/fusion.md). `fbp_X`, `X_mean` and `svm_X` are derived.
 MODELS = {
     "audio": "audio alone, all streams",
     "video": "video alone, all streams",
     "audio_speech": "audio alone: speech descriptors",
     "audio_encoder": "audio alone: pre-trained encoder (AF)",
-    "audio_end_to_end": "audio alone: encoder trained along",
+    "audio_end_to_end": "audio alone: encoder trained end to end",
     "landmarks": "video alone: facial landmarks",
     "EF": "video alone: all face features",
     "concat": "concatenation",
@@ -33,7 +33,7 @@ MODELS = {
     "fbp_no_bias": "FBP without bias in the factors, as in the paper",
     "fbp_mfb_root": "FBP with MFB's square root, as in the paper",
     "fbp_paper": "the paper's streams and form of FBP",
-    "fbp_end_to_end": "fbp_paper with the encoder trained along",
+    "fbp_end_to_end": "fbp_paper with the encoder trained end to end",
     "fbp_ensemble": "mean probability of the FBP models",
     "adaptive": "FBP with weights of both modalities per clip",
     "late_mean": "late fusion: mean of audio and video",
@@ -43,7 +43,7 @@ MODELS = {
 
 
 def describe(model: str) -> str:
-    """What a model is, in a few words; "" if unknown."""
+    """Short description of a model; "" if unknown."""
     if model in MODELS:
         return MODELS[model]
     if model.startswith("svm_"):
@@ -73,7 +73,7 @@ def intervals(predictions: pd.DataFrame) -> dict[str, tuple[float, float]]:
 
 
 def model_rows(metrics: Mapping[str, Any], predictions: pd.DataFrame) -> list[dict[str, Any]]:
-    """Per model: name, what the model is, figures as text, accuracy with interval as shares, seeds."""
+    """Per model: name, description, metrics as text, accuracy with interval as shares, seeds."""
     of_accuracy, seeds = intervals(predictions), predictions.groupby("model")["seed"].nunique()
     return [
         {
@@ -116,7 +116,7 @@ def confusion_rows(figures: Mapping[str, Any], labels: Sequence[str]) -> list[tu
 
 
 def speaker_rows(metrics: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, int, list[float]]]]:
-    """Models that are compared; speaker, clips, accuracies of these models. No rows for one or many speakers."""
+    """Compared models; rows of speaker, clips and the models' accuracies. No rows for one or for many speakers."""
     pairs = [(c["model"], c["than"]) for c in metrics["comparisons"]]
     models = list(dict.fromkeys(name for pair in pairs for name in pair)) or list(metrics["models"])
     by_model = [metrics["models"][name]["per_speaker"] for name in models]
@@ -128,7 +128,7 @@ def speaker_rows(metrics: Mapping[str, Any]) -> tuple[list[str], list[tuple[str,
 
 
 def search_series(curve: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[dict[str, Any]]]:
-    """Inner cross-entropy of the candidates: learning rates in order, and per number of axes a series over them."""
+    """Inner cross-entropy of the candidates: sorted learning rates, and one series per number of axes."""
     rates = sorted({point["learning_rate"] for point in curve})
     found = []
     for axes in sorted({point["axes"] for point in curve}):

@@ -1,4 +1,4 @@
-"""What the extraction cost or will cost, as a table and in words."""
+"""Costs of an extraction, measured or expected, as a table and in words."""
 
 from typing import Any
 
@@ -7,14 +7,14 @@ import pandas as pd
 from deepfusion.costs import bottleneck, records, totals
 from deepfusion.versions import ENCODER
 
-# Bad clips that are listed one by one.
+# Unreadable clips shown one by one.
 LISTED = 10
 AUDIO = ("spectrogram", ENCODER)
 HEAD = ("stage", "frames/s", "times real time", "CPU s per minute", "peak MB", "device", "threads", "share of time")
 
 
 def cells(costs: pd.DataFrame) -> list[tuple[str, ...]]:
-    """A row of text for each stage, of totals as `deepfusion.costs.totals` gives them."""
+    """One row of text per stage; `costs` as returned by `deepfusion.costs.totals`."""
     return [
         (
             str(name),
@@ -31,7 +31,7 @@ def cells(costs: pd.DataFrame) -> list[tuple[str, ...]]:
 
 
 def words(costs: pd.DataFrame) -> str:
-    """What the figures are, and which stage is the bottleneck."""
+    """The bottleneck, and units and machines of the figures."""
     limit = bottleneck(costs)
     return (
         f"bottleneck: {limit}, {costs.at[limit, 'share']:.0%} of the workers' time; figures per worker and per "
@@ -42,24 +42,24 @@ def words(costs: pd.DataFrame) -> str:
 def table(ledger: pd.DataFrame) -> str:
     """The ledger of a store as lines of text; one line that says so if nothing was measured."""
     if ledger.empty:
-        return "cost: not measured (the store was made before its stages kept a ledger)"
+        return "cost: not measured (the store predates the cost ledger)"
     costs = totals(ledger)
     return f"{_lines([HEAD, *cells(costs)])}\n{words(costs)}"
 
 
 def expected_data(found: dict[str, Any]) -> dict[str, Any]:
-    """What `deepfusion.extract.preflight` says of a corpus, as plain data: its ledger as `costs`, a part each."""
+    """The result of `deepfusion.extract.preflight` as plain data, with the ledger as `costs`."""
     return {**{name: value for name, value in found.items() if name != "ledger"}, "costs": records(found["ledger"])}
 
 
 def expected(found: dict[str, Any]) -> str:
-    """What `deepfusion.extract.preflight` says of a corpus, as lines of text."""
+    """The result of `deepfusion.extract.preflight` as lines of text."""
     costs, worker = totals(found["ledger"]), found["worker_s"]
     limit = max(worker, key=worker.get)
     lines = [
         f"{found['clips']} clips, {found['looked_at']} of them read: {_time(found['video_s'])} of video, "
         f"{found['frames']:.0f} frames, {_time(found['audio_s'])} of audio",
-        f"store: {found['store_bytes'] / 1e9:.3g} GB, and as much again for the shards that it is made of",
+        f"store: {found['store_bytes'] / 1e9:.3g} GB, and as much again for its shards",
     ]
     bad = list(found["bad"].items())
     lines += [f"cannot be read: {id_}: {reason}" for id_, reason in bad[:LISTED]]

@@ -22,12 +22,12 @@ from deepfusion.report.faces_template import PAGE, SCRIPT, SECTION, STYLE
 from deepfusion.report.summary import coverage
 from deepfusion.store import Clip, FeatureStore
 
-PER_CLIP = 12  # pictures of a strip
+PER_CLIP = 12  # images per clip
 PAGE_NAME = "faces.html"  # next to the report page, which links to it
 THUMBNAIL = 96  # px
-DECODED = 1280  # longest side of a frame that faces are cut out of, px
-BLURRED = 7  # px to which a blurred picture is reduced
-MOST = 500  # clips on a page
+DECODED = 1280  # longest side of the frames from which faces are cut, px
+BLURRED = 7  # side to which an image is reduced for blurring, px
+MOST = 500  # maximum clips per page
 # Names of detectors in words.
 DETECTORS = {"DLIB": "dlib", "DLIB_WEAK": "dlib (weak)", "YUNET": "YuNet"}
 COLOURS = [f"var(--series{i})" for i in range(base_template.SERIES)]
@@ -42,15 +42,15 @@ def write_page(
     images: bool = True,
     blur: bool = False,
 ) -> int:
-    """Write the page: one file that needs no other and no network.
+    """Write the page as one self-contained file.
 
     Args:
         store: A feature store.
         out: HTML file.
         clips: Ids of the clips; none: those of the lowest coverage, `MOST` at most.
-        media: Folder that the paths of the store start at; None: the manifest next to the store says where files are.
-        images: Whether faces are shown.
-        blur: Whether they are made unrecognisable.
+        media: Base folder of the store's paths; None: paths come from the manifest next to the store.
+        images: Whether to show faces.
+        blur: Whether to make them unrecognisable.
 
     Returns:
         How many clips the page has.
@@ -101,7 +101,7 @@ def write_page(
 
 
 def _files(store: FeatureStore, media: Path | None) -> dict[str, Path]:
-    """Where the clips' files are, by their ids; empty if nothing says so."""
+    """Clip id -> media file; empty if unknown."""
     if media is not None:
         return {clip_id: media / path for clip_id, path in store.clips["path"].items()}
     manifest = store.path.parent / "manifest.csv"
@@ -111,7 +111,7 @@ def _files(store: FeatureStore, media: Path | None) -> dict[str, Path]:
 
 
 def _legend(store: FeatureStore) -> dict[int, dict[str, str]]:
-    """Code of a detector -> its name and colour; empty where the store does not say which one gave a face."""
+    """Code of a detector -> its name and colour; empty if the store has no column `detector`."""
     if "detector" not in store.keys:
         return {}
     codes = (text.split() for text in store.attributes("detector")["codes"].split(", "))
@@ -125,7 +125,7 @@ def _facts(store: FeatureStore, clip: Clip, row: pd.Series) -> dict[str, Any]:
     found = {"time": time, "reason": clip["reason"]}
     first, last = (float(time[0]), float(time[-1])) if len(time) else (0.0, 0.0)
     gaps = timeline.gaps(found, first, last) if last > first else []
-    for gap in gaps:  # they reach half a frame beyond the first and last one
+    for gap in gaps:  # gaps reach half a frame beyond the first and last frame
         gap |= {"from": max(gap["from"], first), "to": min(gap["to"], last)}
     legend = _legend(store)
     runs, shares = [], []
@@ -178,14 +178,14 @@ def _runs(time: np.ndarray, codes: np.ndarray, begin: float, end: float) -> list
 def _strip(
     clip: Clip, row: pd.Series, path: Path | None, processes: Workers, images: bool, blur: bool
 ) -> dict[str, Any]:
-    """Pictures evenly over a clip's time: the face, or the whole frame where the person is lost."""
+    """Evenly spaced images of a clip: the face, or the whole frame where the person is lost."""
     time = clip["time"]
     if not images or not len(time):
         return {"tiles": [], "note": ""}
     if path is None:
-        return {"tiles": [], "note": "no pictures: no manifest.csv next to the store says where the clip's file is"}
+        return {"tiles": [], "note": "no images: no manifest.csv next to the store with the path of the clip"}
     if not path.is_file():
-        return {"tiles": [], "note": f"no pictures: the file {path.name} is not there"}
+        return {"tiles": [], "note": f"no images: the file {path.name} is missing"}
     edges = timeline.borders(time)
     wanted = edges[0] + (edges[-1] - edges[0]) * (np.arange(PER_CLIP) + 0.5) / PER_CLIP
     chosen = {float(time[i]): int(i) for i in np.unique(np.searchsorted(edges, wanted) - 1)}
@@ -195,7 +195,7 @@ def _strip(
         for moment, image in processes.stream((str(path), sorted(chosen), DECODED)):
             tiles[moment] = _tile(clip, chosen[moment], image, row, blur) | {"time": moment}
     except ClipError as error:
-        note = f"some pictures are missing: {error}"
+        note = f"some images are missing: {error}"
     return {"tiles": list(tiles.values()), "note": note}
 
 

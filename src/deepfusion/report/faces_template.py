@@ -59,10 +59,10 @@ PAGE = (
 <li>This page shows {{ shown }} of the {{ clips }} clips{{ ", those of the lowest coverage" if not chosen }}.</li>
 {% endif %}
 {% if images %}
-<li>Pictures evenly over each clip: the followed face, or the whole frame, hatched round, where the person is
-lost{{ "; blurred" if blur }}. Below: when there is a face, on the clock of the media file.</li>
+<li>Evenly spaced images of each clip: the followed face, or the whole frame with a hatched border where the person is
+lost{{ "; blurred" if blur }}. The bar below marks the times with a face, on the clock of the media file.</li>
 {% else %}
-<li>Without pictures, as asked for.</li>
+<li>Without images, as requested.</li>
 {% endif %}
 </ul>
 {{ hatch }}

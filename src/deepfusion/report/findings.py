@@ -1,4 +1,4 @@
-"""What a reader must know of a corpus before its figures: unusable and unusual clips, balance, coverage."""
+"""Checks of a corpus: unusable and unusual clips, class balance, face coverage."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,10 +9,10 @@ import pandas as pd
 from deepfusion.report.summary import HALF, coverage
 from deepfusion.store import FeatureStore
 
-# Intervals between frames that differ by more than this share of their median make a variable frame rate: containers
-# round timestamps to 1 ms, which is 6 % at 60 frames/s.
+# The frame rate counts as variable if frame intervals differ by more than this share of their median: containers round
+# timestamps to 1 ms, which is 6 % at 60 frames/s.
 VARIABLE = 0.2
-MATRIX = 60  # speakers, at most, of the table speaker x label
+MATRIX = 60  # maximum speakers of the table speaker x label
 BINS = 10  # of the histogram of coverage
 
 
@@ -95,7 +95,7 @@ def _check(name: str, means: str, detail: pd.Series) -> dict[str, Any]:
 
 
 def _duplicates(clips: pd.DataFrame, *, within: Sequence[str] = (), across: Sequence[str] = ()) -> pd.Series:
-    """Clips of the same media and segment as another one: id -> the others. Of `across`, some column must differ."""
+    """Clips with the same media and segment: id -> the others. If given, a column of `across` must differ."""
     same = [name for name in ("sha256", "audio_sha256", "start", "end", "person") if name in clips]
     known = clips[clips["sha256"].fillna("").ne("")] if "sha256" in clips else clips.iloc[:0]
     found = {}
@@ -156,7 +156,7 @@ def coverage_bins(clips: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def clip_rows(clips: pd.DataFrame, limit: int) -> list[Mapping[str, Any]]:
-    """Clips with the lowest coverage first, those without any frame before them: at most `limit` rows as records."""
+    """At most `limit` clips as records, lowest coverage first, after those without any frame."""
     share = coverage(clips).rename("coverage")
     order = share.fillna(-1).sort_values(kind="stable").index[:limit]
     columns = clips.reindex(columns=["label", "speaker", "frames", "faces", "video_duration", "audio_duration"])

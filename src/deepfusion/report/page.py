@@ -1,4 +1,4 @@
-"""A corpus and the fusion models on it as one HTML page that needs no other file and no network."""
+"""The report of a corpus and its fusion models: one self-contained HTML page."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -28,8 +28,8 @@ from deepfusion.report.summary import coverage
 from deepfusion.store import FeatureStore
 from deepfusion.versions import ENCODER, VERSIONS
 
-LISTED = 20  # clips of a finding that are listed
-CLIPS = 2000  # at most, in the table of clips
+LISTED = 20  # clips shown per finding
+CLIPS = 2000  # maximum rows of the table of clips
 SHORT = {"training": "normalised by training speakers", "speaker": "normalised per speaker"}
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "h5py", "av", "dlib-bin", "librosa", "snakemake")
 # Other pages of a corpus, linked if they are in the same folder.
@@ -49,7 +49,7 @@ METHODS = (
 
 @dataclass(frozen=True)
 class Result:
-    """What a folder of `train-fbp` or `fusion-study` holds."""
+    """The results in a folder of `train-fbp` or `fusion-study`."""
 
     folder: Path
     metrics: dict
@@ -68,7 +68,7 @@ class Result:
 
 
 def read_results(folders: Sequence[Path]) -> list[Result]:
-    """Read what `train-fbp` or `fusion-study` has written.
+    """Read the results of `train-fbp` or `fusion-study`.
 
     Raises:
         UserError: A folder lacks a file, or one cannot be read.
@@ -92,7 +92,7 @@ def write_page(results: Sequence[Result], store: Path, out: Path) -> None:
 
     Args:
         results: Of one corpus, such as one per normalisation.
-        store: The feature store that they come from.
+        store: Their feature store.
         out: HTML file.
     """
     with FeatureStore(store) as opened:
@@ -124,7 +124,7 @@ def _links(out: Path) -> list[dict[str, str]]:
 
 
 def _corpus(store: FeatureStore) -> dict[str, Any]:
-    """What the page says of the clips and of the costs of their features."""
+    """Values of the page on clips and extraction costs."""
     clips, spent = store.clips, store.ledger
     balance = findings.balance(clips)
     costs = None if spent.empty else totals(spent)
@@ -175,7 +175,7 @@ def _tiles(values: Mapping[str, Any], studies: Sequence[Mapping[str, Any]]) -> l
 
 
 def _study(result: Result, store: FeatureStore) -> dict[str, Any]:
-    """What the page says of one comparison of models."""
+    """Values of the page on one comparison of models."""
     metrics, choices, predictions = result.metrics, result.choices, result.predictions
     labels, models = metrics["labels"], metrics["models"]
     explained = metrics["attention"]["model"]

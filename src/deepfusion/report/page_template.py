@@ -1,4 +1,4 @@
-"""Template and style of the report page (`page`); what it shares with the page of predictions is in `base_template`."""
+"""Template and style of the report page (`page`); parts shared with other pages are in `base_template`."""
 
 from deepfusion.report import base_template
 
@@ -190,7 +190,7 @@ median {{ "%g" | format(balance.per_speaker[1]) }}.</p>
 
 <section id="coverage">
 <h2>Coverage</h2>
-<p>Coverage is the share of a clip's frames with the face of the person that is followed.</p>
+<p>Coverage is the share of a clip's frames with the face of the followed person.</p>
 {% if bins %}
 <table><thead><tr><th scope="col">coverage</th><th scope="col" class="number">clips</th>
 <th scope="col"></th></tr></thead><tbody>
@@ -239,7 +239,7 @@ coverage{% endif %}</summary>
 </tbody></table>
 {% endcall %}
 {% else %}
-<p>Not measured: the shards of this store have no record of their costs.</p>
+<p>Not measured: this store has no cost ledger.</p>
 {% endif %}
 </section>
 
@@ -249,7 +249,7 @@ coverage{% endif %}</summary>
 <h2>Models{% if studies | length > 1 %}: {{ study.short }}{% endif %}</h2>
 <p>{{ study.heading }}.
 {{ study.folds }} folds, {{ study.seeds }} seed{{ "s" if study.seeds != 1 }}, {{ study.labels | length }} classes,
-{{ study.speakers }}. No clip of a test fold takes part in training or in the choice of hyperparameters of that
+{{ study.speakers }}. Test clips of a fold are used neither in training nor in hyperparameter selection of that
 fold.</p>
 {% for sentence in study.notes %}
 <p class="note">{{ sentence }}</p>
@@ -309,7 +309,7 @@ Cohen's d of the speakers' differences.</p>
 <details class="print"><summary>In words</summary><ul>{% for sentence in study.words %}<li>{{ sentence }}</li>
 {% endfor %}</ul></details>
 {% else %}
-<p>No pair of models whose comparison was planned is present, so no difference was tested.</p>
+<p>No planned comparison has both models, so no difference was tested.</p>
 {% endif %}
 {% if study.by_speaker[1] %}
 <details class="print"><summary>Accuracy by speaker</summary>
@@ -340,7 +340,7 @@ the training speakers. Points: mean over the outer folds; bars: their standard d
 {% for name in study.searches if name not in study.shown %}<figure>{{ study.searches[name] }}
 <figcaption>{{ name }}</figcaption></figure>{% endfor %}</div></details>
 {% endif %}
-<details class="print"><summary>Selected values: in how many folds each</summary>
+<details class="print"><summary>Selected values, with the number of folds</summary>
 {% call scroll("Selected values") %}
 <table><thead><tr><th scope="col">model</th><th scope="col">learning rate</th>
 <th scope="col">principal axes</th></tr></thead><tbody>
@@ -351,9 +351,9 @@ the training speakers. Points: mean over the outer folds; bars: their standard d
 {% endcall %}
 </details>
 {% if study.sweeps %}
-<h3>FBP over one setting at a time</h3>
-<p>Inner folds of the training speakers: no test clip takes part in these curves, and nothing is selected by them. Bars:
-standard deviation over the outer folds, whose training speakers overlap.</p>
+<h3>FBP with one setting varied at a time</h3>
+<p>Measured on inner folds of the training speakers: no test clips are used, and nothing is selected by these curves.
+Bars: standard deviation over the outer folds, whose training speakers overlap.</p>
 <div class="charts">{% for chart in study.sweeps %}<figure>{{ chart }}</figure>{% endfor %}</div>
 {% endif %}
 {% if study.attention or study.examples %}
@@ -409,7 +409,7 @@ above the uniform weight; orange on the frames: attention relative to the highes
 {% endcall %}
 <dl>{% for name, value in hashes %}<dt>{{ name }}</dt><dd><code>{{ value }}</code></dd>{% endfor %}</dl>
 <h3>Versions</h3>
-<p>Features were extracted by deepfusion {{ code_version or "of an unknown version" }}. This page was written by:
+<p>Features were extracted by deepfusion {{ code_version or "of an unknown version" }}. This page was written with:
 {{ versions | join(", ") }}. Versions of the stages' code, which are part of their cache keys:
 {% for stage, version in stages.items() %}{{ stage }} {{ version }}{{ ", " if not loop.last }}{% endfor %}.</p>
 <h3>Configuration</h3>
@@ -420,7 +420,7 @@ above the uniform weight; orange on the frames: attention relative to the highes
 
 <section id="citations">
 <h2>Citations</h2>
-<p>What a publication with these figures should cite.</p>
+<p>To be cited in publications with these results.</p>
 <ul>{% for item in citations %}<li>{{ item }}</li>{% endfor %}</ul>
 {% if licence %}<p>Licence of the corpus: {{ licence }}</p>{% endif %}
 </section>

@@ -1,4 +1,4 @@
-"""What a feature store holds, in a page of text: what an extraction ends with and `deepfusion info` begins with."""
+"""Summary of a feature store as text: the end of an extraction, the beginning of `deepfusion info`."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +9,7 @@ import pandas as pd
 from deepfusion.store import FeatureStore
 from deepfusion.versions import ENCODER
 
-LISTED = 20  # clips that the end of an extraction lists one by one; `deepfusion info` lists all
+LISTED = 20  # clips shown one by one after an extraction; `deepfusion info` shows all
 HALF = 0.5  # coverage below which a clip is listed
 DONE = {"ok": "done", "failed": "failed", "absent": "absent"}
 
@@ -27,7 +27,7 @@ def store_summary(store: FeatureStore, *, listed: int | None = LISTED) -> str:
         listed: Clips listed one by one in each table, at most; None: all.
 
     Returns:
-        Lines of text, the last of which says where to look.
+        Lines of text; the last one has the paths of store and logs.
     """
     clips = store.clips
     share = coverage(clips)
@@ -52,7 +52,7 @@ def store_summary(store: FeatureStore, *, listed: int | None = LISTED) -> str:
 
 
 def store_facts(store: FeatureStore) -> dict[str, Any]:
-    """What `store_summary` says, as plain data.
+    """The content of `store_summary` as plain data.
 
     Returns:
         path; clips: their number; speakers and classes: their names; keys: the features. video and audio: status ->
@@ -85,13 +85,13 @@ def _people(clips: pd.DataFrame) -> str:
 
 
 def _lacking(clips: pd.DataFrame, share: pd.Series, listed: int | None) -> list[str]:
-    """A table of the clips that failed, lack a modality, or have a face in fewer than half of their frames."""
+    """A table of clips that failed, lack a modality, or have a face in fewer than half of their frames."""
     rows = [(id_, "" if np.isnan(share[id_]) else f"{share[id_]:.1%}", why) for id_, why in _reasons(clips, share)]
     return _table(("clip", "coverage", "what it lacks"), rows, listed)
 
 
 def _reasons(clips: pd.DataFrame, share: pd.Series) -> Iterator[tuple[str, str]]:
-    """Id of each clip that lacks something, and what."""
+    """Id of each incomplete clip, and the reason."""
     for (id_, clip), covered in zip(clips.iterrows(), share, strict=True):
         why = [
             f"{what} {DONE[clip[f'{what}_status']]}: {clip[f'{what}_reason']}"
@@ -107,7 +107,7 @@ def _reasons(clips: pd.DataFrame, share: pd.Series) -> Iterator[tuple[str, str]]
 
 
 def _notes(clips: pd.DataFrame, listed: int | None) -> list[str]:
-    """A table of what the extraction noted of a clip's audio; older stores have no such column."""
+    """A table of the notes on a clip's audio; older stores have no such column."""
     if "audio_note" not in clips:
         return []
     noted = clips["audio_note"].fillna("")

@@ -1,4 +1,4 @@
-"""What the pages draw over time: curves, hatched gaps, attention, spectrogram."""
+"""Drawings over time for the pages: curves, hatched gaps, attention, spectrogram."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from deepfusion.fusion.model import Attention
 
 WIDTH, HEIGHT = 1000, 160  # of the drawings, in units of SVG; the page stretches them
-PIXELS = 900  # most columns of an image
+PIXELS = 900  # maximum columns of an image
 SPECTROGRAM_PIXELS = 120  # height of its image
 ACCENT = (255, 140, 0)  # RGB of attention
 REASONS = {
@@ -30,7 +30,7 @@ def jpeg(image: np.ndarray, quality: int = 75) -> str:
 
 
 def transparent(alpha: np.ndarray) -> str:
-    """(h, w) 0..1 -> a data URI: the accent's colour, as opaque as that."""
+    """(h, w) opacity 0..1 -> a data URI in the accent colour."""
     image = np.empty((*alpha.shape, 4), np.uint8)
     image[..., :3] = ACCENT[::-1]
     image[..., 3] = np.round(255 * np.clip(alpha, 0, 1))
@@ -75,7 +75,7 @@ def curves(
 
     Args:
         times: (n,) s, rising.
-        values: (n, classes) 0..1, NaN where there is none.
+        values: (n, classes) 0..1, NaN where unknown.
         names: Of the classes.
         begin: Of the time axis, s.
         end: Of the time axis, s.
@@ -100,7 +100,7 @@ def curves(
 
 
 def binned(times: np.ndarray, values: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """Means of at most `most` stretches of equal numbers of rows; NaN where all of a stretch is.
+    """Means over at most `most` groups of successive rows of equal size; NaN where all rows of a group are.
 
     Returns:
         Times (n,) and values (n, ...).
@@ -117,7 +117,7 @@ def binned(times: np.ndarray, values: np.ndarray, most: int) -> tuple[np.ndarray
 
 
 def frame_band(time: np.ndarray, attention: "Attention", begin: float, end: float) -> str:
-    """Attention of the frames as an image of one row over the time axis; its strongest frame is opaque."""
+    """Attention of the frames as a one-row image over the time axis; the strongest frame is opaque."""
     columns = np.zeros(PIXELS)
     edges = borders(time)
     where = np.searchsorted(time, np.asarray(attention.time) - 1e-6)
@@ -132,7 +132,7 @@ def frame_band(time: np.ndarray, attention: "Attention", begin: float, end: floa
 def audio_band(attention: "Attention", highest: float, begin: float, end: float) -> str:
     """Attention of the audio as an image over the time axis, 0 Hz at the bottom, `highest` Hz at the top.
 
-    Transparent up to the uniform weight; most opaque at the highest weight, but at twice the uniform one at least.
+    Transparent up to the uniform weight; opacity is scaled to the highest weight, at least twice the uniform one.
     """
     weight = np.asarray(attention.weight, np.float64)
     weight = weight[:, None] if weight.ndim == 1 else weight  # (R, F')
@@ -156,7 +156,7 @@ def spectrogram_image(clip: Mapping[str, np.ndarray], begin: float, end: float) 
     spectrogram, time = clip["spectrogram"], clip["audio_time"]
     columns = min(PIXELS, max(1, len(time)))
     parts = np.array_split(np.arange(len(time)), columns)
-    # Peaks, because a mean over a long clip is a grey surface.
+    # Maxima, because means over a long clip are uniformly grey.
     levels = np.stack([np.asarray(spectrogram[part[0] : part[-1] + 1], np.float32).max(0) for part in parts], 1)
     levels = cv2.resize(levels, (columns, SPECTROGRAM_PIXELS), interpolation=cv2.INTER_AREA)[::-1]
     grey = np.clip((levels - levels.max()) / 60 + 1, 0, 1) * 255

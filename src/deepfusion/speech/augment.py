@@ -1,6 +1,6 @@
-"""Random variations of spectrograms in dB: pace, pitch and vocal tract, microphone, noise, masks.
+"""Random augmentation of spectrograms in dB: pace, pitch and vocal tract, microphone, noise, masks.
 
-Random numbers are drawn where the generator is; everything is computed where the spectrograms are.
+Random numbers are drawn on the generator's device; everything else is computed on the spectrograms' device.
 """
 
 import math
@@ -17,7 +17,7 @@ CURVES = 4  # cosines of the random equaliser, from half a period over all bins 
 
 
 def length_before(frames: int, settings: SpeechAugmentSettings) -> int:
-    """Frames that `augmented` needs to make `frames` of them at the greatest pace."""
+    """Input frames that `augmented` needs for `frames` output frames at the fastest pace."""
     return math.ceil(frames * settings.pace[1]) + 1
 
 
@@ -38,18 +38,18 @@ def augmented(
     generator: torch.Generator,
     device: torch.device,
 ) -> Tensor:
-    """All variations of this module.
+    """Apply all augmentations of this module.
 
     Args:
         decibels: (B, T, F), T from `length_before`.
         frames: Length of the result.
         front: The front end of an encoder, on `device`.
-        settings: How much of each.
+        settings: Strength of each.
         generator: Of the random numbers.
-        device: Where the result lies.
+        device: Of the result.
 
     Returns:
-        (B, 1, rows, frames) as the convolutions of the encoder see them.
+        (B, 1, rows, frames), the input of the encoder's convolutions.
     """
     decibels = equalise(warp(decibels.to(device), frames, settings, generator), settings, generator)
     decibels = add_noise(decibels, settings, generator)

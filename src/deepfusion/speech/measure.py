@@ -1,4 +1,4 @@
-"""What an encoder is worth for speakers and corpora that it has not seen: its own classifier, and a linear probe."""
+"""Evaluation of an encoder on unseen speakers and corpora: its own classifier, and a linear probe."""
 
 from collections.abc import Sequence
 
@@ -14,12 +14,12 @@ from deepfusion.networks.audio_encoder import SpeechEncoder
 from deepfusion.speech.prepare import Prepared
 
 FOLDS = 10  # of the linear probe, at most
-INNER_FOLDS = 3  # by speaker, of the training clips: they choose the penalty
+INNER_FOLDS = 3  # by speaker, of the training clips, to select the penalty
 PENALTIES = np.geomspace(1e1, 1e6, 11)  # of the ridge
 
 
 def recall(label: np.ndarray, predicted: np.ndarray) -> float:
-    """UAR: mean over the classes in `label` of the share that is predicted right."""
+    """UAR: mean recall over the classes in `label`."""
     return float(np.mean([(predicted[label == one] == one).mean() for one in np.unique(label)]))
 
 

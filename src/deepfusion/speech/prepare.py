@@ -52,8 +52,8 @@ class Prepared:
         return np.float32(self.settings.floor_db) + np.float32(STEP_DB) * rows
 
     def levels_on(self, device: torch.device) -> Tensor:
-        """The levels on a device: a GPU holds all of them. On the CPU they stay on disk, and are only to be read."""
-        with warnings.catch_warnings(action="ignore"):  # that the memory map cannot be written
+        """The levels on a device: all in the memory of a GPU; on the CPU they stay on disk, read-only."""
+        with warnings.catch_warnings(action="ignore"):  # the memory map is read-only
             return torch.from_numpy(self.levels).to(device)
 
     def lengths(self) -> np.ndarray:

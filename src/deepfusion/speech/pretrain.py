@@ -1,4 +1,4 @@
-"""Pre-training of the audio encoder from beginning to end: prepared speech -> weights, training curve, card."""
+"""Pre-training of the audio encoder: prepared speech -> weights, training curve, card."""
 
 import hashlib
 import logging
@@ -41,7 +41,7 @@ WATCHED = 200  # held-out clips per corpus that each epoch is measured on
 
 
 def pretrain(prepared: Path, out: Path, *, settings: PretrainAudioSettings, device: torch.device) -> None:
-    """Train the encoder, or go on where a killed run stopped; measure it; write it with its card.
+    """Train the encoder, resuming an interrupted run; evaluate it; write it with its card.
 
     Writes `encoder.safetensors`, `encoder.json` and `curve.csv` into `out`, and the state after each epoch,
     `checkpoint.safetensors`.
@@ -98,9 +98,9 @@ def pretrain(prepared: Path, out: Path, *, settings: PretrainAudioSettings, devi
 
 
 def split(clips: pd.DataFrame, settings: PretrainAudioSettings) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the clips that train, and of those of the held-out speakers.
+    """Rows of the training clips, and of the clips of held-out speakers.
 
-    Of each corpus of more than one speaker, `held_out` of the speakers are held out, one at least unless it is 0.
+    A share `held_out` of the speakers of each corpus is held out: at least one unless it is 0, but never all.
 
     Raises:
         UserError: A corpus has no clip.
@@ -163,7 +163,7 @@ def transfer(encoder: SpeechEncoder, data: Prepared, corpus: str) -> dict[str, f
 
 
 def run_key(data: Prepared, rows: np.ndarray, architecture: Architecture, settings: PretrainAudioSettings) -> str:
-    """Names what a run depends on: clips and their lengths, spectrogram, architecture, settings."""
+    """Cache key of a run: clips and their lengths, spectrogram, architecture, settings."""
     chosen = data.clips.iloc[rows].to_csv(index=False) + str(data.lengths()[rows].tolist())
     how = settings.model_dump(mode="json", exclude={"manifest", "unseen"})
     content = hashlib.sha256(chosen.encode()).hexdigest()
@@ -171,7 +171,7 @@ def run_key(data: Prepared, rows: np.ndarray, architecture: Architecture, settin
 
 
 def card_of(clips: pd.DataFrame, trains: np.ndarray, held_out: np.ndarray, settings: PretrainAudioSettings) -> dict:
-    """What the weights are, from which clips, and on whose terms."""
+    """The card of the weights: their training clips, settings and licence."""
     used = clips.iloc[trains]
     corpora = {
         name: {

@@ -25,20 +25,20 @@ from deepfusion.speech.prepare import STEP_DB, Prepared
 log = logging.getLogger(__name__)
 
 WARM_UP = 0.05  # of all steps
-CLIP = 2.0  # norm of the gradient
-AVERAGE = 0.998  # of the running mean of the weights, which is what is kept
+CLIP = 2.0  # maximum norm of the gradient
+AVERAGE = 0.998  # decay of the running mean of the weights, which is the result
 
 
 @dataclass(frozen=True)
 class Task:
-    """What to learn: rows of the prepared clips.
+    """The training clips: rows of the prepared clips.
 
     Attributes:
-        rows: (n,) clips that train.
+        rows: (n,) training clips.
         label: (n,) int64.
         corpus: (n,) int64.
-        kind: (corpora,) int64, which classifier a corpus has.
-        present: (corpora, labels) bool, the classes that a corpus has; the others' logits are left out.
+        kind: (corpora,) int64, classifier of each corpus.
+        present: (corpora, labels) bool, classes of each corpus; logits of others are masked.
     """
 
     rows: np.ndarray
@@ -117,17 +117,17 @@ def train(
     key: str,
     tell: Callable[[int, float, float, TrainingNetwork], dict],
 ) -> tuple[TrainingNetwork, list[dict]]:
-    """Train, or go on after the last whole epoch of a run that was killed.
+    """Train, resuming after the last complete epoch of an interrupted run.
 
     Args:
         network: Trained in place.
         data: Spectrograms.
-        task: Which clips, and what they are.
+        task: The training clips.
         settings: Steps, rate, augmentation, seed.
-        device: Where.
+        device: Where to train.
         dtype: Of the convolutions.
         checkpoint: File of the state after each epoch.
-        key: What the run depends on; a checkpoint of another key is not used.
+        key: Cache key of the run; a checkpoint with another key is not used.
         tell: epoch, loss, seconds, the averaged network -> a row of the curve.
 
     Returns:
@@ -189,21 +189,21 @@ def masked_cross_entropy(logits: Tensor, label: Tensor, present: Tensor, *, smoo
         present: (B, labels) bool.
         smoothing: Share of the target that is spread evenly.
     """
-    said = F.log_softmax(logits.masked_fill(~present, -torch.inf), 1).masked_fill(~present, 0)
-    hit = said.gather(1, label[:, None])[:, 0]
-    even = said.sum(1) / present.sum(1)
+    log_p = F.log_softmax(logits.masked_fill(~present, -torch.inf), 1).masked_fill(~present, 0)
+    hit = log_p.gather(1, label[:, None])[:, 0]
+    even = log_p.sum(1) / present.sum(1)
     return -((1 - smoothing) * hit + smoothing * even).mean()
 
 
 def running_mean(average: Tensor, value: Tensor, count: Tensor | int) -> Tensor:
-    """The running mean after one more value; the first ones count more, so that short runs have one, too."""
+    """The running mean after one more value; decay is lower at first, so that short runs have a useful mean."""
     return (
         average + (value - average) * max(1 - AVERAGE, 10 / (10 + int(count))) if value.is_floating_point() else value
     )
 
 
 def rate(step: int, settings: PretrainAudioSettings) -> float:
-    """Share of the learning rate: a rise over `WARM_UP` of all steps, then half a cosine down to 0."""
+    """Factor of the learning rate: linear warm-up over `WARM_UP` of all steps, then cosine decay to 0."""
     steps = settings.epochs * settings.steps
     rise = WARM_UP * steps
     return (step + 1) / rise if step < rise else 0.5 * (1 + math.cos(math.pi * (step - rise) / (steps - rise)))

@@ -1,6 +1,6 @@
-"""The HDF5 feature store: shards written crash-proof, one file made of them, and its reader.
+"""The HDF5 feature store: crash-safe shards, one file made of them, and its reader.
 
-Needs numpy, h5py and pandas alone. The layout is described in docs/store.md.
+Needs only numpy, h5py and pandas. The layout is described in docs/store.md.
 """
 
 from deepfusion.store.build import build_store

@@ -1,8 +1,8 @@
 """The feature store: one self-contained HDF5 file made of the shards of all stages.
 
-The rows are copied, not linked by virtual datasets. Those read as fast (measured), but they return fill values without
-a word when a shard is missing or when the process runs out of file handles (more shards than `ulimit -n`), and a shard
-recomputed would change a store whose attributes still name the old settings. A copy stays what it is.
+The rows are copied, not linked by virtual datasets. Those are as fast to read (measured), but silently return fill
+values if a shard is missing or the process runs out of file handles (more shards than `ulimit -n`), and a recomputed
+shard would change a store whose attributes still have the old settings.
 """
 
 import hashlib
@@ -25,12 +25,12 @@ from deepfusion.store.shard import read_shard
 from deepfusion.versions import ENCODER
 
 FACE = 0  # video/reason of a frame that has a face
-PLACE = ["shard", "first", "last", "length"]  # where the rows of a clip are, and how many of them stay
+PLACE = ["shard", "first", "last", "length"]  # location of the rows of a clip, and number of rows that are kept
 
 Choose = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""Times (L,) of a clip's frames, s, and whether they have a face (L,) -> (L,) bool, the frames that the store keeps."""
+"""Times (L,) of a clip's frames, s, and whether they have a face (L,) -> (L,) bool, the frames to keep."""
 
-# What the columns of clips/ mean: unit, description. Others are the corpus' or a stage's own.
+# Columns of clips/: unit, description. Others are the corpus' or a stage's own.
 CLIPS = {
     "id": ("", "name of the clip, unique"),
     "label": ("", "class, one of the root attribute labels; empty if unknown"),
@@ -43,21 +43,21 @@ CLIPS = {
     "audio": ("", "file with the audio, relative like path; empty if it is path"),
     "person": ("", "whom to follow: largest, left, right or a box in px; empty: the default rule"),
     "sha256": ("", "SHA-256 of the media file"),
-    "video_status": ("", "ok, absent (no picture in the file) or failed; no rows in video/ unless ok"),
+    "video_status": ("", "ok, absent (no video in the file) or failed; no rows in video/ unless ok"),
     "video_reason": ("", "why video_status is not ok"),
     "audio_status": ("", "ok, absent (no audio in the file) or failed; no rows in audio/ unless ok"),
     "audio_reason": ("", "why audio_status is not ok"),
-    "audio_note": ("", "what is unusual about the audio, as channels that cancel each other out"),
-    "audio_sha256": ("", "SHA-256 of the file with the audio, where it is another one"),
+    "audio_note": ("", "what is unusual about the audio, such as channels that cancel each other out"),
+    "audio_sha256": ("", "SHA-256 of the file with the audio, if it is another one"),
     "frames": ("frame", "rows of the clip in video/"),
     "faces": ("frame", "rows of the clip in video/ that are valid"),
-    "video_start": ("s", "presentation time at which the picture starts"),
-    "video_duration": ("s", "duration of the picture"),
+    "video_start": ("s", "presentation time at which the video starts"),
+    "video_duration": ("s", "duration of the video"),
     "audio_start": ("s", "presentation time at which the audio starts, on the same clock"),
     "audio_duration": ("s", "duration of the audio"),
 }
 
-LEDGER = {"shard": ("", "which shard of its stage, from 0, in the order of the clips"), **costs.COLUMNS}
+LEDGER = {"shard": ("", "number of the shard in its stage, from 0, in the order of the clips"), **costs.COLUMNS}
 
 
 def build_store(
@@ -72,21 +72,21 @@ def build_store(
     choose: Choose | None = None,
     derived: Sequence[Derived] = (),
 ) -> None:
-    """Make the store, crash-proof, from the shards of all stages.
+    """Build the store atomically from the shards of all stages.
 
     A clip has rows in video/ only if it is "ok" in every video stage, so that all columns share one set of offsets;
     else the first stage that is not ok gives its status and reason.
 
     Args:
-        path: Where the store goes.
+        path: The store.
         manifest: The clips in the store's order: id, path, label, speaker, split, start, end; further columns are kept.
-        video: Stage -> its shards, in the order of the manifest; "faces" and one stage a network.
+        video: Stage -> its shards, in the order of the manifest; "faces" and one stage per network.
         audio: Shards of the stage "spectrogram", in the order of the manifest.
         encoder: Shards of the stage "AF", in the order of the manifest; none: the store has no group audio/AF.
         labels: All classes, in the order that gives them their index.
         attrs: Root attributes: config (JSON text), code_version, corpus and the like.
-        choose: Which frames of the stage "faces" the networks saw, see `Choose`; None: all.
-        derived: Columns of video/ that follow from the others.
+        choose: Frames of the stage "faces" that the networks saw, see `Choose`; None: all.
+        derived: Columns of video/ that are computed from others.
 
     Raises:
         UserError: A shard does not agree with the manifest or with another stage; the line names it.
@@ -148,7 +148,7 @@ def build_store(
 
 
 def _found(shards: Sequence[str | os.PathLike], ids: list[str]) -> pd.DataFrame | None:
-    """`_survey` of the table of all faces; None where the shards of face tracks have none."""
+    """`_survey` of the table of all faces; None if the shards of face tracks have none."""
     for path in shards:
         with read_shard(path) as shard:
             if layout.FOUND in shard.tables:
@@ -163,9 +163,9 @@ def _survey(
     ledgers: list[pd.DataFrame],
     table: str = "",
 ) -> pd.DataFrame:
-    """What the shards of a stage, or a table of theirs, hold: a row per clip with shard, first and last row.
+    """Index of the shards of a stage, or of one of their tables: per clip its shard, first and last row.
 
-    `ledgers` grows.
+    Appends to `ledgers`.
     """
     tables, like = [], None
     for i, path in enumerate(shards):
@@ -201,7 +201,7 @@ def _survey(
 
 
 def _choose(stage: pd.DataFrame, choose: Choose) -> dict[str, np.ndarray]:
-    """Shard -> (rows,) bool, the frames that stay; the table `stage` gets their number as the length of each clip."""
+    """Shard -> (rows,) bool, the frames to keep; sets the column `length` of `stage` to their number."""
     masks = {}
     for path, clips in stage.groupby("shard", sort=False):
         with read_shard(path) as shard:
@@ -277,9 +277,9 @@ def _copy(
     chosen: Mapping[str, np.ndarray] | None = None,
     table: str = "",
 ) -> None:
-    """Copy the columns of a stage, or of a table of its shards, rows of the clips in `keep` alone.
+    """Copy the columns of a stage, or of a table of its shards, for the clips in `keep`.
 
-    Of the shards in `chosen`, (rows,) bool each, only those rows. The first stage of a group writes its offsets.
+    `chosen`: shard -> (rows,) bool, the rows to copy; default: all. The first stage of a group writes its offsets.
     """
     lengths = stage["length"].to_numpy(dtype=np.int64) * keep
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
@@ -319,7 +319,7 @@ def _copy_positions(group: h5py.Group, stage: pd.DataFrame, keep: np.ndarray, di
 
 
 def _runs(clips: pd.DataFrame) -> list[list[int]]:
-    """First row, row after the last, and place in the store of clips that follow one another in a shard."""
+    """Runs of adjacent clips of a shard: first row, row after the last, first row in the store."""
     runs: list[list[int]] = []
     for first, last, to in zip(clips["first"], clips["last"], clips["to"], strict=True):
         if runs and runs[-1][1] == first:
@@ -343,7 +343,7 @@ def _write_ledger(group: h5py.Group, ledgers: pd.DataFrame) -> None:
 def _table(manifest: pd.DataFrame, facts: pd.DataFrame, fields: pd.DataFrame) -> pd.DataFrame:
     """The table clips/: the manifest's columns, then what the stages found."""
     table = manifest.reset_index(drop=True)
-    # Not the folders of this machine: those that all clips share say nothing about the corpus.
+    # Without the folders that all clips share, which belong to this machine.
     media = [name for name in ("path", "audio") if name in table]
     paths = {file: Path(file).absolute() for name in media for file in table[name] if file}
     folder = os.path.commonpath([path.parent for path in paths.values()])
@@ -361,7 +361,7 @@ def _table(manifest: pd.DataFrame, facts: pd.DataFrame, fields: pd.DataFrame) ->
 
 
 def store_key(file: h5py.File, table: pd.DataFrame, labels: list[str]) -> str:
-    """SHA-256 over all that the store holds: it changes with any feature, label or speaker."""
+    """SHA-256 of the contents of the store: it changes with any feature, label or speaker."""
     digest = hashlib.sha256(repr(labels).encode() + table.to_csv().encode())
     for data in (*layout.objects(file["video"]), *layout.objects(file["audio"])):
         if isinstance(data, h5py.Dataset):

@@ -1,8 +1,7 @@
-"""Writing an HDF5 file so that its name never refers to anything but a complete file.
+"""Atomic writing of HDF5 files: a name always refers to a complete file.
 
-An HDF5 file that is being appended to when its process is killed, or when the disk is full, can lose all it held
-before. So a file is written under a temporary name, closed, opened again and checked, given its checksum, flushed to
-the disk, and only then renamed.
+Appending to an HDF5 file can destroy it if the process is killed or the disk is full. So a file is written under a
+temporary name, closed, reopened and checked, given its checksum, flushed to the disk, and only then renamed.
 """
 
 import errno
@@ -23,10 +22,10 @@ FORMAT = ("v110", "v110")  # its metadata have checksums
 
 
 class Disk(io.RawIOBase):
-    """The file that HDF5 writes to, in which writing never fails as far as HDF5 can tell.
+    """The file that HDF5 writes to; it hides failed writes from HDF5.
 
     After a failed write HDF5 cannot close the file: it crashes the process then or when Python exits. So the first
-    failure is kept for `check`, and what HDF5 writes afterwards stays in memory.
+    failure is kept for `check`, and later writes go to memory.
 
     Args:
         file: Opened unbuffered, for reading and writing.
@@ -108,15 +107,15 @@ class Disk(io.RawIOBase):
 
 @contextmanager
 def committed(path: Path, *, check: Callable[[h5py.File], None]) -> Iterator[tuple[h5py.File, Disk]]:
-    """Give a new HDF5 file to write, and its disk; the file is renamed to `path` when the block ends without an error.
+    """Open a new HDF5 file, and its disk; the file is renamed to `path` when the block ends without an error.
 
-    When the block raises, or the file does not pass the check, the new file is removed and what stood at `path` stays.
-    What killed processes left next to `path` is removed first, so only one process at a time may write a path (of two,
-    the earlier raises MachineError, and the file stays whole).
+    If the block raises or the check fails, the new file is removed and `path` stays as it was. Leftovers of killed
+    processes are removed first, so only one process at a time may write a path (of two, the earlier raises
+    MachineError, and the file stays intact).
 
     Args:
         path: Final name; missing folders are created.
-        check: Raises when the file, closed and opened again, is not what it should be.
+        check: Raises if the file, closed and reopened, is not valid.
 
     Raises:
         MachineError: The disk is full, the folder is read-only, the file system has no locks, ...
@@ -139,10 +138,10 @@ def committed(path: Path, *, check: Callable[[h5py.File], None]) -> Iterator[tup
 
 
 def _check_locks(descriptor: int, path: Path) -> None:
-    """Fail before the work rather than after it where nothing written could be opened."""
+    """Fail before the work, not after it, if the file could not be reopened for lack of locks."""
     if os.name != "posix" or os.environ.get("HDF5_USE_FILE_LOCKING") in ("FALSE", "0", "BEST_EFFORT"):
         return
-    import fcntl  # Windows has none, and a store should be read there, too
+    import fcntl  # imported here, because Windows lacks it but must be able to read stores
 
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Columns of a store that follow, row by row, from columns that are in it."""
+"""Columns of a store that are computed row by row from its other columns."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -19,9 +19,10 @@ class Derived:
 
     Attributes:
         name: Its name.
-        needs: The columns that it follows from.
+        needs: The columns that it is computed from.
         shape: Of one row.
-        compute: Rows (l, ...) of each needed column -> (l, *shape); each row follows from the same row of the others.
+        compute: Rows (l, ...) of each needed column -> (l, *shape); each row depends on the same row of the others
+            only.
         attrs: units, axes, description, and whatever else a reader should know.
     """
 

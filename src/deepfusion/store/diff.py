@@ -24,10 +24,10 @@ def diff(
     Args:
         a: A store.
         b: Another.
-        over: Goes through the ids of the clips that both have; one that shows the progress, for example.
+        over: Wraps the iteration over the ids of common clips, to show progress for example.
 
     Returns:
-        equal: Whether nothing differs. Of the rest, what is empty does not differ:
+        equal: Whether nothing differs. Of the others, empty means no difference:
         only_a, only_b: Ids of clips that one of them has.
         order: Whether the clips that both have come in another order.
         columns_only_a, columns_only_b: Columns of the table of clips that one of them has.

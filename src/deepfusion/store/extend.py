@@ -22,11 +22,11 @@ def extend(path: Path, out: Path, *, name: str, width: int, rows: Rows, attrs: M
 
     Args:
         path: The store.
-        out: The new one.
+        out: The copy.
         name: "EF-..." becomes video/EF-..., a row per frame. "AX-..." becomes the group audio/AX-... with `offsets`,
             `time` and `features`.
         width: D, numbers of a row.
-        rows: What each clip has; of the video a row per frame.
+        rows: Features of each clip; for video one row per frame.
         attrs: Of the new dataset: description, licence, citation, ...
 
     Raises:

@@ -9,7 +9,7 @@ from deepfusion.errors import MachineError, UserError
 
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 IN_USE = {errno.EAGAIN, errno.EWOULDBLOCK}
-MEND = "`deepfusion repair` computes what is damaged again"
+MEND = "`deepfusion repair` recomputes what is damaged"
 
 
 class DamagedError(MachineError):
@@ -31,7 +31,7 @@ def damaged(path: str | os.PathLike, reason: str) -> DamagedError:
 
 
 def unreadable(path: str | os.PathLike, error: Exception, what: str = "") -> UserError | MachineError:
-    """Tell apart why a file, or `what` in it, could not be opened or read.
+    """The error that says why a file, or `what` in it, could not be opened or read.
 
     Args:
         path: The file.

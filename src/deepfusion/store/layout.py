@@ -1,4 +1,4 @@
-"""What shards and stores have in common: names, version, datasets, tables of clips, ragged arrays, attributes."""
+"""Shared by shards and stores: names, version, datasets, tables of clips, ragged arrays, attributes."""
 
 import hashlib
 from collections.abc import Iterator
@@ -16,11 +16,11 @@ SHARD = "deepfusion-shard"
 STORE = "deepfusion-feature-store"
 VERSION = 2
 
-# A chunk is read and checked as a whole: with larger ones reading a short clip is slower, with smaller ones a long one.
+# A chunk is read and checked as a whole: larger chunks slow down short clips, smaller ones long clips.
 CHUNK_BYTES = 1 << 15
 GROWING_CHUNK_ROWS = 1024  # narrow columns of a shard would waste most of a chunk
 TEXT_CHUNK_BYTES = 1 << 18
-BLOCK_BYTES = 1 << 22  # copied or compared at once, so that memory does not grow with the length of a clip
+BLOCK_BYTES = 1 << 22  # maximum read at once, so that memory does not grow with the length of a clip
 
 DIGEST = "attributes_sha256"
 
@@ -43,7 +43,7 @@ def write_texts(attrs: h5py.AttributeManager, name: str, texts: list[str]) -> No
 
 
 def attributes_digest(file: h5py.File) -> str:
-    """SHA-256 over all attributes of a file but itself: HDF5 keeps no checksum of the text in them."""
+    """SHA-256 of all attributes of a file except itself: HDF5 has no checksums of their text."""
     digest = hashlib.sha256()
     for thing in (file, *objects(file)):
         for name, value in sorted(attributes(thing).items()):
@@ -53,7 +53,7 @@ def attributes_digest(file: h5py.File) -> str:
 
 
 def seal_attributes(file: h5py.File) -> None:
-    """Write the digest of all attributes: the last thing to be written."""
+    """Write the digest of all attributes; nothing must be written afterwards."""
     file.attrs[DIGEST] = attributes_digest(file)
 
 
@@ -85,16 +85,16 @@ def chunk_rows(shape: tuple[int, ...], dtype: Any) -> int:
 
 
 def create_growing(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: Any) -> h5py.Dataset:
-    """Make a dataset without rows that can be extended; rows have this shape."""
+    """Create an empty dataset that can be extended; `shape` is that of one row."""
     rows = min(GROWING_CHUNK_ROWS, chunk_rows(shape, dtype))
     chunks = (rows, *(max(1, n) for n in shape))
     return group.create_dataset(name, (0, *shape), dtype, maxshape=(None, *shape), chunks=chunks, fletcher32=True)
 
 
 def create(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: Any) -> h5py.Dataset:
-    """Make a dataset of this shape, rows first, in chunks of whole rows with checksums."""
+    """Create a dataset of this shape, rows first, in chunks of whole rows with checksums."""
     if not np.prod(shape):
-        return group.create_dataset(name, shape, dtype)  # nothing to protect, and HDF5 has no chunks of no size
+        return group.create_dataset(name, shape, dtype)  # empty: HDF5 cannot chunk it
     chunks = (min(shape[0], chunk_rows(shape[1:], dtype)), *shape[1:])
     return group.create_dataset(name, shape, dtype, chunks=chunks, fletcher32=True)
 
@@ -116,7 +116,7 @@ def write_table(group: h5py.Group, table: pd.DataFrame) -> None:
 
 
 def _write_column_of_texts(group: h5py.Group, name: str, texts: list[str]) -> None:
-    """Texts of fixed length, padded with NUL: variable-length ones lie where HDF5 keeps no checksum."""
+    """Write texts of fixed length, padded with NUL: HDF5 has no checksums of variable-length texts."""
     if wrong := next((text for text in texts if "\0" in text), None):
         raise ValueError(f"{group.name}/{name}: {wrong!r} has a NUL character")
     encoded = [text.encode() for text in texts]
@@ -160,11 +160,11 @@ def _read_texts(data: h5py.Dataset) -> np.ndarray:
 
 
 def check_store(file: h5py.File) -> None:
-    """Check that the groups of a store belong together.
+    """Check that the groups of a store are consistent.
 
     Raises:
-        UserError: They do not.
-        DamagedError: What must be read for this is damaged.
+        UserError: They are not.
+        DamagedError: Data needed for this check are damaged.
     """
     for name in ("clips", "video", "audio"):
         if not isinstance(file.get(name), h5py.Group):
@@ -188,7 +188,7 @@ def columns(group: h5py.Group) -> list[str]:
 
 
 def streams(audio: h5py.Group) -> dict[str, Any]:
-    """What of the group audio has times of its own, by name: `AF`, and what was imported."""
+    """Members of the group audio with their own times, by name: `AF`, and imported streams."""
     return {name: thing for name, thing in audio.items() if name == ENCODER or _imported(name, thing)}
 
 
@@ -197,14 +197,14 @@ def _imported(name: str, thing: Any) -> bool:
 
 
 def check_encoder(audio: h5py.Group, *, clips: int) -> None:
-    """Check that the datasets of audio/AF belong together.
+    """Check that the datasets of audio/AF are consistent.
 
     Args:
         audio: The group audio.
         clips: Number of clips.
 
     Raises:
-        UserError: They do not; the line names the dataset.
+        UserError: They are not; the line names the dataset.
         DamagedError: `offsets` cannot be read.
     """
     where = f"{audio.file.filename}:{audio.name}/{ENCODER}"
@@ -218,11 +218,11 @@ def check_encoder(audio: h5py.Group, *, clips: int) -> None:
 
 
 def check_shard(file: h5py.File) -> None:
-    """Check that the datasets of a shard belong together.
+    """Check that the datasets of a shard are consistent.
 
     Raises:
-        UserError: They do not.
-        DamagedError: What must be read for this is damaged.
+        UserError: They are not.
+        DamagedError: Data needed for this check are damaged.
     """
     if "columns" not in file.attrs or not isinstance(file.get("clips"), h5py.Group):
         raise UserError(f"{file.filename} has no attribute columns or no group clips: it is not a shard")
@@ -249,7 +249,7 @@ def check_clips(group: h5py.Group) -> int:
 
 
 def check_ragged(group: h5py.Group, columns: list[str], *, clips: int) -> None:
-    """Check that `offsets` and the columns of a group belong together.
+    """Check that `offsets` and the columns of a group are consistent.
 
     Args:
         group: Holds `offsets` (clips + 1,) and the columns (offsets[-1], ...).
@@ -257,7 +257,7 @@ def check_ragged(group: h5py.Group, columns: list[str], *, clips: int) -> None:
         clips: How many clips there are.
 
     Raises:
-        UserError: They do not; the line says which dataset is wrong.
+        UserError: They are not; the line names the dataset.
         DamagedError: `offsets` cannot be read.
     """
     where = f"{group.file.filename}:{group.name}".rstrip("/")

@@ -1,4 +1,4 @@
-"""Opening a shard or a store: its version, that it refers to no other file, and what is wrong where it cannot be."""
+"""Open a shard or a store: check its version and that it refers to no other file, and explain failures."""
 
 import os
 from pathlib import Path
@@ -17,7 +17,7 @@ def open_hdf5(path: str | os.PathLike) -> h5py.File:
     """Open an HDF5 file for reading.
 
     Raises:
-        UserError: There is no such file, or it has nothing of an HDF5 file.
+        UserError: There is no such file, or it is not an HDF5 file.
         DamagedError: It is truncated or damaged.
         MachineError: It is in use, or cannot be read for another reason.
     """
@@ -55,7 +55,7 @@ def open_layout(path: str | os.PathLike, layout: str) -> h5py.File:
 
 
 def check_version(file: h5py.File, layout: str) -> None:
-    """Raise UserError unless the file has this layout in the version that is read here."""
+    """Raise UserError unless the file has this layout in the supported version."""
     found, version = file.attrs.get("layout"), file.attrs.get("layout_version")
     if not isinstance(found, str) or found != layout:
         raise UserError(f"{file.filename} is not a {layout} but {found or 'some other HDF5 file'!r}")
@@ -96,7 +96,7 @@ LINKS = {h5py.h5l.TYPE_EXTERNAL: "a link to another file", h5py.h5l.TYPE_SOFT: "
 
 
 def _foreign(data: h5py.Dataset) -> str:
-    """What a dataset has that none of a store may have; "" if nothing."""
+    """Why a dataset is not allowed in a store; "" if it is."""
     plan = data.id.get_create_plist()
     if plan.get_layout() == h5py.h5d.VIRTUAL:
         return "is a virtual dataset: its data lie in other files"

@@ -34,15 +34,15 @@ class FeatureStore:
         path: The file.
         attrs: Root attributes: config (JSON text), code_version, corpus, key (changes with any content), ...
         labels: The classes, in the order that gives them their index.
-        keys: Names of what every clip has: "time", "valid", "EF-A", "spectrogram", "audio_time", ... "AF" and "AF_time"
+        keys: Names of every clip's arrays: "time", "valid", "EF-A", "spectrogram", "audio_time", ... "AF" and "AF_time"
             only where the store has positions of the audio encoder.
-        groups: What has a row at the same times -> its keys: "video" (a row per frame), "audio" (per window of the
+        groups: Group -> its keys, which share their times: "video" (a row per frame), "audio" (per window of the
             spectrogram), and streams with times of their own, such as "audio/AF".
         networks: Face feature -> its attributes (network, weights' sha256, licence, ...), "EF-A" for example.
 
     Raises:
         UserError: There is no such file, it is not a store that this version reads, or it refers to other files.
-        DamagedError: It is damaged; raised by every later read, too, that meets damage.
+        DamagedError: It is damaged; later reads of damaged data raise it, too.
         MachineError: It is in use, or cannot be read for another reason.
     """
 
@@ -58,7 +58,7 @@ class FeatureStore:
             raise
 
     def _survey(self) -> None:
-        """What is in it, without reading features."""
+        """Index the file without reading features."""
         self.attrs: dict[str, Any] = layout.attributes(self._file)
         if "labels" not in self.attrs:
             raise UserError(f"{self.path} has no attribute labels: it is not a store as docs/store.md describes it")
@@ -71,7 +71,7 @@ class FeatureStore:
             self._data |= {name: group[rows], f"{name}_time": group["time"]}
         self.keys: list[str] = list(self._data)
         self.networks = {name: self.attributes(name) for name in self.keys if name.startswith("EF-")}
-        # Plain numbers and dictionaries: what numpy and pandas take to look one up is as long as a short read.
+        # Plain numbers and dictionaries: a lookup in numpy or pandas takes as long as a short read.
         self.groups: dict[str, list[str]] = {}
         for name, data in self._data.items():
             self.groups.setdefault(data.parent.name.lstrip("/"), []).append(name)
@@ -91,7 +91,7 @@ class FeatureStore:
 
     @cached_property
     def ledger(self) -> pd.DataFrame:
-        """What the features cost, one row per shard and part of the work (docs/store.md); no rows: not measured."""
+        """Costs of the features, one row per shard and part of the work (docs/store.md); no rows: not measured."""
         return layout.read_table(self._file["ledger"]) if "ledger" in self._file else costs.empty()
 
     def attributes(self, key: str) -> dict[str, Any]:
@@ -137,7 +137,7 @@ class FeatureStore:
         try:
             if data.dtype != bool:
                 return data[first:last]
-            # h5py is much slower with flags than with numbers, and all of them are a byte a frame.
+            # h5py reads flags slowly, so all of them are cached: one byte per frame.
             if key not in self._flags:
                 self._flags[key] = data[:]
         except OSError as error:
@@ -160,7 +160,7 @@ class FeatureStore:
 
 
 class Clip:
-    """One clip of a store; what it holds is read from the file when asked for.
+    """One clip of a store; its arrays are read from the file on access.
 
     clip["EF-A"], clip["box"], ... have one row per frame (L, ...), clip["spectrogram"] and clip["audio_time"] one row
     per window (T, ...), clip["AF"] (R, F', C) and clip["AF_time"] (R,) one row per time position of the audio encoder.
@@ -175,7 +175,7 @@ class Clip:
         self._store, self._place = store, place
 
     def keys(self) -> list[str]:
-        """What it holds; dict(clip) reads everything."""
+        """Names of its arrays; dict(clip) reads all of them."""
         return self._store.keys
 
     def __getitem__(self, key: str) -> np.ndarray:

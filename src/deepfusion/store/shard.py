@@ -1,6 +1,6 @@
-"""A shard: what one stage computed for one block of clips, in one HDF5 file.
+"""A shard: the results of one stage for one block of clips, in one HDF5 file.
 
-clips/id, clips/status, clips/reason, clips/<field>     (n,)      one value a clip
+clips/id, clips/status, clips/reason, clips/<field>     (n,)      one value per clip
 offsets                                                 (n + 1,)  rows offsets[i]:offsets[i + 1] are clip i
 <column>                                                (sum of lengths, ...)
 <table>/offsets, <table>/<column>                       likewise, a table whose clips have other lengths; optional
@@ -35,13 +35,13 @@ class ShardWriter:
             shard.append("EF-A", rows)  # (l, 128), any number of times
             shard.end(video_start=0.0)
 
-    Misuse (a clip twice, columns of unequal length, ...) raises ValueError: it is a defect of the caller. A full disk
+    Misuse (a clip twice, columns of unequal length, ...) raises ValueError: it is a bug in the caller. A full disk
     and the like raise MachineError, at the latest when the `with` block ends.
 
     Args:
-        path: Where the shard goes. A complete shard that is already there stays until the new one is complete.
-        stage: Which stage writes, "faces" or "EF-A" for example.
-        key: Names what this shard depends on (clips, settings, code): by it a shard is known to be up to date.
+        path: The shard. An existing complete shard stays until the new one is complete.
+        stage: Name of the stage, "faces" or "EF-A" for example.
+        key: Cache key of what the shard depends on (clips, settings, code), to check whether it is up to date.
         attrs: What the stage's result depends on (settings, weights' sha256, licence, ...), the same in all shards of a
             stage: strings, numbers or arrays. They become attributes of the stage's datasets in the store.
     """
@@ -92,7 +92,7 @@ class ShardWriter:
         self._open = clip_id
 
     def append(self, name: str, rows: np.ndarray) -> None:
-        """Append rows (l, *shape) to a column of the clip that was begun."""
+        """Append rows (l, *shape) to a column of the open clip."""
         if self._open is None:
             raise ValueError("begin a clip before appending to it")
         column, rows = self._columns[name], np.asarray(rows)
@@ -122,7 +122,7 @@ class ShardWriter:
         self._close_clip(status, reason, fields)
 
     def fail(self, reason: str, **fields: float | int | str) -> None:
-        """Give the clip up: its rows are taken back and the reason is recorded."""
+        """Record the clip as failed with its reason, and remove its rows."""
         for name, column in self._columns.items():
             column.resize(self._offsets[_table(name)][-1], axis=0)
         self._close_clip("failed", reason or "no reason given", fields)
@@ -179,7 +179,7 @@ def _table(name: str) -> str:
 
 
 def _text(text: str) -> str:
-    """A reason may quote a file name or a library's message; HDF5 text holds neither half characters nor NUL."""
+    """Text that HDF5 can store, without lone surrogates and NUL: a reason may quote file names or messages."""
     return text.replace("\0", "").encode(errors="backslashreplace").decode()
 
 
@@ -190,7 +190,7 @@ def _values(values: list) -> pd.Series:
 
 
 def _seconds(columns: dict[str, h5py.Dataset], offsets: np.ndarray) -> float:
-    """Sum over clips of the time between first and last row, and as much again as one row stands for."""
+    """Sum over clips of the time between first and last row, plus the duration of one row."""
     if "time" not in columns or not offsets[-1]:
         return 0.0
     times, lengths = columns["time"][:], np.diff(offsets)
@@ -206,13 +206,13 @@ class Shard:
     Attributes:
         path: Its file.
         stage: Which stage wrote it.
-        key: What it depends on, as its writer named it.
+        key: Cache key given by its writer.
         attrs: What the stage's result depends on.
         clips: Index clip id; status ("ok", "absent", "failed"), reason, and the stage's fields.
         offsets: (n + 1,) int64; rows offsets[i]:offsets[i + 1] are clip i.
         tables: Names of the tables that have offsets of their own: `read_shard` opens them.
         columns: The datasets, read when sliced.
-        ledger: What it cost (`deepfusion.costs`), without rows if it was not measured.
+        ledger: Its cost (`deepfusion.costs`); no rows if not measured.
     """
 
     path: Path
@@ -263,7 +263,7 @@ def read_shard(path: str | os.PathLike, table: str = "") -> Shard:
 
     Raises:
         UserError: It is missing, not a shard, or of another version.
-        DamagedError: What must be read to open it is damaged.
+        DamagedError: Data needed to open it are damaged.
         MachineError: It cannot be read for another reason.
     """
     file = open_layout(path, layout.SHARD)

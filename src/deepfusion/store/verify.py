@@ -1,6 +1,6 @@
-"""Checking stores and shards for damage: the whole file first, then every chunk, to name the datasets and clips hit.
+"""Checks stores and shards for damage: the whole file first, then every chunk, to name affected datasets and clips.
 
-A damaged HDF5 file can crash the library, so it is looked into by another process (this module, run as a script).
+A damaged HDF5 file can crash the library, so it is inspected in another process (this module, run as a script).
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from deepfusion.store.checksum import check_whole, is_sealed
 from deepfusion.store.faults import DamagedError, unreadable
 from deepfusion.store.opening import check_self_contained, check_version, open_hdf5
 
-SECONDS = 60  # for a look into a damaged file, and for every further
+SECONDS = 60  # time to inspect damaged files, plus their size by BYTES_PER_SECOND
 BYTES_PER_SECOND = 5e6
 LISTED = 20  # clips named in a line
 CHECKS = {layout.STORE: layout.check_store, layout.SHARD: layout.check_shard}
@@ -32,12 +32,12 @@ ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError, Me
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """What is wrong in a file.
+    """A problem of a file.
 
     Attributes:
         dataset: Its name, "video/EF-A" for example; "" if it is the file as a whole.
         reason: What is wrong.
-        clips: Ids of the clips that are hit; none if it cannot be determined.
+        clips: Ids of the affected clips; none if unknown.
     """
 
     dataset: str
@@ -47,11 +47,11 @@ class Problem:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What was found in a file.
+    """The result of checking a file.
 
     Attributes:
         path: The file.
-        problems: Nothing if it is what was written.
+        problems: Empty if the file is intact.
         damaged: The contents are not what was written; False if it could not be read at all or has another version.
     """
 
@@ -61,7 +61,7 @@ class Report:
 
 
 def verify(paths: Sequence[str | os.PathLike]) -> Iterator[Report]:
-    """Check stores, shards and all of them in folders, a report per file, in order.
+    """Check stores and shards, also those in folders; yields one report per file, in order.
 
     Args:
         paths: Files, or folders in which every *.h5 that is a store or a shard is checked.
@@ -232,7 +232,7 @@ def _line(error: Exception) -> str:
 
 
 def _look_into(suspects: list[tuple[Path, Problem]]) -> Iterator[Report]:
-    """Inspect damaged files in another process; one that crashes it is followed by a new process for the others."""
+    """Inspect damaged files in another process; after a crash, a new process inspects the remaining files."""
     while suspects:
         found = _child([path for path, _ in suspects])
         done = [(path, whole, problems) for (path, whole), problems in zip(suspects, found, strict=False)]
@@ -242,11 +242,11 @@ def _look_into(suspects: list[tuple[Path, Problem]]) -> Iterator[Report]:
 
 
 def _nowhere(whole: Problem) -> Problem:
-    return dataclasses.replace(whole, reason=f"{whole.reason}, but no dataset and no attribute is hit")
+    return dataclasses.replace(whole, reason=f"{whole.reason}, but no dataset and no attribute is affected")
 
 
 def _child(paths: list[Path]) -> list[list[Problem]]:
-    """What another process finds in the files, up to the first that crashes it, at least one."""
+    """Problems of the files by another process, up to the first file that crashes it; one file at least."""
     seconds = SECONDS + sum(path.stat().st_size for path in paths) / BYTES_PER_SECOND
     command = [sys.executable, "-m", __name__, *map(str, paths)]
     try:

@@ -316,8 +316,8 @@ def test_dfew(tmp_path):
         ["00001", "happy", "", "1"],
         ["00006", "fear", "", "1"],
     ]
-    assert corpus.left_out == {"the list names it, and there is no such file": ["00010"]}
-    with pytest.raises(UserError, match=r"no speaker is known, .* takes protocol\.shared_speakers: declared"):
+    assert corpus.left_out == {"listed, but the file is missing": ["00010"]}
+    with pytest.raises(UserError, match=r"no speaker is known, .* set protocol\.shared_speakers: declared"):
         by_published(corpus.clips)
     assert len(by_published(corpus.clips, shared_speakers=True)) == 5
 
@@ -359,7 +359,7 @@ def test_mer2023_keeps_clips_without_a_label(tmp_path):
 
 
 def test_a_folder_of_something_else(tmp_path):
-    with pytest.raises(UserError, match="holds no clips of savee: `deepfusion corpora savee` shows what"):
+    with pytest.raises(UserError, match="holds no clips of savee: `deepfusion corpora savee` lists the expected files"):
         read("savee", tree(tmp_path, "a.mp4"))
     with pytest.raises(UserError, match="has none of the folders Clip/original, original"):
         read("dfew", tmp_path)

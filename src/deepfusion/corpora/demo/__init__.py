@@ -1,23 +1,23 @@
-"""The demo corpus: synthetic clips whose label is carried by face and voice jointly, by their interaction alone.
+"""The demo corpus: synthetic clips whose label depends on the interaction of face and voice alone.
 
 A face shows one of four expressions f, a voice speaks in one of four manners s, the label is (f + s) mod 4, and every
-speaker has all 16 pairs equally often. So one modality alone says nothing about the label. Training leads an additive
-fusion (scores g_c(f) + h_c(s), summed) to uniform scores, where a bilinear form of one-hot f and s is exact and a
-hidden layer can learn it. Proof in three steps:
-    1. Keep f: as s runs through 0..3, so does the label. So over the 16 pairs, the scores of the true class,
-       g_{f+s}(f) + h_{f+s}(s), add up to what the mean scores of all classes do: the mean margin is 0.
-    2. So the mean cross-entropy, mean(logsumexp - true score) = mean(logsumexp - mean score), is log 4 at least
-       (Jensen), and log 4 for uniform scores alone: to them an additive model is led by training.
-    3. And no additive scorer is right on all 16 pairs: each margin would be positive, and their mean not 0.
-An additive scorer built for accuracy instead of likelihood is right on 12 of the 16 at best (integer programming),
-one drawn at random on 4 +- 1.1: so a trained additive model scatters round chance, by more than its clips' number says.
+speaker has all 16 pairs equally often. So one modality alone has no information about the label. Additive fusion
+(scores g_c(f) + h_c(s)) converges to uniform scores, while a bilinear form of one-hot f and s is exact and a hidden
+layer can learn it. Proof in three steps:
+    1. For fixed f, the label runs through 0..3 as s does. So over the 16 pairs, the scores of the true class,
+       g_{f+s}(f) + h_{f+s}(s), have the same sum as the mean scores over all classes: the mean margin is 0.
+    2. So the mean cross-entropy, mean(logsumexp - true score) = mean(logsumexp - mean score), is at least log 4
+       (Jensen), with equality only for uniform scores, to which training therefore converges.
+    3. No additive scorer is right on all 16 pairs: each margin would be positive, and their mean not 0.
+An additive scorer optimised for accuracy instead of likelihood is right on at most 12 of the 16 (integer programming),
+a random one on 4 +- 1.1. So the accuracy of a trained additive model varies around chance by more than the number of
+clips suggests.
 
-Expression and manner are shown in one stretch of a clip, about a third of it, at a random place; before and after it
-face and voice are neutral. The stretch is known (`stretches`), so it can be measured whether attention
-finds it.
+Expression and manner occur in one stretch of a clip, about a third of it, at a random place; before and after it face
+and voice are neutral. The stretch is known (`stretches`), so that attention can be checked against it.
 
-The classes have no meaning and their names say so: this is a test of machinery and no statement on emotions.
-`plan` lists the clips without making one; `render.generate` makes a speaker's clips.
+The classes are meaningless, as their names say: the corpus tests the software and says nothing about emotions. `plan`
+lists the clips without generating them; `render.generate` makes a speaker's clips.
 """
 
 import itertools
@@ -37,7 +37,7 @@ LICENCE = "The portrait is in the public domain (NASA); what is generated from i
 FRAME_RATE = 4
 """Video frames per second: few, because each one goes through four face networks."""
 SHORTEST, LONGEST = 11, 14
-"""Frames of a clip, both included: 2.75 to 3.5 s."""
+"""Range of the number of frames per clip, inclusive: 2.75 to 3.5 s."""
 SHARE = 0.3, 0.4
 """Least and largest share of a clip that shows the expression and the manner."""
 
@@ -75,12 +75,12 @@ def stretches(*, speakers: int, takes: int, seed: int) -> pd.DataFrame:
 
 
 def plan(*, speakers: int = 10, takes: int = 1, seed: int = 0) -> pd.DataFrame:
-    """The clips of the demo corpus, known without generating one.
+    """The clips of the demo corpus, without generating them.
 
     Args:
         speakers: How many speakers: s01, s02, ...
         takes: Clips per speaker and pair of an expression and a manner; there are 16 pairs.
-        seed: Of everything random in video and audio; the table is the same for every seed.
+        seed: Of video and audio; the table is the same for every seed.
 
     Returns:
         16 * speakers * takes rows, ordered by speaker: id, path (relative), label, speaker, face (the expression f),

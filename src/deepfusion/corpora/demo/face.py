@@ -1,13 +1,13 @@
-"""The demo corpus's picture: one public-domain portrait, warped into speakers and expressions.
+"""The demo corpus's video: one public-domain portrait, warped into speakers and expressions.
 
 The portrait is `skimage.data.astronaut()` (Eileen Collins, NASA, public domain; the file ships inside
 scikit-image). A speaker is that portrait with another face geometry, colour, light, background, scale, place and
 sharpness, every second one mirrored. An expression is a displacement field that moves the 68 face landmarks to
-other places (thin-plate spline between them, nothing moves at the picture's edge), times an amplitude that is 0 outside
+other places (thin-plate spline between them, fixed at the image border), times an amplitude that is 0 outside
 the clip's stretch. Everything random comes from a generator seeded by the clip, so a clip is a pure function of it.
 
 Coordinates: *portrait* pixels are those of the 512x512 photograph; *face* pixels are those of the enlarged cut of
-it that carries a speaker's look (`SIDE` square); *frame* pixels are those of the finished video.
+it with a speaker's look (`SIDE` square); *frame* pixels are those of the finished video.
 """
 
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ from skimage import data
 SIZE = 256
 """Height and width of a frame, px."""
 EXPRESSIONS = ("astonished", "laughing", "scowling", "puckered")
-"""What the face does at the apex, by the number f of the plan."""
+"""Expressions at the apex, by the number f of the plan."""
 
 SIDE = 368
-"""Height and width of the cut that is moved about, px: larger than a frame, so that motion shows no edge."""
+"""Height and width of the cut, px: larger than a frame, so that head motion shows no border."""
 SCALE = 1.4
 """Face pixels per portrait pixel."""
 ORIGIN = np.array([95.0, -1.0])
@@ -110,7 +110,7 @@ def apex(expression: int) -> np.ndarray:
 
 
 def _still() -> np.ndarray:
-    """Points that no expression and no speaker's geometry moves: a frame round the cut, hair and collar."""
+    """Points that never move: border of the cut, hair and collar."""
     left, top = ORIGIN
     far = SIDE / SCALE
     edge = np.linspace(0, far, 7)
@@ -122,7 +122,7 @@ def _still() -> np.ndarray:
 
 
 def _field(places: np.ndarray, moves: np.ndarray) -> np.ndarray:
-    """A smooth backward displacement field: at `places` + `moves` it is `moves`, at the still points zero.
+    """A smooth backward displacement field: at `places` + `moves` it is `moves`, at the fixed points 0.
 
     Args:
         places: (n, 2) portrait pixels.
@@ -138,7 +138,7 @@ def _field(places: np.ndarray, moves: np.ndarray) -> np.ndarray:
     coarse = np.arange(0, SIDE, 4) / SCALE
     grid = np.stack(np.meshgrid(ORIGIN[0] + coarse, ORIGIN[1] + coarse), axis=-1)
     field = spline(grid.reshape(-1, 2)).reshape(grid.shape)
-    # Coarse samples stand at 0, 4, 8 ... face pixels: an affine map puts them exactly there.
+    # Coarse samples are at 0, 4, 8 ... face pixels: an affine map places them exactly.
     place = np.array([[4.0, 0, 0], [0, 4.0, 0]])
     return SCALE * cv2.warpAffine(
         field.astype(np.float32), place, (SIDE, SIDE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
@@ -150,7 +150,7 @@ def _grid(side: int) -> np.ndarray:
 
 
 def _portrait(expression: int | None) -> np.ndarray:
-    """The portrait with its head and body as opacity, and the mouth's inside as the expression needs it.
+    """The portrait with an alpha channel for the person, and the inside of the mouth painted for the expression.
 
     Returns:
         (512, 512, 4) float32: RGB 0..255 and opacity 0..1.
@@ -158,7 +158,7 @@ def _portrait(expression: int | None) -> np.ndarray:
     image = data.astronaut().astype(np.float32)
     inside = np.zeros(image.shape[:2], np.float32)
     inner = LANDMARKS[60:68]
-    if expression == 1:  # below the teeth: dark, it is what the opening mouth stretches
+    if expression == 1:  # dark below the teeth, where the opening mouth stretches the image
         inner = np.concatenate([[[206.0, 144.0]], TEETH, [[240.0, 144.5]], LANDMARKS[65:68]])
     if expression is not None:
         cv2.fillPoly(inside, [np.round(16 * inner).astype(np.int32)], 1.0, cv2.LINE_AA, shift=4)
@@ -169,7 +169,7 @@ def _portrait(expression: int | None) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _opacity() -> np.ndarray:
-    """Where the portrait shows the person: (512, 512) float32, 0..1. The wall is grey, bright and around her."""
+    """Alpha mask of the person: (512, 512) float32, 0..1. The wall around her is bright grey."""
     image = data.astronaut()
     person = np.zeros(image.shape[:2], np.uint8)
     cv2.ellipse(person, (227, 87), (76, 76), 0, 0, 360, 255, -1)  # hair
@@ -188,11 +188,11 @@ def _opacity() -> np.ndarray:
 
 @dataclass(frozen=True)
 class Look:
-    """A speaker's face, ready to be moved.
+    """A speaker's appearance.
 
     Attributes:
         rest: (SIDE, SIDE, 4) float32 face without expression: RGB 0..255 and opacity.
-        shaped: the same for every expression, its mouth painted as the apex needs it.
+        shaped: as `rest`, per expression, with the mouth painted for its apex.
         fields: (SIDE, SIDE, 2) float32 backward displacement of every expression at its apex, face pixels.
         middle: (2,) centre of the face, face pixels.
         places: (68, 2) landmarks of the face without expression, portrait pixels.
@@ -295,11 +295,11 @@ def look(speaker: int, seed: int) -> Look:
 
 
 ONSET = 0.12
-"""How long an expression takes to come and to go, s."""
+"""Rise time and fall time of an expression, s."""
 
 
 def amplitude(times: np.ndarray, start: float, end: float) -> np.ndarray:
-    """How much of the expression there is in each frame: 0 outside the stretch, 1 inside after a smooth onset.
+    """Intensity of the expression in each frame: 0 outside the stretch, 1 inside after a smooth onset.
 
     Args:
         times: (L,) s.
@@ -326,17 +326,17 @@ class Film(NamedTuple):
 
 
 def film(speaker: int, expression: int, how_far: np.ndarray, *, seed: int, clip: tuple[int, ...]) -> Film:
-    """Play an expression on a speaker's face, with small motion of the head; a block covers a tenth of the clips.
+    """Render an expression on a speaker's face with small head motion; in a tenth of the clips a block covers the face.
 
     Args:
         speaker: The speaker's number.
         expression: Index into `EXPRESSIONS`.
-        how_far: (L,) how much of the expression each frame shows, see `amplitude`.
+        how_far: (L,) intensity of the expression in each frame, see `amplitude`.
         seed: The corpus's seed.
-        clip: Numbers that tell this clip from all others.
+        clip: Numbers that identify the clip.
 
     Returns:
-        The frames and in which of them the face can be seen.
+        The frames, and which of them show the face.
     """
     face, count = look(speaker, seed), len(how_far)
     rng = np.random.default_rng([seed, 2, *clip])
@@ -366,7 +366,7 @@ def film(speaker: int, expression: int, how_far: np.ndarray, *, seed: int, clip:
 
 
 def _posed(face: Look, expression: int, a: float, to_face: np.ndarray) -> np.ndarray:
-    """The face with `a` of an expression, seen through the map from frame to face pixels: (SIZE, SIZE, 4) float32."""
+    """The face with intensity `a` of an expression, by the map from frame to face pixels: (SIZE, SIZE, 4) float32."""
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     if a == 0:
         return cv2.warpAffine(face.rest, to_face, (SIZE, SIZE), flags=flags)

@@ -49,7 +49,7 @@ def generate(
         if speaker not in set(clips["speaker"]):
             raise UserError(f"the demo corpus has no speaker {speaker!r}: it has s01 to s{speakers:02d}")
         clips = clips[clips["speaker"] == speaker]
-    # Jobs of several speakers write equal files.
+    # Parallel jobs of several speakers write identical files.
     table = stretches(speakers=speakers, takes=takes, seed=seed)
     write_atomically(Path(folder) / STRETCHES, lambda part: table.to_csv(part, index=False, float_format="%.3f"))
     paths = [Path(folder) / path for path in clips["path"]]
@@ -76,7 +76,7 @@ def render(clip: str, path: str | os.PathLike, *, seed: int) -> np.ndarray:
     """
     parts = re.fullmatch(r"s(\d+)-f([0-3])-v([0-3])-t(\d+)", clip)
     if parts is None:
-        raise UserError(f"{clip!r} is no clip of the demo corpus: they are called like s01-f0-v0-t0")
+        raise UserError(f"{clip!r} is not a clip of the demo corpus: ids are like s01-f0-v0-t0")
     numbers = (int(parts[1]), int(parts[2]), int(parts[3]), int(parts[4]))
     speaker, face, voice, _ = numbers
     frames, start, end = stretch(numbers, seed)
@@ -89,7 +89,7 @@ def render(clip: str, path: str | os.PathLike, *, seed: int) -> np.ndarray:
 
 def _write(path: Path, frames: np.ndarray, samples: np.ndarray) -> None:
     """Encode (L, SIZE, SIZE, 3) uint8 RGB and (n,) float32 audio."""
-    # bitexact keeps version strings and dates out of the file; one thread, so that the machine's cores do not matter.
+    # bitexact keeps version strings and dates out of the file; one thread: the result does not depend on the cores.
     with av.open(str(path), "w", format="mp4", options={"fflags": "+bitexact"}) as container:
         quality = {"crf": "23", "preset": "ultrafast", "flags": "+bitexact"}
         video = container.add_stream("libx264", rate=FRAME_RATE, options=quality)

@@ -2,8 +2,8 @@
 
 The source is a train of glottal pulses (Rosenberg's, with jitter and shimmer) or noise; the filter is a cascade of
 formant resonators (Klatt 1980), one for each vowel, faded into one another. A speaker has a base pitch, a length of
-the vocal tract (which scales the formants), a rate and a room noise. A manner of speaking differs grossly from the
-other manners, whoever speaks; outside the clip's stretch the voice is neutral. Everything random comes from a
+the vocal tract (which scales the formants), a rate and a room noise. Manners of speaking differ strongly for
+every speaker; outside the clip's stretch the voice is neutral. Everything random comes from a
 generator seeded by the clip, so a clip is a pure function of it.
 """
 
@@ -15,13 +15,13 @@ from scipy.ndimage import uniform_filter1d
 from scipy.signal import lfilter
 
 RATE = 16000
-"""Samples a second."""
+"""Samples per second."""
 SHORTEST = 0.3
-"""A shorter part of a clip is silent, s: it has no room for a syllable."""
+"""Shorter parts of a clip are silent, s: they cannot hold a syllable."""
 MANNERS = ("low", "soaring", "whispered", "staccato")
 """How the voice speaks, by the number s of the plan."""
 
-# First three formants in Hz, an adult's middle values (Peterson and Barney 1952, rounded), and a fourth.
+# Four formants in Hz; the first three are averages of adults (Peterson and Barney 1952, rounded).
 VOWELS = {
     "a": (730, 1100, 2450, 3500),
     "e": (530, 1850, 2500, 3500),
@@ -33,7 +33,7 @@ BANDWIDTHS = (80.0, 100.0, 140.0, 200.0)
 
 
 class Manner(NamedTuple):
-    """What a manner of speaking does to any voice.
+    """Parameters of a manner of speaking, for any voice.
 
     Attributes:
         pitch: factor on the speaker's base pitch.
@@ -100,7 +100,7 @@ def throat(speaker: int, seed: int) -> Throat:
 def speech(
     speaker: int, manner: int, seconds: float, *, stretch: tuple[float, float], seed: int, clip: tuple[int, ...]
 ) -> np.ndarray:
-    """Random syllables in a manner, and neutral ones before and after.
+    """Random syllables in one manner, with neutral ones before and after.
 
     Args:
         speaker: The speaker's number.
@@ -108,7 +108,7 @@ def speech(
         seconds: Length of the clip.
         stretch: When the manner begins and ends, s.
         seed: The corpus's seed.
-        clip: Numbers that tell this clip from all others.
+        clip: Numbers that identify the clip.
 
     Returns:
         (n,) float32 mono at `RATE`, n = seconds * RATE; each part begins with silence (room noise), the loudness is
@@ -127,14 +127,14 @@ def speech(
 
 
 def _say(n: int, own: Throat, how: Manner, rng: np.random.Generator) -> np.ndarray:
-    """Syllables in one manner, (n,) float64 with a root mean square of 1 where they are loud; too short: silence."""
+    """Syllables in one manner, (n,) float64 with an RMS of 1 where they are loud; silence if n is too short."""
     if n < SHORTEST * RATE:
         return np.zeros(n)
     envelope, vowels = _syllables(n, own, how, rng)
     source = (1 - how.breath) * _pulses(n, own, how, rng) + how.breath * 0.5 * rng.standard_normal(n)
     voiced = np.zeros(n)
     for name, weight in vowels.items():
-        # The filter runs over the whole source and is faded in where its vowel is spoken: no clicks.
+        # Each filter runs over the whole source and is cross-faded at its vowel, which avoids clicks.
         scale = own.formants * how.formants * rng.uniform(0.98, 1.02)
         voiced += weight * _resonate(source, scale * np.array(VOWELS[name]))
     spoken = _tilted(voiced, how.tilt) * envelope
@@ -142,7 +142,7 @@ def _say(n: int, own: Throat, how: Manner, rng: np.random.Generator) -> np.ndarr
 
 
 def _syllables(n: int, own: Throat, how: Manner, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """When there is sound, (n,) 0..1, and for every vowel the (n,) weight it has: they add up to 1."""
+    """Loudness envelope (n,) 0..1, and vowel -> weight (n,); the weights sum to 1."""
     envelope = np.zeros(n)
     at = int(RATE * rng.uniform(0.04, 0.12))
     names = list(VOWELS)
