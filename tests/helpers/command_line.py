@@ -24,11 +24,8 @@ class Done:
 def deepfusion(*arguments: str, cwd: Path) -> Done:
     """Run `deepfusion ARGUMENTS` in a folder; its log and its signal handlers end with it."""
     log = logging.getLogger("deepfusion")
-    before = (
-        log.level,
-        list(log.handlers),
-        {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGALRM)},
-    )
+    level, handlers = log.level, list(log.handlers)
+    signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGALRM)}
     out, err, status = io.StringIO(), io.StringIO(), 0
     with (
         contextlib.chdir(cwd),

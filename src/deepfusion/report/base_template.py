@@ -1,7 +1,7 @@
 """Shared parts of the HTML pages: colours in light and dark, basic style, tables that sort and filter."""
 
-# Role -> colour. tests/report/test_base_template.py checks the contrasts of text (WCAG 2.2, 1.4.3: 4.5 : 1) and of lines,
-# marks and borders of fields (1.4.11: 3 : 1). `heat` is the strongest background of a cell with text in `ink`.
+# Role -> colour. tests/report/test_base_template.py checks the contrasts of text (WCAG 2.2, 1.4.3: 4.5 : 1) and of
+# lines, marks and borders of fields (1.4.11: 3 : 1). `heat` is the strongest background of a cell with text in `ink`.
 LIGHT = {
     "ink": "#1d2430",
     "dim": "#586174",
