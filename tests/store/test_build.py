@@ -237,6 +237,16 @@ def test_shards_without_a_ledger_make_a_store_without_one(corpus):
         assert store.attrs["key"] == before
 
 
+def test_shards_whose_columns_are_described_in_other_words_join(corpus):
+    before = key(corpus.path)
+    with h5py.File(corpus.video["EF-A"][1], "r+") as file:
+        file["EF-A"].attrs["description"] = "other words"
+    with corpus.video["EF-A"][1].open("r+b") as file:
+        seal(file)
+    with FeatureStore(corpus.build()) as store:
+        assert store.attrs["key"] == before
+
+
 def one_lost(corpus, kit):
     del corpus.audio[-1]
     return "'spectrogram' has 4 clips in 2 shards and the manifest 6; 'cleo 日本'"

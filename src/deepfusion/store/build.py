@@ -214,7 +214,9 @@ def _choose(stage: pd.DataFrame, choose: Choose) -> dict[str, np.ndarray]:
 
 
 def _nature(data: h5py.Dataset) -> tuple:
-    return data.dtype, data.shape[1:], layout.attributes(data)
+    # Without the description: a version that words it differently may resume an extraction.
+    attributes = {name: value for name, value in layout.attributes(data).items() if name != "description"}
+    return data.dtype, data.shape[1:], attributes
 
 
 def _first_trouble(stages: dict[str, pd.DataFrame]) -> pd.DataFrame:
