@@ -12,7 +12,7 @@ import pytest
 from mediafiles import Video, write
 from small_corpus import portrait, voice
 
-from deepfusion import cli
+from deepfusion.cli import interrupt
 
 DEEPFUSION = str(Path(sys.executable).with_name("deepfusion"))
 NETWORKS = {"EF-A": {"network": "dlib-resnet29"}}
@@ -81,7 +81,7 @@ class Disk:
     """Called like the file that HDF5 writes to."""
 
     def write(self):
-        cli._interrupt(signal.SIGINT, inspect.currentframe())
+        interrupt.interrupt(signal.SIGINT, inspect.currentframe())
 
 
 def test_hdf5_is_never_interrupted_while_it_writes(monkeypatch):
@@ -90,5 +90,5 @@ def test_hdf5_is_never_interrupted_while_it_writes(monkeypatch):
     monkeypatch.setattr(signal, "signal", lambda *arguments: None)
     Disk().write()
     assert len(later) == 1
-    with pytest.raises(cli.Interrupted):
-        cli._interrupt(signal.SIGINT, inspect.currentframe())
+    with pytest.raises(interrupt.Interrupted):
+        interrupt.interrupt(signal.SIGINT, inspect.currentframe())

@@ -38,7 +38,7 @@ def test_expected_is_what_the_clips_have_times_what_they_cost(tmp_path):
     (tmp_path / "bad.mp4").write_text("no video")
     clips = clips_of(tmp_path, "one,long.mp4,a,x,,", "two,long.mp4,a,x,1,5", "bad,bad.mp4,a,x,,")
     found = preflight(clips, config=CONFIG, device=CPU, cores=2)
-    assert (found["clips"], found["looked_at"], list(found["bad"])) == (3, 3, ["bad"])
+    assert (found["clips"], found["read"], list(found["bad"])) == (3, 3, ["bad"])
     assert found["video_s"] == pytest.approx(10.0, abs=0.1)
     assert found["frames"] == pytest.approx(250, abs=2)
     costs = found["ledger"].set_index("part")

@@ -72,10 +72,13 @@ def test_killed_at_random(tmp_path):
                 generation += 1
                 write(folder / f"{generation % 3}.h5", generation)
 
+        began = time.perf_counter()
+        write(folder / "0.h5", 1)
+        took = time.perf_counter() - began  # of a write on this machine, now
         dice, parts, checked = random.Random(1), set(), 0
         while len(parts) < 50:  # kills that hit a file half-written
             pid = child(forever)
-            time.sleep(dice.uniform(0.005, 0.06))
+            time.sleep(dice.uniform(0.2 * took, 3 * took))
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             parts |= {path.name for path in folder.glob("*.part")}

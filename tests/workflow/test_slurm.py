@@ -65,7 +65,10 @@ def running_jobs():
     return dict(line.split(" ", 1) for line in shown.stdout.splitlines())
 
 
-@pytest.mark.parametrize("scratch", [False, True], ids=["shared", "scratch"])
+NO_RSYNC = pytest.mark.skipif(shutil.which("rsync") is None, reason="Snakemake's storage plugin fs needs rsync")
+
+
+@pytest.mark.parametrize("scratch", [False, pytest.param(True, marks=NO_RSYNC)], ids=["shared", "scratch"])
 def test_a_job_killed_on_the_node_is_made_again_and_the_store_is_the_same(local, tmp_path, scratch):
     cluster = tmp_path / "project"
     shutil.copytree(local.with_name("clean"), cluster)

@@ -123,7 +123,7 @@ def test_extraction_makes_the_store_and_tells_what_it_skipped(made):
 def test_preflight_says_what_it_will_take_and_makes_nothing(project):
     shutil.rmtree(project / "results")
     output = run(project, "preflight")
-    assert "9 clips, 9 of them looked at" in output
+    assert "9 clips, 9 of them read" in output
     assert "expected on 2 cores: " in output
     assert "bottleneck: " in output
     assert sorted(path.name for path in (project / "results/small").iterdir()) == [
@@ -636,7 +636,7 @@ def test_afew_is_studied_and_its_labelled_test_clips_are_tested(tmp_path):
     write(tmp_path / "AFEW/test_AFEW/000000010.avi", Video(numbered(3), codec="mpeg4"))
     output = run(tmp_path, "fusion_study")
     assert jobs(output).items() >= {"faces": 1, "study": 1, "report_study": 1}.items()
-    assert "1 test clips without a label are left out" in output
+    assert "1 clip left out, EmotiW keeps its label" in output
     predictions = read_predictions(tmp_path / "results/afew/fusion/study/training/predictions.csv")
     assert set(predictions["speaker"]) == {"afew_val"}
     assert {"fbp", "concat_mlp", "late_learned", "svm_concat"} <= set(predictions["model"])

@@ -1,6 +1,12 @@
 # Training on the store: train_fbp, the fusion study, and their pages. All networks of all folds and seeds train together.
 FBP = f"{OUT}/fusion/fbp"
 STUDY = f"{OUT}/fusion/study/{{normalisation}}"
+RESULTS = {
+    "metrics": "metrics.json",
+    "predictions": "predictions.csv",
+    "choices": "choices.json",
+    "attention": "attention.h5",
+}
 
 
 report: "../report/workflow.rst"
@@ -10,10 +16,7 @@ rule fbp:
     input:
         store=STORE,
     output:
-        metrics=f"{FBP}/metrics.json",
-        predictions=f"{FBP}/predictions.csv",
-        choices=f"{FBP}/choices.json",
-        attention=f"{FBP}/attention.h5",
+        **{name: f"{FBP}/{file}" for name, file in RESULTS.items()},
         model=f"{FBP}/model/model.safetensors",
         card=f"{FBP}/model/model.json",
     log:
@@ -44,10 +47,7 @@ rule study:
     input:
         store=STORE,
     output:
-        metrics=f"{STUDY}/metrics.json",
-        predictions=f"{STUDY}/predictions.csv",
-        choices=f"{STUDY}/choices.json",
-        attention=f"{STUDY}/attention.h5",
+        **{name: f"{STUDY}/{file}" for name, file in RESULTS.items()},
     log:
         f"{OUT}/logs/study/{{normalisation}}.log",
     benchmark:
@@ -78,10 +78,7 @@ rule study:
 
 rule report_fbp:
     input:
-        **{
-            name: rules.fbp.output[name]
-            for name in ("metrics", "predictions", "choices", "attention")
-        },
+        **{name: f"{FBP}/{file}" for name, file in RESULTS.items()},
         store=STORE,
     output:
         report(
@@ -110,10 +107,8 @@ rule report_fbp:
 use rule report_fbp as report_study with:
     input:
         **{
-            name: expand(
-                rules.study.output[name], normalisation=CONFIG.study.normalisation
-            )
-            for name in ("metrics", "predictions", "choices", "attention")
+            name: expand(f"{STUDY}/{file}", normalisation=CONFIG.study.normalisation)
+            for name, file in RESULTS.items()
         },
         store=STORE,
     output:

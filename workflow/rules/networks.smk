@@ -30,10 +30,10 @@ rule networks:
         settings=PLAN.networks_json,
         fingerprints=fingerprints,
         dtype=CONFIG.store.dtype,
-        rate="" if CONFIG.faces.rate is None else f"--rate {CONFIG.faces.rate}",
+        rate=[] if CONFIG.faces.rate is None else ["--rate", CONFIG.faces.rate],
         limits=CONFIG.limits.model_dump_json(),
         version=VERSIONS["networks"],
     shell:
         "deepfusion --log {log:q} networks --clips {params.rows:q} --tracks {input.tracks:q}"
-        " --settings {params.settings:q} --limits {params.limits:q} --dtype {params.dtype:q} {params.rate} --device {resources.device:q}"
-        " --engine {resources.engine:q} --threads {threads:q} {output:q}"
+        " --settings {params.settings:q} --limits {params.limits:q} --dtype {params.dtype:q} {params.rate:q}"
+        " --device {resources.device:q} --engine {resources.engine:q} --threads {threads:q} {output:q}"

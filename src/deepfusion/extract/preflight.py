@@ -50,7 +50,7 @@ def preflight(
         engine: Inference engine of the networks.
 
     Returns:
-        clips, looked_at. bad: id -> reason, of unreadable clips. video_s, audio_s, frames and store_bytes of the
+        clips, read. bad: id -> reason, of unreadable clips. video_s, audio_s, frames and store_bytes of the
             corpus. ledger: of the trial. worker_s: stage -> CPU time or device time for the corpus, s. seconds: wall
             time on `cores`.
 
@@ -82,7 +82,7 @@ def preflight(
     bad = looked.index[looked["reason"] != ""]
     return {
         "clips": len(clips),
-        "looked_at": len(looked),
+        "read": len(looked),
         "bad": dict(zip(clips.loc[bad, "id"], looked.loc[bad, "reason"], strict=True)),
         **whole.to_dict(),
         "store_bytes": whole["frames"] * frame_bytes + whole["audio_s"] * second_bytes,

@@ -57,7 +57,7 @@ def expected(found: dict[str, Any]) -> str:
     costs, worker = totals(found["ledger"]), found["worker_s"]
     limit = max(worker, key=worker.get)
     lines = [
-        f"{found['clips']} clips, {found['looked_at']} of them read: {_time(found['video_s'])} of video, "
+        f"{found['clips']} clips, {found['read']} of them read: {_time(found['video_s'])} of video, "
         f"{found['frames']:.0f} frames, {_time(found['audio_s'])} of audio",
         f"store: {found['store_bytes'] / 1e9:.3g} GB, and as much again for its shards",
     ]
