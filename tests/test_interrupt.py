@@ -12,7 +12,7 @@ import pytest
 from mediafiles import Video, write
 from small_corpus import portrait, voice
 
-from deepfusion.cli import interrupt
+from deepfusion.cli.interrupt import Interrupted, unwind
 
 DEEPFUSION = str(Path(sys.executable).with_name("deepfusion"))
 NETWORKS = {"EF-A": {"network": "dlib-resnet29"}}
@@ -73,7 +73,7 @@ def test_an_extraction_leaves_nothing_half_written(folder, arguments):
 
 
 def test_predictions_that_were_made_are_kept(folder):
-    interrupted(["predict", "few.csv", "--out", "answers"], folder, lambda: list((folder / "answers").rglob("*.json")))
+    interrupted(["predict", "many.csv", "--out", "answers"], folder, lambda: list((folder / "answers").rglob("*.json")))
     assert not (folder / "answers/predictions.csv").exists()
 
 
@@ -81,7 +81,7 @@ class Disk:
     """Called like the file that HDF5 writes to."""
 
     def write(self):
-        interrupt.interrupt(signal.SIGINT, inspect.currentframe())
+        unwind(signal.SIGINT, inspect.currentframe())
 
 
 def test_hdf5_is_never_interrupted_while_it_writes(monkeypatch):
@@ -90,5 +90,5 @@ def test_hdf5_is_never_interrupted_while_it_writes(monkeypatch):
     monkeypatch.setattr(signal, "signal", lambda *arguments: None)
     Disk().write()
     assert len(later) == 1
-    with pytest.raises(interrupt.Interrupted):
-        interrupt.interrupt(signal.SIGINT, inspect.currentframe())
+    with pytest.raises(Interrupted):
+        unwind(signal.SIGINT, inspect.currentframe())

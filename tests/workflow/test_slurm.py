@@ -24,8 +24,8 @@ SLURM = [
     *("--slurm-no-account", "--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "2"),
     *("--seconds-between-status-checks", "2", "--slurm-keep-successful-logs"),
 ]
-# What the nodes share; the local copies of what is in the storage they do not.
-SHARED = ("input-output", "persistence", "software-deployment", "sources", "source-cache")
+# What the nodes share: neither results, which go to the storage, nor its local copies.
+SHARED = ("persistence", "software-deployment", "sources", "source-cache")
 CONFIG = {
     "corpus": {"name": "tiny", "source": "manifest", "path": "manifest.csv"},
     "networks": {"EF-A": {"network": "dlib-resnet29"}},

@@ -6,14 +6,14 @@ import sys
 from deepfusion.atomic import machine_reason
 from deepfusion.cli import inspect, predict, stages, weights  # noqa: F401 - the commands register themselves
 from deepfusion.cli.app import GROUPS, app, log
-from deepfusion.cli.interrupt import EXIT_INTERRUPTED, Interrupted, interrupt
+from deepfusion.cli.interrupt import EXIT_INTERRUPTED, Interrupted, unwind
 from deepfusion.errors import MachineError, UserError
 
 
 def main() -> None:
     """Run the command line; every foreseen error is one line, with the status that `EPILOG` documents."""
-    signal.signal(signal.SIGINT, interrupt)
-    signal.signal(signal.SIGALRM, interrupt)
+    signal.signal(signal.SIGINT, unwind)
+    signal.signal(signal.SIGALRM, unwind)
     try:
         app()
         return

@@ -10,7 +10,7 @@ class Interrupted(BaseException):
     """Ctrl-C. The parser would catch KeyboardInterrupt and end with status 1."""
 
 
-def interrupt(number: int, frame: FrameType | None) -> None:
+def unwind(number: int, frame: FrameType | None) -> None:
     """Raise `Interrupted`; a moment later while HDF5 calls `store.commit.Disk`, as it cannot pass an error on."""
     while frame is not None:
         if frame.f_code.co_qualname.startswith("Disk."):
