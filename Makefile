@@ -1,8 +1,8 @@
-# make demo: set up, then the main job on the generated demo corpus, and two predictions. make study: the fusion study on it.
+# make demo: set up; extract, train and report on the generated demo corpus; two predictions. make study: its fusion study.
 # make test: set up, then all tests.
-# make docs: the documentation site, docs/_build/html. make coverage: all tests, and which lines they run.
-# make wheel: the wheel, installed and used in an empty environment outside this folder.
-# make bench: all benchmarks and the tables made of them.
+# make docs: the documentation site, docs/_build/html. make coverage: all tests with line coverage.
+# make wheel: build the wheel, then install and use it in an empty environment outside this folder.
+# make bench: the performance benchmarks and their tables.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -20,17 +20,17 @@ demo: install
 	@echo "report: results/demo/report.html"
 	@echo "predictions for a speaker that it has not seen: results/demo/predict/predict.html"
 
-# Every other way of fusion on the demo corpus: results/demo/study.html.
+# All fusion models on the demo corpus: results/demo/study.html.
 study: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake fusion_study
 
-# One thread for each of the two workers: threads that wait for taken cores are slower than none.
+# One thread per worker: more threads than cores slow the tests down.
 test: install
 	OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" pytest -n 2
 	$(MAKE) wheel
 
-# The wheel in empty environments, used from a folder outside this one: the store's reader with numpy, h5py and pandas
-# alone; then everything, to predict a generated clip.
+# Test the wheel in an empty environment outside this folder: first the store's reader with numpy, h5py and pandas alone,
+# then the whole package by predicting a generated clip.
 OUTSIDE = $(shell $(BIN)/python -c 'import tempfile; print(tempfile.gettempdir())')/deepfusion-wheel
 
 wheel: install
@@ -54,7 +54,7 @@ $(VENV)/docs: $(VENV)/installed
 coverage: install
 	OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" pytest -n 2 --cov --cov-report=term --cov-report=html:results/coverage
 
-# What everything costs, each benchmark after the other on a machine that should do nothing else; then the tables.
+# Performance benchmarks, one after another; the machine should be otherwise idle. Then the tables.
 BENCHMARKS := front_end face_parts networks end_to_end fusion_scale dag store
 
 bench: install
@@ -78,7 +78,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[pipeline,dev]'
-	$(BIN)/python -c 'import librosa; librosa.feature.mfcc' # numba compiles it once, for half a minute
+	$(BIN)/python -c 'import librosa; librosa.feature.mfcc' # numba compiles it once, in half a minute
 	touch $@
 
 clean:

@@ -1,14 +1,14 @@
-# Deep Fusion. This file wires: which command makes which file. The targets:
+# Deep Fusion as a workflow: which command makes which file. Targets:
 #   snakemake extract_features   clips -> results/<corpus>/features.h5
-#   snakemake preflight          what that will take: frames, disk, time of each stage, by a trial on a few clips
-#   snakemake train_fbp          FBP, tested on speakers that it has not seen, and a model for new clips
-#   snakemake report             its results as a page: results/<corpus>/report.html
-#   snakemake fusion_study       every way of fusion on the same features and folds: results/<corpus>/study.html
-#   snakemake finetune           the face networks, anew from FER2013 (their weights come with the project)
-#   snakemake pretrain_audio     the audio encoder, from emotional speech (its weights come with the project)
-#   snakemake fetch_weights      the published networks of the preset `paper`
+#   snakemake preflight          estimated frames, disk space and time per stage, from a trial on a few clips
+#   snakemake train_fbp          FBP, tested on unseen speakers, and a model for new clips
+#   snakemake report             results of train_fbp as a page: results/<corpus>/report.html
+#   snakemake fusion_study       all fusion models on the same features and folds: results/<corpus>/study.html
+#   snakemake finetune           retrain the face networks on FER2013 (their weights are in the package)
+#   snakemake pretrain_audio     retrain the audio encoder on emotional speech (its weights are in the package)
+#   snakemake fetch_weights      download the weights of the preset `paper`
 #   snakemake                    extract_features and train_fbp
-# How it runs (cores, ...) stands in profiles/default/config.yaml; what is computed, in config.yaml.
+# config.yaml sets what is computed; profiles/default/config.yaml sets how it runs (cores, ...).
 
 import math
 import sys
@@ -22,7 +22,7 @@ from deepfusion.errors import MachineError, UserError
 from deepfusion.plan import Plan
 from deepfusion.versions import VERSIONS
 
-# Jobs share the terminal: they tell their progress in lines, not in bars.
+# Jobs share the terminal, so they print progress as lines, not bars.
 shell.prefix("set -euo pipefail; export DEEPFUSION_PROGRESS=lines; ")
 
 
@@ -44,7 +44,7 @@ try:
         if any(Path(".snakemake/locks").glob("*")) and "--nolock" not in sys.argv:
             raise MachineError(
                 LOCKED
-            )  # before anything that another run reads is written
+            )  # raised before writing anything that another run reads
         if PLAN.is_frozen:
             print(
                 f"no media file is there: {PLAN.store} is used as it is",
@@ -59,10 +59,10 @@ except (UserError, MachineError) as error:
 
 
 onstart:
-    # To keep its limit of 100 jobs a second, Snakemake 9 looks at all jobs anew each second, once for every job that has
-    # ended: after some hundred jobs it does nothing else. Only a cluster needs the limit. And of the jobs that could start
-    # it need look at no more than there are cores: it looks at all their clips.
-    # Neither name is promised by Snakemake: one that has others runs as it likes.
+    # Snakemake 9 limits itself to 100 jobs per second. To do so it re-examines all jobs, once per finished job, which takes
+    # all its time after some hundred jobs; only a cluster needs the limit. It also examines every clip of each job that
+    # could start, so consider no more jobs than there are cores.
+    # Both attributes are internal to Snakemake: a version without them ignores this.
     scheduler = getattr(workflow, "scheduler", None)
     if scheduler is not None and getattr(workflow, "local_exec", False):
         scheduler.job_rate_limiter = None

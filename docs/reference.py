@@ -88,7 +88,10 @@ def _groups(schema: dict) -> Iterator[tuple[str, list[tuple[str, dict]]]]:
 
 
 def _keys(schema: dict, group: dict, prefix: str) -> Iterator[tuple[str, dict]]:
+    given = group.get("default", {})  # of the group as a whole, instead of the defaults of its keys
     for key, of in schema["$defs"][_model(group)]["properties"].items():
+        if given.get(key, of.get("default")) != of.get("default"):
+            of = of | {"default": given[key]}
         if _model(of):
             yield from _keys(schema, of, f"{prefix}{key}.")
         else:

@@ -34,14 +34,14 @@ class CorpusSettings(Settings):
 
     name: str = Field("demo", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names the folder under results/")
     source: str = Field(
-        "demo", description="demo (generated), manifest (a csv of your own), folder (of clips) or an adapter"
+        "demo", description="demo (generated), manifest (your own csv), folder (of clips) or the name of an adapter"
     )
     path: str | None = Field(None, description="the manifest's csv, or the folder of clips")
     labels: Literal["folders"] | tuple[str, ...] | None = Field(
-        None, description="class names in order, else those of the corpus; folders: the subfolders of source folder"
+        None, description="class names in order; null: those of the corpus; folders: one class per subfolder"
     )
     options: dict[str, str] = Field(
-        {}, description="of an adapter, see `deepfusion corpora NAME`: which folds, classes"
+        {}, description="options of an adapter, such as folds or classes: `deepfusion corpora NAME` lists them"
     )
     demo: DemoSettings = DemoSettings()
 
@@ -70,23 +70,25 @@ class CorpusSettings(Settings):
 class FaceSettings(Settings):
     """Finding faces and following one person."""
 
-    upsample: int = Field(0, ge=0, le=3, description="doublings before the search: 0 finds faces from 80 px, 1 from 40")
-    detector: Literal["dlib+yunet", "dlib"] = Field(
-        "dlib+yunet", description="dlib+yunet: OpenCV's YuNet where dlib sees no face (near; exact is dlib alone)"
+    upsample: int = Field(
+        0, ge=0, le=3, description="doublings of the frame before the search: faces from 80 px (0), 40 px (1)"
     )
-    threshold: float = Field(0.0, description="least score of dlib's detector for a face to be chosen or followed")
-    weak_threshold: float = Field(-0.6, description="least score of dlib's for a weak face next to the last (near)")
-    yunet_threshold: float = Field(0.4, gt=0, lt=1, description="least score of YuNet's for a face next to the last")
+    detector: Literal["dlib+yunet", "dlib"] = Field(
+        "dlib+yunet", description="dlib+yunet: OpenCV's YuNet where dlib finds no face; `search: exact` uses dlib alone"
+    )
+    threshold: float = Field(0.0, description="minimum score of dlib's detector to choose or follow a face")
+    weak_threshold: float = Field(-0.6, description="minimum score of dlib's detector for a face next to the last")
+    yunet_threshold: float = Field(0.4, gt=0, lt=1, description="minimum score of YuNet for a face next to the last")
     max_misalignment: float = Field(
-        0.4, gt=0, description="of dlib's and YuNet's eyes, nose and mouth, in frontal distances of the eyes"
+        0.4, gt=0, description="maximum distance of dlib's points from YuNet's, in distances between frontal eyes"
     )
     search: Literal["near", "exact"] = Field(
-        "near", description="exact: the whole of every frame. near: round the last face, else the whole frame"
+        "near", description="near: around the last face, else the whole frame. exact: always the whole frame"
     )
     redetect: float = Field(3.0, gt=0, description="s between searches of the whole frame for other faces (near)")
-    max_gap: float = Field(1.0, gt=0, description="s without the person after which a person is chosen again")
-    min_overlap: float = Field(0.3, gt=0, lt=1, description="of two successive faces of one person")
-    cut_difference: float = Field(0.3, gt=0, description="of two successive frames that makes a cut")
+    max_gap: float = Field(1.0, gt=0, description="s without the person until a person is chosen again")
+    min_overlap: float = Field(0.3, gt=0, lt=1, description="minimum, of two successive faces of one person")
+    cut_difference: float = Field(0.3, gt=0, description="minimum, of two successive frames at a cut")
     rate: float | None = Field(
         None, gt=0, description="frames per second that the networks see and the store keeps; null: all"
     )
@@ -100,10 +102,10 @@ class FaceSettings(Settings):
 class LimitSettings(Settings):
     """What a single clip may take; one over a limit fails with that reason."""
 
-    pixels: int = Field(40_000_000, ge=1, description="of a frame; 8K video has 33 million")
-    silence_s: float = Field(600.0, ge=0, description="s of silence that fill all gaps in the audio of a clip")
-    cpu_s: int = Field(3600, ge=1, description="s of CPU time of one stage for one clip")
-    memory_mb: int = Field(6000, ge=500, description="MB of memory of the process that reads a clip")
+    pixels: int = Field(40_000_000, ge=1, description="maximum pixels per frame; 8K video has 33 million")
+    silence_s: float = Field(600.0, ge=0, description="maximum silence inserted into gaps in a clip's audio, s")
+    cpu_s: int = Field(3600, ge=1, description="maximum CPU time per stage and clip, s")
+    memory_mb: int = Field(6000, ge=500, description="maximum memory of a process that reads clips, MB")
 
 
 DEFAULT_LIMITS = LimitSettings()
@@ -141,28 +143,28 @@ class SpectrogramSettings(Settings):
     rate: int = Field(16000, ge=1000, description="Hz; audio is resampled to it")
     window_ms: float = Field(40, gt=0, description="Hamming window")
     shift_ms: float = Field(10, gt=0)
-    dft: int = Field(800, ge=1, description="points; 20 Hz a bin at 16 kHz")
-    bins: int = Field(200, ge=63, description="the lowest bins are kept: 0 to 4 kHz; AlexNet needs 63 at least")
-    floor_db: float = Field(-100, lt=0, description="dB re a full-scale sine; silence is lifted to it")
+    dft: int = Field(800, ge=1, description="points; 20 Hz per bin at 16 kHz")
+    bins: int = Field(200, ge=63, description="number of bins kept, from the lowest: 0 to 4 kHz")
+    floor_db: float = Field(-100, lt=0, description="lowest level, dB relative to a full-scale sine")
 
 
 class AudioEncoderSettings(Settings):
     """The pre-trained audio encoder, whose positions the store keeps as audio/AF."""
 
     weights: Path | None = Field(
-        None, description="a file of `snakemake pretrain_audio`, its card next to it; null: the shipped encoder"
+        None, description="a file of `snakemake pretrain_audio`, with its card next to it; null: the packaged encoder"
     )
 
 
 class RecipeSettings(Settings):
     """How one network is fine-tuned."""
 
-    weights: Path | None = Field(None, description="of the network before, your own file where none is installed")
+    weights: Path | None = Field(None, description="file of the original network, if none is installed")
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="of your file; another file is refused")
     epochs: int = Field(ge=1, description="of one cycle of the learning rate")
     cycles: int = Field(1, ge=1, description="each restarts at the full learning rate")
     learning_rate: float = Field(gt=0, description="of AdamW, for the trunk; the new classifier's is ten times as high")
-    batch: int = Field(64, ge=1, description="images a step")
+    batch: int = Field(64, ge=1, description="images per step")
     weight_decay: float = Field(0.05, ge=0)
     dropout: Share = Field(0.2, description="before the classifier")
     smoothing: Share = Field(0.1, description="of the labels")
@@ -173,7 +175,7 @@ class FinetuneSettings(Settings):
 
     data: Path | None = Field(None, description="fer2013.csv, icml_face_data.csv, a folder of classes, or an npz file")
     votes: Path | None = Field(None, description="FER+'s fer2013new.csv, in addition to a csv")
-    labels: Literal["fer2013", "ferplus"] = Field("fer2013", description="ferplus: shares of FER+'s votes")
+    labels: Literal["fer2013", "ferplus"] = Field("fer2013", description="ferplus: distribution of FER+'s votes")
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: the faster on this machine")
     seed: int = Field(0, ge=0)
     recipes: dict[str, RecipeSettings] = Field(
@@ -196,8 +198,8 @@ class SpeechAugmentSettings(Settings):
     pace: Factors = Field((0.8, 1.25), description="least and greatest factor of the speed")
     frequency: Factors = Field((0.85, 1.18), description="least and greatest factor of all frequencies")
     equaliser_db: float = Field(3.0, ge=0, description="standard deviation of a smooth random curve over frequency")
-    noise_db: tuple[float, float] = Field((25.0, 65.0), description="noise in half of the clips, dB below the loudest")
-    time_mask: Share = Field(0.25, description="SpecAugment: longest of two masks, a share of the stretch")
+    noise_db: tuple[float, float] = Field((25.0, 65.0), description="noise in half of the segments, dB below the peak")
+    time_mask: Share = Field(0.25, description="SpecAugment: longest of two masks, a share of the segment")
     frequency_mask: Share = Field(0.2, description="SpecAugment: widest of two masks, a share of the bands")
 
 
@@ -207,15 +209,15 @@ class PretrainAudioSettings(Settings):
     manifest: Path | None = Field(None, description="csv: path, corpus, speaker, label, language, licence")
     corpora: tuple[str, ...] = Field(("emogator", "emodb", "nemo"), min_length=1, description="to train on")
     unseen: tuple[str, ...] = Field(("turev", "urdu"), description="corpora to measure transfer on, never trained on")
-    bursts: tuple[str, ...] = Field(("emogator",), description="of the corpora, those of vocal bursts: own classifier")
+    bursts: tuple[str, ...] = Field(("emogator",), description="corpora of vocal bursts: separate classifier")
     labels: tuple[str, ...] = ("neutral", "sad", "happy", "surprise", "fear", "angry", "disgust")
     merged: dict[str, str] = Field({"calm": "neutral"}, description="labels that count as another one")
-    held_out: Share = Field(0.1, description="share of the speakers of each corpus that do not train")
-    frames: int = Field(192, ge=32, description="length of the random stretches, in spectrogram frames")
-    batch: int = Field(48, ge=2, description="stretches a step")
+    held_out: Share = Field(0.1, description="share of the speakers of each corpus held out of training")
+    frames: int = Field(192, ge=32, description="length of the random segments, in spectrogram frames")
+    batch: int = Field(48, ge=2, description="segments per step")
     epochs: int = Field(22, ge=1)
-    steps: int = Field(250, ge=1, description="of an epoch")
-    balance: float = Field(0.6, ge=0, le=1, description="corpora are drawn by size to this power; classes evenly")
+    steps: int = Field(250, ge=1, description="steps per epoch")
+    balance: float = Field(0.6, ge=0, le=1, description="corpora are sampled by size to this power; classes evenly")
     learning_rate: float = Field(3e-3, gt=0, description="of AdamW; rises, then falls along half a cosine")
     weight_decay: float = Field(0.1, ge=0)
     dropout: Share = Field(0.4, description="before the classifiers")
@@ -235,7 +237,7 @@ class StoreSettings(Settings):
     """How features are kept."""
 
     dtype: Literal["float32", "float16"] = Field("float32", description="of features and spectrograms")
-    clips_per_shard: int = Field(40, ge=1, description="the unit of work, commit and repair; later shards are larger")
+    clips_per_shard: int = Field(40, ge=1, description="clips in each of the first shards; later ones are larger")
 
 
 Lambda = Annotated[float, Field(ge=0, le=1)] | Literal["learned"]
@@ -246,14 +248,14 @@ VideoStream = Annotated[str, Field(pattern="^(EF-.+|landmarks|landmarks-clip|emo
 class NetworkShape(Settings):
     """Attention and fusion layer of the network."""
 
-    lam: Lambda = Field(0.3, alias="lambda", description="unevenness of attention: 1 softmax, 0 mean; or learned")
+    lam: Lambda = Field(0.3, alias="lambda", description="sharpness of attention: 1 softmax, 0 mean; or learned")
     reduced: int = Field(32, ge=1, description="length of the reduced video feature, equation (6)")
     k: int = Field(10, ge=1, description="rank of the factorized matrices, equation (11)")
     o: int = Field(64, ge=1, description="outputs of the fusion layer, equation (12)")
     root: Literal["smooth", "mfb"] = Field(
-        "smooth", alias="signed_sqrt", description="mfb: MFB's. smooth: with a bounded slope at 0"
+        "smooth", alias="signed_sqrt", description="mfb: as in MFB. smooth: with a bounded slope at 0"
     )
-    bias: bool = Field(True, description="FBP's products contain the vectors themselves, too; the paper's do not")
+    bias: bool = Field(True, description="bias in both factors of FBP; the paper has none")
 
 
 class TrainingSettings(Settings):
@@ -261,15 +263,19 @@ class TrainingSettings(Settings):
 
     epochs: int = Field(17, ge=1, description="passes over the training clips")
     batch: int = Field(24, ge=1, description="clips per step of a small corpus")
-    clips_of_batch: int = Field(240, ge=1, description="up to so many training clips; then it grows as their root")
-    vectors: int = Field(4, ge=1, description="rows of a clip that a step draws, evenly spread; predictions use all")
-    dropout: Share = Field(0.3, description="on what enters the classifier; in FBP on the product before the pooling")
+    clips_of_batch: int = Field(
+        240, ge=1, description="training clips above which the batch grows, as their square root"
+    )
+    vectors: int = Field(4, ge=1, description="rows per clip in a step, evenly spaced; predictions use all")
+    dropout: Share = Field(0.3, description="on the classifier's input; in FBP on the product before pooling")
     smoothing: Share = Field(0.1, description="of the labels")
     weight_decay: float = Field(0.05, ge=0, description="of AdamW")
     transposed: float = Field(
-        0.8, ge=0, le=1, description="share of drawn clips that are moved to another training speaker's mean"
+        0.8, ge=0, le=1, description="share of clips per step that are moved to another training speaker's mean"
     )
-    balance: Literal["none", "weighted"] = Field("none", description="weighted: all classes count alike in the loss")
+    balance: Literal["none", "weighted"] = Field(
+        "none", description="weighted: all classes have equal weight in the loss"
+    )
 
 
 Swept = Literal["lambda", "k", "o", "reduced", "dropout", "transposed"]
@@ -279,22 +285,26 @@ class FusionSettings(NetworkShape, TrainingSettings):
     """The fusion network: its streams, its shape, its training, and what inner folds choose."""
 
     audio: tuple[AudioStream, ...] | None = Field(
-        None, description="streams of the audio; null: speech, speech-clip, and AF-clip where the store has AF"
+        None, description="audio streams; null: speech, speech-clip, and AF-clip if the store has AF"
     )
     video: tuple[VideoStream, ...] | None = Field(
-        None, description="streams of the video, as EF-A, landmarks, emotion; null: of all networks, and the landmarks"
+        None, description="video streams, such as EF-A; null: all networks, landmarks and landmarks-clip"
     )
     normalisation: Literal["training", "speaker"] = Field(
         "training",
-        description="by the training clips; or by each speaker's own clips, unlabelled (transductive)",
+        description="by the training clips; or by each speaker's own clips, without labels (transductive)",
     )
-    members: int = Field(1, ge=1, description="networks of a model, whose probabilities are averaged")
-    learning_rates: tuple[Annotated[float, Field(gt=0)], ...] = Field((1e-3, 3e-3, 1e-2), min_length=1)
+    members: int = Field(1, ge=1, description="networks per model; their probabilities are averaged")
+    learning_rates: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+        (1e-3, 3e-3, 1e-2), min_length=1, description="candidates"
+    )
     axes: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        (64, 128), min_length=1, description="principal axes of each stream"
+        (64, 128), min_length=1, description="candidates for the number of principal axes per stream"
     )
-    inner_folds: int = Field(3, ge=2, description="by speaker, of the training clips: they choose")
-    seeds: tuple[int, ...] = Field((0, 1, 2, 3, 4), min_length=1, description="of initial weights, draws and dropout")
+    inner_folds: int = Field(3, ge=2, description="folds of the training clips by speaker, for selection")
+    seeds: tuple[int, ...] = Field(
+        (0, 1, 2, 3, 4), min_length=1, description="of initial weights, sampling and dropout"
+    )
 
     @property
     def shape(self) -> NetworkShape:
@@ -312,11 +322,11 @@ class EndToEndSettings(Settings):
 
     epochs: int = Field(8, ge=1, description="passes over the training clips")
     batch: int = Field(24, ge=1, description="clips per step")
-    frames: int = Field(320, ge=32, description="length of the random stretch of a clip, in spectrogram frames")
+    frames: int = Field(320, ge=32, description="length of the random segment of a clip, in spectrogram frames")
     learning_rate: float = Field(1e-3, gt=0, description="of the encoder; falls to 0 along half a cosine")
-    network_learning_rate: float = Field(1e-3, gt=0, description="of all that follows")
+    network_learning_rate: float = Field(1e-3, gt=0, description="of all layers after it")
     share: float = Field(
-        0.5, ge=0, le=1, description="of the trained weights in what is kept; the rest: the weights before"
+        0.5, ge=0, le=1, description="weight of the trained parameters in the average with the pre-trained ones"
     )
     augment: SpeechAugmentSettings = SpeechAugmentSettings(
         pace=(0.9, 1.1),
@@ -332,7 +342,7 @@ class StudySettings(Settings):
     """The fusion study: further networks on the same streams and folds."""
 
     normalisation: tuple[Literal["training", "speaker"], ...] = Field(
-        ("training",), min_length=1, description="a table for each; see fusion.normalisation"
+        ("training",), min_length=1, description="one table each; see fusion.normalisation"
     )
     end_to_end: EndToEndSettings = EndToEndSettings()
     sweeps: dict[Swept, tuple[float | Literal["learned"], ...]] = Field(
@@ -344,7 +354,7 @@ class StudySettings(Settings):
             "dropout": (0, 0.1, 0.3, 0.6),
             "transposed": (0, 0.4, 0.8, 1),
         },
-        description="curves of FBP inside the training speakers; they choose nothing",
+        description="curves of FBP over one setting each, on the inner folds; they select nothing",
     )
 
 
@@ -353,11 +363,11 @@ class ProtocolSettings(Settings):
 
     folds: Literal["loso", "kfold", "split", "published"] = Field(
         "kfold",
-        description="k folds by speaker, leave one speaker out, the corpus' own train, val and test, or its own folds",
+        description="kfold: by speaker; loso: leave one speaker out; split, published: those of the corpus",
     )
     k: int = Field(4, ge=2, description="number of folds of kfold")
     shared_speakers: Literal["refused", "declared"] = Field(
-        "refused", description="declared: the corpus' own split or folds may have a speaker in training and test"
+        "refused", description="declared: a published split or folds may have speakers in both training and test"
     )
 
     @model_validator(mode="after")
@@ -373,11 +383,11 @@ class Extraction(Settings):
     corpus: CorpusSettings = CorpusSettings()
     limits: LimitSettings = LimitSettings()
     faces: FaceSettings = FaceSettings()
-    preset: Preset = Field("compact", description="fills the slots where `networks` is null")
+    preset: Preset = Field("compact", description="networks of the four slots, used if `networks` is null")
     networks: Networks = Field(  # null until the validator below fills it
         None,  # type: ignore[arg-type]
         min_length=1,
-        description="slots of your own choice; null: the preset's",
+        description="your own network per slot; null: those of the preset",
     )
     spectrogram: SpectrogramSettings = SpectrogramSettings()
     audio_encoder: AudioEncoderSettings = AudioEncoderSettings()
@@ -403,7 +413,7 @@ class Config(Extraction):
     protocol: ProtocolSettings = ProtocolSettings()
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$", description="auto, cpu, cuda, cuda:1, mps")
     engine: Literal["auto", "eager", "onnxruntime", "half"] = Field(
-        "auto", description="what computes the face networks; each one's features are those of eager, within 1e-3"
+        "auto", description="how the face networks are computed; all engines agree with eager within 1e-3"
     )
 
     @model_validator(mode="after")

@@ -1,29 +1,29 @@
-# Functions of the rules: what is asked for when a job needs it, so that what is missing hinders no other target.
+# Functions that rules evaluate only when a job needs the value, so that a missing file stops no other target.
 
 SHARED = SharedFSUsage.INPUT_OUTPUT in workflow.storage_settings.shared_fs_usage
 
 
 def here(files):
-    """Clips, and files that planning writes: nodes read them where they are, whatever storage results go to.
+    """Mark clips and plan files as local: nodes read them from the file system, even if results go to another storage.
 
-    Without a shared file system they come from the storage, too: it is then one that shows the same files.
+    Without a shared file system they come from the storage, which must then contain the same files.
     """
     if not SHARED:
         return files if isinstance(files, list) else str(files)
     return local(files if isinstance(files, list) else str(files))
 
 
-# CPU threads of a job on a cluster whose profile sets none: the cores of the node that plans say nothing about others.
+# CPU threads of a job on a cluster whose profile sets none; the login node's core count says nothing about other nodes.
 CLUSTER_THREADS = 8
-# Minutes of the cluster that a clip may take in one stage, with one thread: some six times what 10 s of video take.
+# Cluster time limit per clip and stage with one thread, min: about six times the need of 10 s of video.
 CLIP_MINUTES = 1
 
 
 def threads_of(jobs, rounded=math.floor):
-    """Threads of one of `jobs` jobs that share this machine; on a cluster the same number on every node."""
+    """Threads per job if `jobs` jobs share this machine; on a cluster the same number on every node."""
 
     def threads(wildcards):
-        # Neither name is promised by Snakemake. Inside a job of a cluster both are true.
+        # Both attributes are internal to Snakemake. Inside a cluster job both are true.
         is_local = getattr(workflow, "local_exec", True)
         if not is_local or getattr(workflow, "remote_exec", False):
             return CLUSTER_THREADS
@@ -33,7 +33,7 @@ def threads_of(jobs, rounded=math.floor):
 
 
 def minutes(usual):
-    """Time limit for a cluster, min; a job that is run again may take longer."""
+    """Time limit on a cluster, min; it grows with each attempt."""
     return lambda wildcards, attempt: usual * attempt
 
 
@@ -43,12 +43,12 @@ def minutes_of_shard(wildcards, attempt):
 
 
 def gpu(wildcards):
-    """GPUs of a job; `device: auto` takes one that the profile asks for."""
+    """GPUs that a job requests; with `device: auto`, the profile requests them."""
     return int(CONFIG.device.startswith("cuda"))
 
 
 def one_line(ask):
-    """The same function of the wildcards; a usage error is its own line, without a traceback."""
+    """Wrap an input function: a usage error becomes one line, without a traceback."""
 
     def asked(*arguments):
         try:
@@ -59,7 +59,7 @@ def one_line(ask):
     return asked
 
 
-# Weights that are not here must not stop the rule that fetches them.
+# Missing weights must not stop the rule that fetches them.
 fingerprints = one_line(lambda wildcards: PLAN.fingerprints)
 encoder_sha256 = one_line(
     lambda wildcards: "" if PLAN.no_encoder else PLAN.encoder_sha256
@@ -89,7 +89,7 @@ def speech(wildcards):
 
 
 def own_recipe(wildcards):
-    # Another network's recipe must not make this one stale.
+    # A changed recipe of another network must not make this network stale.
     settings, name = CONFIG.finetune, wildcards.network
     own = {key: recipe for key, recipe in settings.recipes.items() if key == name}
     return settings.model_copy(update={"recipes": own}).model_dump_json(

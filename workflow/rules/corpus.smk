@@ -1,5 +1,5 @@
-# The clips: the demo corpus is generated, one job per speaker; any other corpus is there already. The resolved manifest
-# and the part of it that each shard depends on are written while the workflow is planned (Plan.write).
+# Clips: the demo corpus is generated, one job per speaker; any other corpus exists already. Planning (Plan.write) writes
+# the resolved manifest, and the rows of each shard.
 
 if CONFIG.corpus.source == "demo":
 

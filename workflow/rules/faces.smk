@@ -1,4 +1,4 @@
-# Frames -> face tracks: one job per shard. `rows` and `depends` are files that planning writes only where they change.
+# Frames -> face tracks: one job per shard. Planning rewrites the files `rows` and `depends` only if their content changes.
 rule faces:
     input:
         rows=lambda wildcards: here(PLAN.rows(wildcards.shard)),
@@ -12,13 +12,13 @@ rule faces:
         f"{OUT}/benchmarks/faces/{{shard}}.tsv"
     conda:
         "../../envs/deepfusion.yaml"
-    # Few shards: several clips of one at a time, so that about four rounds of jobs fill the cores to the end.
+    # With few shards, each job processes several clips in parallel, so that the cores stay busy in about four rounds of jobs.
     threads: threads_of(len(SHARDS) / 4, math.ceil)
     resources:
         mem_mb=lambda wildcards, threads, attempt: 1000 * threads * attempt,
         runtime=minutes_of_shard,
     params:
-        # Its paths are relative to where it is: a copy on scratch would name other files.
+        # The original, not a copy on scratch: its paths are relative to its folder.
         rows=lambda wildcards: str(PLAN.rows(wildcards.shard)),
         settings=PLAN.tracking_json,
         limits=CONFIG.limits.model_dump_json(),

@@ -1,4 +1,4 @@
-# FER2013 -> fine-tuned face networks. Their weights come with the project: nothing else asks for these rules.
+# FER2013 -> fine-tuned face networks. The package contains their weights, so no other rule needs these.
 rule prepare_fer2013:
     input:
         unpack(fer2013),
@@ -20,7 +20,7 @@ rule prepare_fer2013:
         "deepfusion --log {log:q} prepare-fer2013 --data {input.data:q} {params.votes:q} --threads {threads:q} --out {output:q}"
 
 
-# A killed job goes on after its last whole epoch: the checkpoint is no output, so that it is not deleted.
+# An interrupted job resumes after its last complete epoch. The checkpoint is not an output, so Snakemake does not delete it.
 rule finetune_network:
     input:
         rules.prepare_fer2013.output,

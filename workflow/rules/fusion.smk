@@ -1,4 +1,4 @@
-# Training on the store: train_fbp, the fusion study, and their pages. All networks of all folds and seeds train together.
+# Training on the store: train_fbp, the fusion study, and their report pages. One job trains all folds and seeds.
 FBP = f"{OUT}/fusion/fbp"
 STUDY = f"{OUT}/fusion/study/{{normalisation}}"
 RESULTS = {
@@ -35,7 +35,7 @@ rule fbp:
         folder=subpath(output.metrics, parent=True),
         settings=CONFIG.fusion.model_dump_json(by_alias=True),
         version=VERSIONS["fusion"],
-        # Functions: extraction must not fail where the folds do not fit the speakers.
+        # Evaluated lazily: extraction must not fail if the folds do not fit the speakers.
         folds=one_line(lambda wildcards: PLAN.folds_json),
         everyone=one_line(lambda wildcards: PLAN.everyone_json),
     shell:
@@ -98,7 +98,7 @@ rule report_fbp:
         runtime=minutes(30),
     params:
         folders=lambda wildcards, input: [str(Path(input.metrics).parent)],
-        # What a failed training has on record must not make an old page look current.
+        # After a failed training, an old page must not count as up to date.
         depends=lambda wildcards: [PLAN.digest, CONFIG.fusion.model_dump_json()],
     shell:
         "deepfusion --log {log:q} report {params.folders:q} --store {input.store:q} --out {output:q}"

@@ -1,4 +1,4 @@
-# Face tracks -> face features: one job a shard decodes once for all networks, and leaves alone those that are up to date.
+# Face tracks -> face features: one job per shard decodes once for all networks and skips those that are up to date.
 SLOTS = list(CONFIG.networks)
 
 
@@ -6,7 +6,7 @@ rule networks:
     input:
         rows=lambda wildcards: here(PLAN.rows(wildcards.shard)),
         depends=here(PLAN.settings("networks")),
-        # A clip that changed renews its face track first; naming the clips again would only enlarge the DAG.
+        # The clips are inputs of the face tracks already; listing them again would only enlarge the DAG.
         tracks=rules.faces.output,
     output:
         expand(f"{OUT}/shards/{{slot}}/{{{{shard}}}}.h5", slot=SLOTS),
@@ -22,10 +22,10 @@ rule networks:
         runtime=minutes_of_shard,
         gpu=gpu,
         device=CONFIG.device,
-        # A resource, like the device: another engine gives the same features, so it makes none stale.
+        # A resource, not a parameter: changing the engine does not change features, so it must not make them stale.
         engine=CONFIG.engine,
     params:
-        # Its paths are relative to where it is: a copy on scratch would name other files.
+        # The original, not a copy on scratch: its paths are relative to its folder.
         rows=lambda wildcards: str(PLAN.rows(wildcards.shard)),
         settings=PLAN.networks_json,
         fingerprints=fingerprints,

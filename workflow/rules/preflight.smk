@@ -1,4 +1,4 @@
-# What the extraction will take, before it starts. It makes no file, so it runs whenever it is asked for.
+# Estimates the cost of an extraction before it starts. It has no output file, so it runs every time it is requested.
 rule preflight:
     input:
         manifest=here(PLAN.manifest),

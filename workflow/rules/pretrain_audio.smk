@@ -1,4 +1,4 @@
-# Emotional speech -> the audio encoder. Its weights come with the project: nothing else asks for these rules.
+# Emotional speech -> the audio encoder. The package contains its weights, so no other rule needs these.
 rule prepare_speech:
     input:
         speech,
@@ -22,7 +22,7 @@ rule prepare_speech:
         " --spectrogram {params.spectrogram:q} --threads {threads:q} --out {output:q}"
 
 
-# An interrupted job resumes after its last whole epoch: the checkpoint is not an output, so it is not deleted.
+# An interrupted job resumes after its last complete epoch. The checkpoint is not an output, so Snakemake does not delete it.
 rule pretrain_audio:
     input:
         rules.prepare_speech.output,

@@ -16,7 +16,7 @@ rule spectrogram:
         mem_mb=lambda wildcards, attempt: 1000 * attempt,
         runtime=minutes(30),
     params:
-        # Its paths are relative to where it is: a copy on scratch would name other files.
+        # The original, not a copy on scratch: its paths are relative to its folder.
         rows=lambda wildcards: str(PLAN.rows(wildcards.shard)),
         settings=CONFIG.spectrogram.model_dump_json(),
         dtype=CONFIG.store.dtype,

@@ -1,5 +1,5 @@
-# All shards -> one store that opens as one file. Two rules: Snakemake deletes the output of a job before it runs, and a
-# join that fails must leave the store of before.
+# All shards -> one store, in two rules: Snakemake deletes a job's output before the job runs, and a failed join must keep
+# the previous store.
 STORE = str(PLAN.store)
 
 
@@ -44,7 +44,7 @@ if not PLAN.is_frozen:
             STORE,
         log:
             f"{OUT}/logs/store.log",
-        # A second name for a file: no work for a node of a cluster.
+        # Only gives the file a second name: not worth a cluster job.
         localrule: True
         conda:
             "../../envs/deepfusion.yaml"

@@ -1,5 +1,4 @@
-# Published weights that anybody may download, for the slots that need them. Nothing fetches them unasked: their
-# licences are not this project's.
+# Published weights for the slots that need them. No other rule downloads them, because they have licences of their own.
 
 
 rule fetch_weights:
