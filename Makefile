@@ -18,7 +18,7 @@ demo: install
 	@echo "store: results/demo/features.h5"
 	@echo "model: results/demo/fusion/fbp/model"
 	@echo "report: results/demo/report.html"
-	@echo "predictions for a speaker that it has not seen: results/demo/predict/predict.html"
+	@echo "predictions for an unseen speaker: results/demo/predict/predict.html"
 
 # All fusion models on the demo corpus: results/demo/study.html.
 study: install

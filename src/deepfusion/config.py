@@ -195,8 +195,8 @@ Factors = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
 class SpeechAugmentSettings(Settings):
     """Random variations of spectrograms that train the audio encoder."""
 
-    pace: Factors = Field((0.8, 1.25), description="least and greatest factor of the speed")
-    frequency: Factors = Field((0.85, 1.18), description="least and greatest factor of all frequencies")
+    pace: Factors = Field((0.8, 1.25), description="range of the speed factor")
+    frequency: Factors = Field((0.85, 1.18), description="range of the factor of all frequencies")
     equaliser_db: float = Field(3.0, ge=0, description="standard deviation of a smooth random curve over frequency")
     noise_db: tuple[float, float] = Field((25.0, 65.0), description="noise in half of the segments, dB below the peak")
     time_mask: Share = Field(0.25, description="SpecAugment: longest of two masks, a share of the segment")
