@@ -348,8 +348,8 @@ def hard_clips(figures: dict) -> str:
     found = figures["hard_clips"]
     kinds = {"rendered": "rendered heads", "fer2013": "faces of FER2013"}
     kinds = {kind: words for kind, words in kinds.items() if kind in found["ways"]["dlib"]["recall_by_kind"]}
-    head = ["by", *kinds.values(), "of frames that YuNet sees", "the same, also misaligned"]
-    head += ["false faces in 1,000 frames", "CPU ms a frame"]
+    head = ["front end", *kinds.values(), "of frames that YuNet sees", "the same, also misaligned"]
+    head += ["false faces in 1,000 frames", "CPU ms per frame"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for name, way in found["ways"].items():
         shares = [way["recall_by_kind"][kind] for kind in kinds]
@@ -363,7 +363,7 @@ def hard_clips(figures: dict) -> str:
             *lines,
             "",
             f"Recall in per cent of {found['visible_frames']:,} visible frames; {found['clips']} clips, "
-            f"{found['frames']:,} frames. YuNet sees: at a score of {score}, in the frame's own size.",
+            f"{found['frames']:,} frames. YuNet sees a frame's face: score {score} or more, at full resolution.",
         ]
     )
 
@@ -382,7 +382,7 @@ def laboratory(figures: dict) -> str:
     """Coverage of clips of a laboratory."""
     found = figures["laboratory"]
     lines = [
-        "| Java-SED by | frames with a face | of frames that YuNet sees | clips without a face | CPU ms a frame |",
+        "| on Java-SED | frames with a face | of frames that YuNet sees | clips without a face | CPU ms per frame |",
         "|---|---|---|---|---|",
     ]
     for name, way in found["ways"].items():
@@ -424,7 +424,7 @@ def rate_time(figures: dict) -> str:
 
 INNER = (
     "accuracy in per cent and, in brackets, cross-entropy in nats, on the inner folds of {folds} outer folds by "
-    "speaker, mean of {seeds} seeds; test clips were not looked at"
+    "speaker, mean of {seeds} seeds; test clips were not used"
 )
 
 
@@ -514,11 +514,11 @@ def dag(figures: dict) -> str:
         [
             *lines,
             "",
-            f"A job of a small corpus costs Snakemake {1e3 * job['snakemake_s_a_job']:.0f} ms; to start a command and "
-            f"find its shard up to date takes {job['start_of_a_command_s']:.1f} s. 10,000 clips like the "
-            f"{job['clips']} real ones measured, at {job['extraction_s_a_clip']:.2f} s a clip, would take "
-            f"{run['run_s'] / 60:.0f} min on {run['cores']} cores; Snakemake's part is {run['snakemake_s']:.0f} s "
-            f"({figures['ratios']['snakemake_share_10000']:.1%}), the start of the commands "
+            f"In a small corpus Snakemake needs {1e3 * job['snakemake_s_a_job']:.0f} ms per job (below 0: noise); a "
+            f"command that finds its shard up to date takes {job['start_of_a_command_s']:.1f} s. Extrapolated from "
+            f"{job['clips']} real clips at {job['extraction_s_a_clip']:.2f} s per clip, 10,000 clips take "
+            f"{run['run_s'] / 60:.0f} min on {run['cores']} cores, of which Snakemake takes {run['snakemake_s']:.0f} s "
+            f"({figures['ratios']['snakemake_share_10000']:.1%}) and the start of the commands "
             f"{run['start_of_commands_s']:.0f} s.",
         ]
     )
@@ -561,9 +561,10 @@ def store(figures: dict) -> str:
         [
             *lines,
             "",
-            "EF-B and spectrogram of a clip of 20 frames, float16. Writing: 10,000 clips; the store's is crash-proof, "
-            "shards and store, each file flushed to the disk, the others' is not; checksums take "
-            f"{100 * figures['ratios']['checksums_share_of_writing']:.0f} % of it. EF-B by the length of the clip:",
+            "EF-B and spectrogram of a clip of 20 frames, float16. Writing times are for 10,000 clips. Writing the "
+            "store is crash-proof (shards and store, each file flushed to the disk), the other layouts are not; "
+            f"checksums take {100 * figures['ratios']['checksums_share_of_writing']:.0f} % of it. EF-B by the length of "
+            "the clip:",
             "",
             *growth,
         ]
@@ -575,7 +576,7 @@ def speaker_groups(figures: dict) -> str:
     """Groups of alike faces against the speakers of a corpus."""
     lines = [
         "| distance | groups | clips whose group has one speaker | speakers in several groups "
-        "| pairs of a speaker's clips parted | adjusted Rand index |",
+        "| pairs of clips of one speaker in different groups | adjusted Rand index |",
         "|---|---|---|---|---|---|",
     ]
     for at, of in figures["distances"].items():

@@ -236,7 +236,7 @@ def test_a_model_against_itself():
     expected |= {"speakers_up": 0, "speakers_down": 0, "speakers_equal": 3, "d_z": None, "odds_ratio": None}
     assert {name: found[name] for name in expected} == expected
     assert in_words(found) == (
-        "b is right as often as a (95 % interval 0.0 to 0.0 over speakers); a difference is not supported beyond "
+        "b is right as often as a (95 % interval 0.0 to 0.0 over speakers); the difference is not supported beyond "
         "chance: p = 1.00 over speakers, p = 1.00 over clips, the only comparison"
     )
 
@@ -285,7 +285,7 @@ def test_a_model_that_helps_every_speaker_is_supported_and_one_that_helps_a_sing
     single = predictions(lambda s, c, k: c < 4 or s == 0, clips_of=sizes)
     good, poor = compare({"base": base, "every": every, "single": single}, [("every", "base"), ("single", "base")])
     assert good["sign_flip_p"] == 2 / 2**10
-    assert "that is supported over speakers and over clips" in in_words(good)
+    assert "the difference is supported over speakers and over clips" in in_words(good)
     assert poor["sign_flip_p"] == 1
     assert "not supported" in in_words(poor)
 
@@ -299,28 +299,34 @@ def comparison(**changes):
 @pytest.mark.parametrize(
     ("changes", "verdict"),
     [
-        ({}, "a difference is not supported beyond chance"),
-        ({"interval": [0.01, 0.07]}, "that is not supported, only suggested by the interval"),
-        ({"sign_flip_p_holm": 0.049}, "that is not supported, only suggested by the test over speakers"),
-        ({"mcnemar_p_holm": 0.01}, "that is not supported, only suggested by the test over clips"),
+        ({}, "the difference is not supported beyond chance"),
+        ({"interval": [0.01, 0.07]}, "the difference is not supported, only suggested by the interval"),
+        ({"sign_flip_p_holm": 0.049}, "the difference is not supported, only suggested by the test over speakers"),
+        ({"mcnemar_p_holm": 0.01}, "the difference is not supported, only suggested by the test over clips"),
         (
             {"interval": [0.01, 0.07], "mcnemar_p_holm": 0.01},
-            "that is not supported, only suggested by the interval and the test over clips",
+            "the difference is not supported, only suggested by the interval and the test over clips",
         ),
-        ({"interval": [0.01, 0.07], "sign_flip_p_holm": 0.01}, "that is supported over speakers, not over clips"),
+        (
+            {"interval": [0.01, 0.07], "sign_flip_p_holm": 0.01},
+            "the difference is supported over speakers, not over clips",
+        ),
         (
             {"interval": [0.01, 0.07], "sign_flip_p_holm": 0.01, "mcnemar_p_holm": 0.01},
-            "that is supported over speakers and over clips",
+            "the difference is supported over speakers and over clips",
         ),
         (
             {"mcnemar_p_holm": 0.01, "mcnemar_b": 30, "mcnemar_c": 40},
-            "a difference is not supported beyond chance; the test over clips favours concat",
+            "the difference is not supported beyond chance; the test over clips favours concat",
         ),
         (
             {"interval": [0.01, 0.07], "sign_flip_p_holm": 0.05, "mcnemar_p_holm": 0.05},
-            "that is not supported, only suggested by the interval",
+            "the difference is not supported, only suggested by the interval",
         ),
-        ({"interval": [0.0, 0.07], "sign_flip_p_holm": 0.01}, "that is not supported, only suggested by the test over"),
+        (
+            {"interval": [0.0, 0.07], "sign_flip_p_holm": 0.01},
+            "the difference is not supported, only suggested by the test over",
+        ),
     ],
 )
 def test_what_is_called_supported(changes, verdict):
@@ -329,8 +335,8 @@ def test_what_is_called_supported(changes, verdict):
 
 def test_a_comparison_in_words():
     assert in_words(comparison()) == (
-        "fbp is right more often than concat by 3.2 points (95 % interval -1.0 to 7.5 over speakers); a difference is "
-        "not supported beyond chance: p = 0.31 over speakers, p = 0.28 over clips, each corrected for 12 comparisons"
+        "fbp is right more often than concat by 3.2 points (95 % interval -1.0 to 7.5 over speakers); the difference "
+        "is not supported beyond chance: p = 0.31 over speakers, p = 0.28 over clips, each corrected for 12 comparisons"
     )
     worse = comparison(difference=-0.05, interval=[-0.09, -0.0001], sign_flip_p_holm=0.0498, mcnemar_p_holm=1e-7)
     assert in_words(worse | {"mcnemar_b": 5, "mcnemar_c": 50, "comparisons": 1}) == (

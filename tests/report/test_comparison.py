@@ -29,7 +29,9 @@ def test_supported_is_what_the_sentence_says(results):
     assert supported["audio"] and len(supported) == 3
     for of in results[0]["comparisons"]:
         for changed in (of, of | {"interval": [-0.1, 0.2]}, of | {"sign_flip_p_holm": 0.2}):
-            assert comparison.is_supported(changed) == ("that is supported over speakers" in in_words(changed))
+            assert comparison.is_supported(changed) == (
+                "the difference is supported over speakers" in in_words(changed)
+            )
 
 
 def test_every_model_of_a_study_has_a_description():

@@ -305,11 +305,11 @@ def _verdict(comparison: dict) -> str:
     against = f"; the test over clips favours {favoured}" if clips and not agrees else ""
     if interval and speakers:
         more = " and over clips" if clips and agrees else ", not over clips"
-        return f"that is supported over speakers{more}{against}"
+        return f"the difference is supported over speakers{more}{against}"
     signs = {"the interval": interval, "the test over speakers": speakers, "the test over clips": clips and agrees}
     if seen := [name for name, speaks in signs.items() if speaks]:
-        return f"that is not supported, only suggested by {' and '.join(seen)}{against}"
-    return f"a difference is not supported beyond chance{against}"
+        return f"the difference is not supported, only suggested by {' and '.join(seen)}{against}"
+    return f"the difference is not supported beyond chance{against}"
 
 
 def in_words(comparison: dict) -> str:
