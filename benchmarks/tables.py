@@ -563,8 +563,8 @@ def store(figures: dict) -> str:
             "",
             "EF-B and spectrogram of a clip of 20 frames, float16. Writing times are for 10,000 clips. Writing the "
             "store is crash-proof (shards and store, each file flushed to the disk), the other layouts are not; "
-            f"checksums take {100 * figures['ratios']['checksums_share_of_writing']:.0f} % of it. EF-B by the length of "
-            "the clip:",
+            f"checksums take {100 * figures['ratios']['checksums_share_of_writing']:.0f} % of it. EF-B by the length "
+            "of the clip:",
             "",
             *growth,
         ]
