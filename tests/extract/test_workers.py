@@ -4,37 +4,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from functools import partial
 
-import numpy as np
 import pytest
+from worker_jobs import begin, fail_to_begin
 
 from deepfusion.config import LimitSettings
 from deepfusion.errors import ClipError, MachineError, UserError
 from deepfusion.extract.workers import Workers
-
-
-def begin():
-    return work
-
-
-def work(job) -> Iterator:
-    kind, value = job
-    if kind == "count":
-        yield from range(value)
-    elif kind == "die":
-        yield "first"
-        os.kill(os.getpid(), value)
-        time.sleep(10)
-    elif kind == "raise":
-        raise value
-    elif kind == "grow":
-        yield len(np.ones(value))
-    elif kind == "spin":
-        while True:
-            pass
 
 
 def workers(count=1, **limits):
@@ -80,10 +57,6 @@ def test_a_job_given_up_leaves_the_process_to_the_next():
         assert next(given_up) == 0
         given_up.close()
         assert list(processes.stream(("count", 2))) == [0, 1]
-
-
-def fail_to_begin(error):
-    raise error
 
 
 def test_a_process_that_cannot_start_is_no_failure_of_a_clip():
