@@ -1,4 +1,4 @@
-"""The one description of the configuration; `config.yaml` is checked against it before anything runs."""
+"""Schema of the configuration; `config.yaml` is checked against it before anything runs."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ Slot = Literal["EF-VGG", "EF-A", "EF-B", "EF-C"]
 
 
 class Settings(BaseModel):
-    """A group of settings: unknown names are errors, values never change."""
+    """A group of settings: immutable, and unknown names are errors."""
 
     # Defaults are checked like given values: 40 and 40.0 must be one setting and make one key.
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, validate_default=True)
@@ -30,7 +30,7 @@ class DemoSettings(Settings):
 
 
 class CorpusSettings(Settings):
-    """Which clips."""
+    """The corpus and its classes."""
 
     name: str = Field("demo", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names the folder under results/")
     source: str = Field(
@@ -81,24 +81,24 @@ class FaceSettings(Settings):
         0.4, gt=0, description="of dlib's and YuNet's eyes, nose and mouth, in frontal distances of the eyes"
     )
     search: Literal["near", "exact"] = Field(
-        "near", description="exact: the whole of every frame. near: round the last face, else the whole frame"
+        "near", description="exact: the whole of every frame. near: around the last face, else the whole frame"
     )
     redetect: float = Field(3.0, gt=0, description="s between searches of the whole frame for other faces (near)")
     max_gap: float = Field(1.0, gt=0, description="s without the person after which a person is chosen again")
-    min_overlap: float = Field(0.3, gt=0, lt=1, description="of two successive faces of one person")
-    cut_difference: float = Field(0.3, gt=0, description="of two successive frames that makes a cut")
+    min_overlap: float = Field(0.3, gt=0, lt=1, description="intersection over union of successive faces of one person")
+    cut_difference: float = Field(0.3, gt=0, description="difference of successive frames that counts as a cut")
     rate: float | None = Field(
         None, gt=0, description="frames per second that the networks see and the store keeps; null: all"
     )
 
     @property
     def tracking(self) -> dict:
-        """What a face track depends on: `rate` chooses among its frames afterwards."""
+        """Settings that a face track depends on; `rate` only selects among its frames later."""
         return self.model_dump(exclude={"rate"})
 
 
 class LimitSettings(Settings):
-    """What a single clip may take; one over a limit fails with that reason."""
+    """Limits per clip; a clip that exceeds one fails with that reason."""
 
     pixels: int = Field(40_000_000, ge=1, description="of a frame; 8K video has 33 million")
     silence_s: float = Field(600.0, ge=0, description="s of silence that fill all gaps in the audio of a clip")
@@ -110,7 +110,7 @@ DEFAULT_LIMITS = LimitSettings()
 
 
 class NetworkSettings(Settings):
-    """Which network fills a slot."""
+    """The network of a slot."""
 
     network: str = Field(description="a name of the catalogue: deepfusion list-networks")
     weights: Path | None = Field(None, description="your own weights file, where the catalogue has none to install")
@@ -141,7 +141,7 @@ class SpectrogramSettings(Settings):
     rate: int = Field(16000, ge=1000, description="Hz; audio is resampled to it")
     window_ms: float = Field(40, gt=0, description="Hamming window")
     shift_ms: float = Field(10, gt=0)
-    dft: int = Field(800, ge=1, description="points; 20 Hz a bin at 16 kHz")
+    dft: int = Field(800, ge=1, description="points; 20 Hz per bin at 16 kHz")
     bins: int = Field(200, ge=63, description="the lowest bins are kept: 0 to 4 kHz; AlexNet needs 63 at least")
     floor_db: float = Field(-100, lt=0, description="dB re a full-scale sine; silence is lifted to it")
 
@@ -155,14 +155,14 @@ class AudioEncoderSettings(Settings):
 
 
 class RecipeSettings(Settings):
-    """How one network is fine-tuned."""
+    """Recipe for fine-tuning one network."""
 
-    weights: Path | None = Field(None, description="of the network before, your own file where none is installed")
+    weights: Path | None = Field(None, description="of the base network; your own file where none is installed")
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="of your file; another file is refused")
     epochs: int = Field(ge=1, description="of one cycle of the learning rate")
     cycles: int = Field(1, ge=1, description="each restarts at the full learning rate")
     learning_rate: float = Field(gt=0, description="of AdamW, for the trunk; the new classifier's is ten times as high")
-    batch: int = Field(64, ge=1, description="images a step")
+    batch: int = Field(64, ge=1, description="images per step")
     weight_decay: float = Field(0.05, ge=0)
     dropout: Share = Field(0.2, description="before the classifier")
     smoothing: Share = Field(0.1, description="of the labels")
@@ -212,7 +212,7 @@ class PretrainAudioSettings(Settings):
     merged: dict[str, str] = Field({"calm": "neutral"}, description="labels that count as another one")
     held_out: Share = Field(0.1, description="share of the speakers of each corpus that do not train")
     frames: int = Field(192, ge=32, description="length of the random stretches, in spectrogram frames")
-    batch: int = Field(48, ge=2, description="stretches a step")
+    batch: int = Field(48, ge=2, description="stretches per step")
     epochs: int = Field(22, ge=1)
     steps: int = Field(250, ge=1, description="of an epoch")
     balance: float = Field(0.6, ge=0, le=1, description="corpora are drawn by size to this power; classes evenly")
@@ -232,7 +232,7 @@ class PretrainAudioSettings(Settings):
 
 
 class StoreSettings(Settings):
-    """How features are kept."""
+    """Storage of features."""
 
     dtype: Literal["float32", "float16"] = Field("float32", description="of features and spectrograms")
     clips_per_shard: int = Field(40, ge=1, description="the unit of work, commit and repair; later shards are larger")
@@ -257,7 +257,7 @@ class NetworkShape(Settings):
 
 
 class TrainingSettings(Settings):
-    """How the network is trained."""
+    """Training of the network."""
 
     epochs: int = Field(17, ge=1, description="passes over the training clips")
     batch: int = Field(24, ge=1, description="clips per step of a small corpus")
@@ -276,7 +276,7 @@ Swept = Literal["lambda", "k", "o", "reduced", "dropout", "transposed"]
 
 
 class FusionSettings(NetworkShape, TrainingSettings):
-    """The fusion network: its streams, its shape, its training, and what inner folds choose."""
+    """The fusion network: its streams, shape and training, and the hyperparameters that inner folds select."""
 
     audio: tuple[AudioStream, ...] | None = Field(
         None, description="streams of the audio; null: speech, speech-clip, and AF-clip where the store has AF"
@@ -293,17 +293,17 @@ class FusionSettings(NetworkShape, TrainingSettings):
     axes: tuple[Annotated[int, Field(ge=1)], ...] = Field(
         (64, 128), min_length=1, description="principal axes of each stream"
     )
-    inner_folds: int = Field(3, ge=2, description="by speaker, of the training clips: they choose")
+    inner_folds: int = Field(3, ge=2, description="by speaker, of the training clips, for hyperparameter selection")
     seeds: tuple[int, ...] = Field((0, 1, 2, 3, 4), min_length=1, description="of initial weights, draws and dropout")
 
     @property
     def shape(self) -> NetworkShape:
-        """The part that decides what the network is made of."""
+        """The settings of the architecture."""
         return NetworkShape.model_validate(self.model_dump(by_alias=True, include=set(NetworkShape.model_fields)))
 
     @property
     def training(self) -> TrainingSettings:
-        """The part that decides how it is trained."""
+        """The settings of the training."""
         return TrainingSettings.model_validate(self.model_dump(include=set(TrainingSettings.model_fields)))
 
 
@@ -344,12 +344,12 @@ class StudySettings(Settings):
             "dropout": (0, 0.1, 0.3, 0.6),
             "transposed": (0, 0.4, 0.8, 1),
         },
-        description="curves of FBP inside the training speakers; they choose nothing",
+        description="curves of FBP inside the training speakers; not used for selection",
     )
 
 
 class ProtocolSettings(Settings):
-    """How the clips are divided into training and test."""
+    """Division of the clips into training and test."""
 
     folds: Literal["loso", "kfold", "split", "published"] = Field(
         "kfold",
@@ -368,7 +368,7 @@ class ProtocolSettings(Settings):
 
 
 class Extraction(Settings):
-    """What the feature store depends on."""
+    """Settings that the feature store depends on."""
 
     corpus: CorpusSettings = CorpusSettings()
     limits: LimitSettings = LimitSettings()
@@ -403,7 +403,7 @@ class Config(Extraction):
     protocol: ProtocolSettings = ProtocolSettings()
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$", description="auto, cpu, cuda, cuda:1, mps")
     engine: Literal["auto", "eager", "onnxruntime", "half"] = Field(
-        "auto", description="what computes the face networks; each one's features are those of eager, within 1e-3"
+        "auto", description="engine of the face networks; the features of all equal those of eager within 1e-3"
     )
 
     @model_validator(mode="after")
@@ -418,7 +418,7 @@ S = TypeVar("S")
 
 
 def from_json(kind: type[S], text: str) -> S:
-    """One group of settings, or any other annotated type, from the command line.
+    """Parse JSON from the command line into a group of settings, or any other annotated type.
 
     Raises:
         UserError: The text is not JSON, or holds an unknown key or a value that is out of range.
@@ -431,14 +431,14 @@ def from_json(kind: type[S], text: str) -> S:
 
 
 def check(values: Mapping[str, Any], files: Sequence[str | Path] = ()) -> Config:
-    """Check plain values, as Snakemake has joined them from the configuration files and its command line.
+    """Check plain values, as Snakemake merges them from the configuration files and its command line.
 
     Args:
         values: Nested dictionaries.
         files: The YAML files that they come from, the later ones overriding the earlier, for the lines in messages.
 
     Raises:
-        UserError: One line a problem: the file and line, the key, what is wrong, the nearest right name.
+        UserError: One line per problem: the file and line, the key, what is wrong, the nearest right name.
     """
     try:
         return Config.model_validate(values)
