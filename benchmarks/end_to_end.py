@@ -170,7 +170,7 @@ def memory(clip: Path, folder: Path) -> dict:
         place.mkdir()
         manifest = write_manifest(place / "manifest.csv", {"01-long": repeated(clip, times, place / "clip.mp4")})
         peaks[times] = {stage: cost.peak for stage, cost in stages(manifest, place).items()}
-    # Imported late: torch in this process would count as its children's memory.
+    # Last, because the memory of torch in this process would count as its children's.
     weights = sum(
         value.numel() * 4 / 2**20 for name in PRESETS["compact"].values() for value in catalogue.load(name).parameters()
     )

@@ -131,7 +131,7 @@ def test_without_its_description(tmp_path, values):
 def test_a_description_of_something_else(tmp_path, values, content):
     path = write(tmp_path, values)
     path.with_suffix(".json").write_text(content)
-    assert "no TensorFlow.js weights as faceres.json describes them" in line(path)
+    assert "not the TensorFlow.js weights that faceres.json describes" in line(path)
 
 
 @pytest.mark.parametrize("kept", [0, 1000, -1, -2])
