@@ -1,4 +1,4 @@
-"""How evenly attention is spread over a clip, and whether it finds the stretch that shows the emotion.
+"""Measure how evenly attention is spread over a clip, and whether it finds the segment that shows the emotion.
 
     python benchmarks/attention.py results/demo/features.h5 --stretch results/demo/corpus/stretch.csv
     python benchmarks/attention.py results/javsed/features.h5 --protocol loso
@@ -41,7 +41,7 @@ PURPOSE = "the benchmark of attention"
 
 
 def found(weights: np.ndarray, inside: np.ndarray) -> dict[str, float]:
-    """How well the (L,) weights of a clip find the rows that are `inside`: some are, and some are not."""
+    """Measures of how well the (L,) weights of a clip find the rows `inside`; some, but not all rows are inside."""
     return {
         "auc": float(roc_auc_score(inside, weights)),
         "weight_inside": float(weights[inside].sum()),
@@ -52,12 +52,12 @@ def found(weights: np.ndarray, inside: np.ndarray) -> dict[str, float]:
 def measured(
     tested: Tested, corpus: Corpus, streams: Mapping[str, Sequence[str]], stretch: pd.DataFrame | None
 ) -> dict[str, dict[str, float]]:
-    """By modality, means over the tested clips of what `effective_share` and `found` give.
+    """By modality, means of `effective_share` and `found` over the tested clips.
 
     Args:
-        tested: Its attention.
+        tested: Attention of a network on the tested clips.
         corpus: The clips, and the times of their rows.
-        streams: Of the network, by modality.
+        streams: Streams of the network, by modality.
         stretch: start and end (s) by clip, or None.
     """
     times = {modality: corpus.time[next(n for n in names if n in corpus.time)] for modality, names in streams.items()}
@@ -84,7 +84,7 @@ def labelled(corpus: Corpus, factor: str) -> Corpus:
 
 
 def networks(corpus: Corpus, streams: Streams) -> list[Row]:
-    """Audio, video and FBP; those whose modality the corpus has."""
+    """Audio, video and FBP, as far as the corpus has their modality."""
     made = [row for row in base(streams) if row.name in ("audio", "video", "fbp")]
     return [row for row in made if all(corpus.has(modality).any() for modality in row.streams)]
 
@@ -117,7 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("store", type=Path)
     parser.add_argument("--stretch", type=Path, help="csv of the demo corpus: id, start, end")
-    parser.add_argument("--settings", default="{}", help="JSON, like the group fusion in config.yaml")
+    parser.add_argument("--settings", default="{}", help="JSON, as `fusion` in config.yaml")
     parser.add_argument("--protocol", choices=("kfold", "loso"), default="kfold")
     parser.add_argument("--made-by", action="append", default=[], help="command that made the store")
     args = parser.parse_args()

@@ -1,4 +1,4 @@
-"""What the pre-trained audio encoders give on a corpus that they have not seen: Java-SED, leave one speaker out.
+"""Accuracy of the pre-trained audio encoders on an unseen corpus: Java-SED, leave one speaker out.
 
 python benchmarks/audio_pretraining.py CLIPS.csv WEIGHTS.safetensors ... -> docs/results/audio_pretraining.json
 

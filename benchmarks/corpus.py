@@ -16,7 +16,7 @@ STAGES = ("faces", "networks", "spectrogram", "audio_encoder", "fbp", "study")
 
 
 def stages(folder: Path, names: list[str]) -> dict:
-    """Time and memory of these stages, from what Snakemake measured of each job."""
+    """Time and memory of these stages, from Snakemake's measurements of each job."""
     found = {}
     for stage in names:
         files = sorted((folder / "benchmarks" / stage).glob("*.tsv"))
@@ -31,7 +31,7 @@ def stages(folder: Path, names: list[str]) -> dict:
 
 
 def extraction(folder: Path) -> dict:
-    """What is in the store."""
+    """Contents of the store."""
     with FeatureStore(folder / "features.h5") as store:
         clips = store.clips
         frames, faces = int(clips["frames"].sum()), int(clips["faces"].sum())
@@ -52,7 +52,7 @@ def extraction(folder: Path) -> dict:
         }
 
 
-# What of a model's figures is published: means over speakers, never a speaker's own.
+# Published figures of a model: means over speakers, never those of a single speaker.
 KEPT = ("accuracy", "uar", "macro_f1")
 
 

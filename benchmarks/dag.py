@@ -1,8 +1,8 @@
-"""What Snakemake costs: the DAG of 100 to 1,000,000 clips, and a job; against the extraction itself.
+"""Overhead of Snakemake: the DAG of 100 to 1,000,000 clips, and a job, compared with the extraction itself.
 
-Clips of the DAGs are empty files. A job's own cost is measured twice: on real clips, extracted once and then asked for
-again, which finds every shard up to date, so that what is left of the time is Snakemake and the start of the commands;
-and on the first jobs of the large corpora, for the scheduler looks at all clips of the jobs that it chooses from.
+Clips of the DAGs are empty files. The overhead per job is measured twice. First on real clips, extracted and then
+requested again: every shard is up to date, so the remaining time is Snakemake and the start of the commands. Second on
+the first jobs of the large corpora, because the scheduler examines all clips of the jobs that it chooses from.
 
 python benchmarks/dag.py
 """
@@ -26,12 +26,12 @@ from deepfusion.plan import Plan
 
 SIZES = (100, 10_000, 100_000, 1_000_000)
 STAGES = ("faces", "networks", "spectrogram", "audio_encoder")
-# Of real clips, so few in a shard that there are jobs enough to measure.
+# For real clips: so few clips per shard that there are enough jobs to measure.
 REAL, REAL_PER_SHARD = 16, 2
 
 
 def snakemake(folder: Path, *arguments: str) -> dict[str, float]:
-    """Seconds that a call took: wall, and CPU of Snakemake and its children."""
+    """Seconds of a call: wall time, and CPU time of Snakemake and its children."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     command = ["snakemake", *arguments, "--snakefile", ROOT / "Snakefile", "--directory", folder, "--quiet", "all"]
     before, begun = os.times(), time.perf_counter()
@@ -42,7 +42,7 @@ def snakemake(folder: Path, *arguments: str) -> dict[str, float]:
 
 
 def configured(folder: Path, **groups: dict) -> Plan:
-    """Write config.yaml; the plan of it."""
+    """Write config.yaml and return its plan."""
     config = {"corpus": {"name": "measured", "source": "manifest", "path": str(folder / "manifest.csv")}, **groups}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     return Plan(check(config))
@@ -66,19 +66,19 @@ def dag(clips: int) -> dict[str, float]:
 
 
 def at_scale(folder: Path, jobs: int = 24) -> float:
-    """CPU seconds that a job costs Snakemake among those of a whole corpus: the first of a real run on empty files.
+    """CPU seconds of Snakemake per job of a whole corpus, from the first jobs of a real run on empty files.
 
-    The commands are the real ones, which find every clip empty. The run is ended after some jobs.
+    The real commands run, and find every clip empty. The run is stopped after some jobs.
     """
     command = ["snakemake", "extract_features", "--snakefile", ROOT / "Snakefile", "--directory", folder]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = psutil.Popen([*map(str, command), "--quiet", "all"], cwd=folder, env=environment, **quiet)
-    seen: dict[int, float] = {}  # jobs done -> CPU s of Snakemake by itself
+    seen: dict[int, float] = {}  # jobs done -> CPU s of Snakemake alone
     while process.poll() is None and max(seen, default=0) < jobs:
         time.sleep(0.2)
         done = len(list((folder / "results/measured/benchmarks").glob("*/*.tsv")))
-        if done:  # the DAG is behind it
+        if done:  # the DAG is built
             seen.setdefault(done, process.cpu_times().user + process.cpu_times().system)
     process.terminate()
     process.wait()
@@ -87,7 +87,7 @@ def at_scale(folder: Path, jobs: int = 24) -> float:
 
 
 def commands(folder: Path) -> float:
-    """Seconds that the commands of the last run took by themselves, as Snakemake measured them."""
+    """Seconds of the commands of the last run, as Snakemake measured them."""
     files = [
         file for stage in (*STAGES, ".") for file in (folder / "results/measured/benchmarks" / stage).glob("*.tsv")
     ]
@@ -95,7 +95,7 @@ def commands(folder: Path) -> float:
 
 
 def job(clips: pd.DataFrame) -> dict[str, float]:
-    """Extract real clips, then ask for the same again, on one core each time."""
+    """Extract real clips, then request the same again; one core each time."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_manifest(folder / "manifest.csv", clips)
@@ -124,7 +124,7 @@ def main() -> None:
     dags = {str(clips): dag(clips) for clips in SIZES}
     one = job(load(kind="javsed", name="javsed", path=args.folder.absolute()).clips[:REAL])
     of = dags["10000"]
-    # The run is reckoned: 10,000 clips like those measured, on all cores, without a pause.
+    # The run is computed, not measured: 10,000 such clips, on all cores, without idle time.
     run = of["clips"] * one["extraction_s_a_clip"] / cores
     overhead = of["wall_s"] + of["jobs"] * max(one["snakemake_s_a_job"], of["cpu_s_a_job"])
     estimate = {

@@ -2,9 +2,8 @@
 
 python benchmarks/emotion.py results/finetune/fer2013.npz
 
-The mean of the four networks' probabilities gets one temperature per network, those with the least cross-entropy of the
-mean. Writes src/deepfusion/weights/emotion.json, from which the store's emotion is computed, and
-docs/results/emotion.json.
+Fits one temperature per network, to minimise the cross-entropy of the mean of the four networks' probabilities. Writes
+src/deepfusion/weights/emotion.json, from which the store's emotion is computed, and docs/results/emotion.json.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""Clips to store, a finished corpus again, memory: python benchmarks/end_to_end.py.
+"""Extraction from clips to store, rerun of a finished corpus, and memory: python benchmarks/end_to_end.py.
 
-A clip of each speaker of Java-SED, under a minute in all, by the commands that the workflow calls, and by the script
-that everyone writes, naive_extraction.py; each on one core, in turn. Then a finished corpus is run again by Snakemake
-(where it is not finished, the first run comes before), and each stage's largest memory is compared for a clip and one 6
-times as long. Writes docs/results/end_to_end.json.
+A clip per speaker of Java-SED, under a minute in all, is extracted by the workflow's commands and by the usual script,
+naive_extraction.py, alternately, on one core. Then Snakemake reruns a finished corpus (after a first run if it is not
+finished), and each stage's peak memory is compared for a clip and one 6 times as long. Writes
+docs/results/end_to_end.json.
 """
 
 import argparse
@@ -34,7 +34,7 @@ GOALS = {"end_to_end_compact": 3, "rerun": 500, "peak_mb_beside_weights": 1000}
 
 
 class Cost(NamedTuple):
-    """Of a command: seconds it took, seconds of CPU time, largest memory in MB."""
+    """Cost of a command: wall time in s, CPU time in s, peak memory in MB."""
 
     wall: float
     cpu: float
@@ -55,7 +55,7 @@ def run(*command: object) -> Cost:
 
 
 def stages(manifest: Path, folder: Path) -> dict[str, Cost]:
-    """What each command of the extraction costs, in one shard."""
+    """Cost of each command of the extraction, in one shard."""
     shards, own = folder / "shards", ["--clips", manifest]
     outs = {stage: shards / stage / "00000.h5" for stage in ("faces", *SLOTS, "spectrogram", "AF")}
     config = {"corpus": {"name": "measured", "source": "manifest", "path": str(manifest)}}
@@ -83,7 +83,7 @@ def write_manifest(path: Path, clips: dict[str, Path]) -> Path:
 
 
 def whole(clips: dict[str, Path], rounds: int, folder: Path) -> dict:
-    """The commands against the naive script, in turn."""
+    """The commands against the naive script, alternately."""
     manifest = write_manifest(folder / "manifest.csv", clips)
     script, naive = Path(__file__).with_name("naive_extraction.py"), folder / "naive"
     turns = []
@@ -115,9 +115,9 @@ def seconds(file: Path) -> float:
 
 
 def again(configfile: Path, rounds: int) -> dict:
-    """A finished corpus by `snakemake extract_features`, beside Snakemake that has nothing to do."""
+    """A finished corpus by `snakemake extract_features`, next to Snakemake with nothing to do."""
     command = ["snakemake", "extract_features", "--configfile", configfile]
-    run(*command)  # the first run, where there was none
+    run(*command)  # the first run, if there was none
     folder = Path("results") / yaml.safe_load(configfile.read_text())["corpus"]["name"]
     jobs = pd.concat(
         pd.read_csv(file, sep="\t")
@@ -131,7 +131,7 @@ def again(configfile: Path, rounds: int) -> dict:
         run(*bare)
         turns = [(run(*command).wall, run(*bare).wall) for _ in range(rounds)]
     rerun, least = (median(turn[i] for turn in turns) for i in (0, 1))
-    # Its CPU time: what it would have taken on one core with nothing beside it.
+    # Its CPU time: the time it would take on one core with no other load.
     first = float(pd.to_numeric(jobs["cpu_time"], errors="coerce").sum())
     return {
         "first_run_cpu_s": round(first, 1),
@@ -144,7 +144,7 @@ def again(configfile: Path, rounds: int) -> dict:
 
 
 def repeated(clip: Path, times: int, out: Path) -> Path:
-    """The same packets so many times after each other, each stream by its own length: without a hole, not in step."""
+    """Repeat the packets of a clip, each stream by its own length: without gaps, but streams drift apart."""
     with av.open(str(out), "w") as container:
         targets, length = {}, Counter()
         for turn in range(times):
@@ -163,14 +163,14 @@ def repeated(clip: Path, times: int, out: Path) -> Path:
 
 
 def memory(clip: Path, folder: Path) -> dict:
-    """Largest memory of each stage's process for one clip, and for one many times as long."""
+    """Peak memory of each stage's process for one clip, and for one many times as long."""
     peaks = {}
     for times in (1, LONGER):
         place = folder / f"memory-{times}"
         place.mkdir()
         manifest = write_manifest(place / "manifest.csv", {"01-long": repeated(clip, times, place / "clip.mp4")})
         peaks[times] = {stage: cost.peak for stage, cost in stages(manifest, place).items()}
-    # Afterwards: torch in this process would count as its children's memory.
+    # Last, because the memory of torch in this process would count as its children's.
     weights = sum(
         value.numel() * 4 / 2**20 for name in PRESETS["compact"].values() for value in catalogue.load(name).parameters()
     )

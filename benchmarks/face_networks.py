@@ -1,4 +1,4 @@
-"""What the face features of stores are worth, video alone, leaving one speaker out at a time.
+"""Accuracy with the face features of stores: video alone, leave one speaker out.
 
 python benchmarks/face_networks.py results/javsed-untuned/features.h5 results/javsed/features.h5
 
@@ -34,7 +34,7 @@ from deepfusion.fusion.rows import ALONE, streams_of
 from deepfusion.fusion.search import Candidate, Row, choose, test
 
 SEED = 0
-# Down to 1e-6: the more columns, the smaller the best C, and EF-VGG pools to 8,192.
+# Down to 1e-6: the best C decreases with the number of columns, and EF-VGG pools to 8,192.
 GRID = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 INNER_FOLDS = 5
 LONGEST_FIT = 10_000  # passes of the linear classifier; C = 1 on few columns needs more than the usual 1,000
@@ -57,16 +57,16 @@ def pool(store: FeatureStore, slot: str) -> np.ndarray:
 
 
 def inner_folds(speakers: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(learning, choosing) positions of the clips that C is chosen with: whole speakers on either side."""
+    """(training, validation) indices of the clips for the choice of C; every speaker is on one side only."""
     division = GroupKFold(min(INNER_FOLDS, len(set(speakers))))
     return list(division.split(speakers, groups=speakers))
 
 
 def linear_classifier(x: np.ndarray, y: np.ndarray, speakers: np.ndarray) -> GridSearchCV:
-    """A linear classifier of standardised columns with the C that serves left-out training speakers best.
+    """A linear classifier of standardised columns, with the C that is best for held-out training speakers.
 
-    Of several equally good C the smallest. LinearSVC, not logistic regression: no probability is needed, and
-    with thousands of columns for some hundred clips its dual problem is by far the smaller one.
+    Ties take the smallest C. LinearSVC, not logistic regression: no probability is needed, and with thousands of
+    columns and a few hundred clips its dual problem is far smaller.
     """
     model = make_pipeline(StandardScaler(), LinearSVC(max_iter=LONGEST_FIT, random_state=SEED))
     return GridSearchCV(model, {"linearsvc__C": GRID}, cv=inner_folds(speakers)).fit(x, y)
@@ -75,16 +75,16 @@ def linear_classifier(x: np.ndarray, y: np.ndarray, speakers: np.ndarray) -> Gri
 def pooled_predictions(
     clips: pd.DataFrame, x: np.ndarray, labels: Sequence[str]
 ) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Predictions of every speaker by a classifier that was fitted on the others.
+    """Predictions for every speaker by a classifier fitted on the others.
 
     Args:
         clips: The store's table.
-        x: (clips, columns) pooled features; clips without a face are neither learned from nor looked at.
+        x: (clips, columns) pooled features; clips without a face are excluded.
         labels: Class names.
 
     Returns:
-        Predictions, where a clip without a face has the most frequent class of the training clips (the first of them
-        if several are), and the C of every fold.
+        Predictions, and the C of every fold. For a clip without a face the prediction is the most frequent class of the
+        training clips (the first one of ties).
     """
     y = clips["label"].map(labels.index).to_numpy()
     speakers, face = clips["speaker"].to_numpy(), clips["faces"].gt(0).to_numpy()
@@ -107,15 +107,15 @@ def pooled_predictions(
 def attention_predictions(
     path: Path, sets: Sequence[tuple[str, ...]], settings: FusionSettings
 ) -> dict[tuple[str, ...], tuple[pd.DataFrame, dict[str, Candidate]]]:
-    """Predictions of every speaker by the fusion network, video alone, trained on the others.
+    """Predictions for every speaker by the fusion network, video alone, trained on the others.
 
     Args:
         path: The store.
-        sets: Slots that are the streams of a network, for each network.
-        settings: Of the networks; one seed.
+        sets: For each network, the slots that are its streams.
+        settings: Settings of the networks; one seed.
 
     Returns:
-        For each of `sets`: predictions, and what the inner folds of every fold chose.
+        For each of `sets`: predictions, and the hyperparameters selected in every fold.
     """
     wanted = [Row("+".join(slots), ALONE["video"], {"video": slots}) for slots in sets]
     corpus = read_corpus(path, streams_of(wanted), purpose="face_networks.py")
@@ -137,7 +137,7 @@ def attention_predictions(
 
 
 def summary(predictions: pd.DataFrame) -> dict:
-    """Figures of one method on some slots: over all clips, and mean and standard deviation over the speakers."""
+    """Metrics of one method on some slots: over all clips, and mean and standard deviation over the speakers."""
     found = evaluate(predictions)
     over_speakers = {name: value for name, value in found.items() if name.endswith(("_mean", "_std"))}
     accuracies = {speaker: figures["accuracy"] for speaker, figures in found["per_speaker"].items()}
@@ -145,10 +145,10 @@ def summary(predictions: pd.DataFrame) -> dict:
 
 
 def difference(before: pd.DataFrame, after: pd.DataFrame) -> dict:
-    """What changes from one method's predictions to another's, of the same clips.
+    """Compare the predictions of two methods on the same clips.
 
-    McNemar's test takes clips as independent, which those of one speaker are not: the difference over speakers, and in
-    how many it goes up and down, stand beside it.
+    McNemar's test assumes independent clips, which those of one speaker are not. Therefore the mean difference over
+    speakers, and the numbers of speakers that improve and worsen, are given too.
     """
     right = pd.DataFrame(
         {
@@ -175,7 +175,7 @@ def measure(paths: dict[str, Path], *, settings: FusionSettings) -> dict:
 
     Args:
         paths: Name of a store -> the file; all of the same clips.
-        settings: Of the attention.
+        settings: Settings of the attention.
     """
     settings = settings.model_copy(update={"seeds": (SEED,)})
     stores: dict[str, dict] = {}

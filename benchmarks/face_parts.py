@@ -1,6 +1,7 @@
-"""The two parts of dlib that the near search does by its own code, beside dlib: python benchmarks/face_parts.py.
+"""The two parts of dlib that the near search reimplements, compared with dlib: python benchmarks/face_parts.py.
 
-On the generated 720p clip, one core, by turns, each frame decoded just before, so that caches are as cold as in use.
+On the generated 720p clip, one core, alternately; each frame is decoded just before, so that caches are as cold as in
+use.
 Writes docs/results/face_parts.json.
 """
 
@@ -33,7 +34,7 @@ def timed(function: Callable, *args: object) -> tuple[float, np.ndarray]:
 
 
 def shrinkers(height: int, width: int) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-    """Ways to make the second picture of dlib's chain of the first."""
+    """Ways to compute the second image of dlib's pyramid from the first."""
     small = height * 5 // 6, width * 5 // 6
     x, y = (width - 1) / (small[1] - 1), (height - 1) / (small[0] - 1)
     matrix = np.array([[x, 0, 0], [0, y, 0]])
@@ -46,7 +47,7 @@ def shrinkers(height: int, width: int) -> dict[str, Callable[[np.ndarray], np.nd
 
 
 def predictors() -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
-    """Ways to the 68 landmarks in a box."""
+    """Ways to compute the 68 landmarks in a box."""
     path = detect.predictor_path()
     theirs, ours = dlib.shape_predictor(str(path)), dlib_landmarks.read(path)
     return {
@@ -56,7 +57,7 @@ def predictors() -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
 
 
 def compared(clip: Path) -> dict:
-    """Median CPU ms of each way, and the share of its values that are not dlib's."""
+    """Median CPU ms of each way, and the share of its values that differ from dlib's."""
     boxes = [row.box for row in follower(FaceSettings())(media.frames(clip))]
     size = next(iter(media.frames(clip))).image.shape[:2]
     parts = {"landmarks": predictors(), "shrink": shrinkers(*size)}

@@ -1,9 +1,9 @@
-"""What the shipped face networks say on FER2013, and what they said before they were fine-tuned.
+"""Accuracy of the shipped face networks on FER2013, and of their trunks before fine-tuning.
 
 python benchmarks/fer2013.py results/finetune/fer2013.npz --faceres results/weights/faceres.bin
 
-Every network as it is shipped, the mean of their probabilities, the same with every face's mirror image beside it, and,
-for those that recognise people, the un-tuned trunk under a linear classifier of the same layer. Nothing is chosen here.
+Every network as shipped, the mean of their probabilities, the same with every face's mirror image added, and, for
+recognition networks, a linear classifier on the same layer of the un-tuned trunk. Nothing is selected here.
 Writes docs/results/fer2013.json.
 """
 
@@ -31,13 +31,13 @@ from deepfusion.networks import catalogue, trunks
 from deepfusion.networks.fine_tuned import Tuned
 
 TESTS = ("PublicTest", "PrivateTest")
-REGULARISATION = 0.01  # the same for all; not chosen by any test image
+REGULARISATION = 0.01  # the same for all; not selected on test images
 CPU = torch.device("cpu")
 MIRROR = torch.diag(torch.tensor([-1.0, 1.0, 1.0]))  # of the crop
 
 
 def untuned(name: str, weights: Path | None, data: Fer2013, alignment: Alignment) -> dict[str, np.ndarray]:
-    """Split -> (n, 7) probabilities of logistic regression on the same layer of the network as recognition left it."""
+    """Split -> (n, 7) probabilities of logistic regression on the same layer of the network before fine-tuning."""
     network = tuned(name)
     net = (
         Tuned(trunks.pretrained(network.base, weights), network.dimension).eval().to(memory_format=torch.channels_last)
@@ -65,7 +65,7 @@ def mean(said: Iterable[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 
 
 def usual_side(alignment: Alignment, training: np.ndarray, crop: Crop) -> float:
-    """How many px of the image a side of the crop is long, in the middle of the Training images."""
+    """Median side of the crop over the Training images, in px of the image."""
     scale = np.sqrt(np.linalg.det(to_crop(alignment, crop)[training][:, :, :2]))
     return float(np.median(crop.size / scale))
 
@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("prepared", type=Path, help="as `deepfusion prepare-fer2013` writes it")
     parser.add_argument("--faceres", type=Path, required=True, help="faceres.bin")
     parser.add_argument("--out", type=Path, default=Path("docs/results/fer2013.json"))
-    parser.add_argument("--made-by", action="append", default=[], help="a command that made what is measured")
+    parser.add_argument("--made-by", action="append", default=[], help="a command that made the measured files")
     args = parser.parse_args()
     torch.set_num_threads(1)
     data, alignment = load(args.prepared)

@@ -1,4 +1,4 @@
-"""What float16 costs in a feature store: python benchmarks/float16.py results/javsed/features.h5.
+"""Precision loss of float16 in a feature store: python benchmarks/float16.py results/javsed/features.h5.
 
 Every feature is rounded to float16 and compared with the stored float32; writes docs/results/float16.json.
 """

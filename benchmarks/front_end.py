@@ -1,17 +1,17 @@
-"""The front end (decode, find, follow, landmarks) against the script that everyone writes.
+"""The front end (decode, find, follow, landmarks) compared with the usual script.
 
 python benchmarks/front_end.py
 
 Publishes docs/results/front_end.json. Both run on the same generated clips (front_end_clips.py) and on real ones
-(Java-SED, ../shared/data/javsed, left out where it is absent), each in one process bound to one core; one third of a
-clip by the script and the whole clip by the project take turns, and a ratio is that of the medians. Times are of the
-CPU, which in a bound process is all that the clock shows on a quiet machine; the clock's are beside them.
+(Java-SED, ../shared/data/javsed, skipped if absent), each in one process bound to one core. The script on one third of
+a clip and the project on the whole clip alternate; a ratio is that of the medians. Times are CPU times, which equal
+wall times in a bound process on an idle machine; wall times are published next to them.
 
 The script: cv2.VideoCapture, dlib's frontal detector on the RGB frame, its 68 landmarks of each face. The
-face_recognition package's front end is the same with one doubling: it is not installable beside dlib's wheel
-(it wants dlib's source build), so its calls face_locations and face_landmarks are written out (api.py of 1.3.0).
-Agreement: every frame by `search: near` and by `search: exact`. `--all-clips` takes all 240 real clips for it.
-Faces in hard clips, and the coverage of real ones: hard_faces.py. `--faces-only` measures these alone, and keeps the
+face_recognition package's front end is the same with one doubling. It cannot be installed together with dlib's wheel
+(it requires dlib's source build), so its face_locations and face_landmarks are copied here (api.py of 1.3.0).
+Agreement: every frame by `search: near` and by `search: exact`; `--all-clips` uses all 240 real clips.
+Faces in hard clips, and the coverage of real ones: hard_faces.py; `--faces-only` measures only these, and keeps the
 other figures.
 """
 
@@ -61,7 +61,7 @@ def alone(function: Callable, *args, core: int = 0):
 
 
 def now() -> np.ndarray:
-    """CPU and clock, s."""
+    """CPU time and wall time, s."""
     return np.array([time.process_time(), time.perf_counter()])
 
 
@@ -71,7 +71,7 @@ def models() -> tuple[dlib.fhog_object_detector, dlib.shape_predictor]:
 
 
 def script(path: Path, find, predict, *, upsample: int) -> Iterator[list]:
-    """What everyone writes: the landmarks of each face, frame by frame."""
+    """The usual script: the landmarks of each face, frame by frame."""
     clip = cv2.VideoCapture(str(path))
     while True:
         read, image = clip.read()
@@ -103,7 +103,7 @@ def ours(path: Path, settings: FaceSettings) -> FaceTrack:
 
 
 def turns(path: Path, count: int, rival: Callable[..., Iterator[list]], upsample: int) -> dict:
-    """Seconds a frame of both sides, the rival's of each third of the clip, ours of the whole clip three times."""
+    """Seconds per frame of both: the rival on each third of the clip, ours on the whole clip three times."""
     follow = follower(FaceSettings(upsample=upsample))
     rows = rival(path, *models())
     thirds, wholes = [], []
@@ -156,7 +156,7 @@ class TimedDetector(NearDetector):
 
 
 def shares(path: Path, upsample: int) -> dict:
-    """Where the time of a clip goes, CPU ms a frame."""
+    """Breakdown of a clip's time, CPU ms per frame."""
     detector = TimedDetector(upsample=upsample)
     decoding = 0.0
 
@@ -189,7 +189,7 @@ def shares(path: Path, upsample: int) -> dict:
 
 
 def grown(path: Path) -> dict:
-    """Time and largest memory of a worker that follows one clip."""
+    """Time and peak memory of a worker that follows one clip."""
     follow = follower(FaceSettings())
     begun = time.process_time()
     count = sum(1 for _ in follow(media.frames(path)))
@@ -214,7 +214,7 @@ def _followed(path: Path) -> int:
 
 
 def scaling(paths: list[Path], workers: int) -> float:
-    """Frames a second of so many warm processes, by the clock."""
+    """Frames per second of wall time with this many warm processes."""
     with get_context("spawn").Pool(workers, _ready, (FaceSettings(),)) as pool:
         pool.map(_followed, [paths[0]] * workers, chunksize=1)
         begun = time.perf_counter()
@@ -223,7 +223,7 @@ def scaling(paths: list[Path], workers: int) -> float:
 
 
 def agreement(paths: list[Path], upsample: int) -> dict:
-    """How `search: near` differs from `search: exact` on some clips."""
+    """Compare `search: near` with `search: exact` on some clips."""
     near, exact = (follower(FaceSettings(upsample=upsample, search=search)) for search in ("near", "exact"))
     frames = lost = found_more = both = same_person = same_box = same_count = 0
     away = []
@@ -260,7 +260,7 @@ def agreement(paths: list[Path], upsample: int) -> dict:
 
 
 def found_faces(real: list[Path]) -> dict:
-    """What hard_faces.py measures, and its ratios."""
+    """The figures of hard_faces.py, and their ratios."""
     hard = alone(hard_faces)
     ours, yunet = hard["ways"]["dlib+yunet"], hard["ways"][f"yunet {SCORES[0]:g}"]
     ratios = {
@@ -280,8 +280,8 @@ def found_faces(real: list[Path]) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--all-clips", action="store_true", help="agreement and coverage on all real clips, else on 9")
-    parser.add_argument("--faces-only", action="store_true", help="hard clips and coverage alone")
+    parser.add_argument("--all-clips", action="store_true", help="agreement and coverage on all real clips, not on 9")
+    parser.add_argument("--faces-only", action="store_true", help="only hard clips and coverage")
     options = parser.parse_args()
     real = sorted(JAVSED.glob("*.mp4"))
     some = real[SUBSET]
@@ -301,7 +301,7 @@ def main() -> None:
         one, two = (scaling([clips["576p"]] * 6, workers) for workers in (1, 2))
         shown = {f"{name}_up{up}": alone(shares, clips[name], up) for name in SIZES for up in (0, 1)}
         growth = {"1x": alone(grown, clips["720p"]), "4x": alone(grown, long)}
-        # What is not timed runs meanwhile on the last core.
+        # Untimed work runs on the last core in the meantime.
         wanted = {f"{name}_up{up}": ([clips[name]], up) for name in SIZES for up in (0, 1)}
         if real:
             wanted |= {"javsed_up0": (real if options.all_clips else some, 0), "javsed_up1": (some[:3], 1)}
@@ -313,7 +313,7 @@ def main() -> None:
                 ratios[f"front_end_{key}"] = speed[key]["ratio_one_core"]
         nobody = Path(folder) / "nobody.mp4"
         write_nobody(nobody, SIZES["576p"])
-        # Not among the ratios of the goal: nobody is there to be followed, and few searches are all that is saved.
+        # Not among the ratios of the goal: there is nobody to follow, and the only saving is fewer searches.
         speed["nobody_576p_up0"] = compared(nobody, COUNT, partial(script, upsample=0), 0)
         if real:
             long_enough = max(some, key=lambda path: path.stat().st_size)

@@ -1,9 +1,9 @@
-"""Clips that try a follower of faces: moves, a turned head, a covered one, cuts, a second person, a way out; nobody.
+"""Test clips for face tracking: motion, turned and covered heads, cuts, a second person, an exit; or nobody.
 
 The people are speakers of the demo corpus (one public-domain portrait, warped) with its expressions, larger, before
-scikit-image's pictures. One clip lasts 8 s at 25 frames a second; its three shots are 0 to 3 s, to 6.2 s and to the
-end. Clips without anybody are made apart: what they cost depends on nothing but their length.
-The profile is the front view squeezed to a third, which dlib does not find either.
+scikit-image's images. One clip lasts 8 s at 25 frames per second; its three shots are 0 to 3 s, to 6.2 s and to the
+end. Clips without anybody are written separately: their cost depends only on their length.
+The profile is the front view squeezed to a third; dlib does not find it, as it does not find real profiles.
 """
 
 from collections.abc import Iterable
@@ -23,26 +23,26 @@ SIZES = {"576p": (720, 576), "720p": (1280, 720)}
 
 
 def write_clip(path: Path, size: tuple[int, int], *, seed: int = 0, repeats: int = 1) -> None:
-    """Write one clip without sound.
+    """Write one clip without audio.
 
     Args:
         path: An mp4 file.
         size: Width and height, px.
-        seed: Of the people and their moves.
-        repeats: How often the 8 s follow each other.
+        seed: Seed of the people and their motion.
+        repeats: Number of repetitions of the 8 s.
     """
     write_video(path, _pictures(size, seed) * repeats)
 
 
 def write_nobody(path: Path, size: tuple[int, int]) -> None:
-    """Write 8 s of a still picture without a face, with a camera's noise."""
+    """Write 8 s of a still image without a face, with camera noise."""
     back = cv2.resize(skimage.data.chelsea(), size, interpolation=cv2.INTER_CUBIC)
     rng = np.random.default_rng(0)
     write_video(path, [_noisy(back, rng) for _ in range(COUNT)])
 
 
 def write_video(path: Path, pictures: Iterable[np.ndarray], rate: float = RATE) -> None:
-    """Encode (H, W, 3) uint8 RGB pictures as H.264, without sound."""
+    """Encode (H, W, 3) uint8 RGB images as H.264, without audio."""
     with av.open(str(path), "w") as container:
         rate = Fraction(rate).limit_denominator(1000)
         stream = container.add_stream("libx264", rate=rate, options={"preset": "veryfast", "crf": "21"})
@@ -94,7 +94,7 @@ def _pictures(size: tuple[int, int], seed: int) -> list[np.ndarray]:
 
 
 def _paste(image: np.ndarray, person: np.ndarray, place: np.ndarray, scale: float, width: float) -> None:
-    """Lay a film's frame over the picture: its middle at `place` (0..1), squeezed to `width`."""
+    """Paste a frame of a person over the image: centre at `place` (0..1), squeezed to `width`."""
     x, y = place * [image.shape[1], image.shape[0]] - 128 * scale * np.array([width, 1])
     matrix = np.array([[scale * width, 0, x], [0, scale, y]])
     flags, border = cv2.INTER_LINEAR, cv2.BORDER_TRANSPARENT

@@ -1,9 +1,9 @@
-"""Memory and CPU time of `deepfusion train-fbp` as a corpus grows, and networks trained together against one by one.
+"""Memory and CPU time of `deepfusion train-fbp` by corpus size, and networks trained together against one by one.
 
 Simulated stores of 100, 1,000 and 10,000 clips of 100 frames, written by the store's own writers: features of the
-widths of the preset `compact`, landmarks, a spectrogram of three seconds, float16. Labels are carried by audio and
-video; the values are otherwise noise. A tenth of the speakers validate, a tenth are tested: there are two folds, that
-one and the model of all clips. One seed, one thread, all else as configured by default.
+widths of the preset `compact`, landmarks, a spectrogram of three seconds, float16. Audio and video depend on the label;
+the values are otherwise noise. Two folds: one with a tenth of the speakers for validation and a tenth for test, and the
+model of all clips. One seed, one thread, all else by default.
 
 python benchmarks/fusion_scale.py [--sizes 100 1000 10000] [--store results/javsed/features.h5] [--rounds 2]
 """
@@ -44,7 +44,7 @@ OUT = Path("docs/results/fusion_scale.json")
 SIZES = (100, 1_000, 10_000)
 FRAMES, WINDOWS, BINS = 100, 300, 200
 WIDTHS = {"EF-VGG": 4096, "EF-A": 256, "EF-B": 1024, "EF-C": 1024}
-HIDDEN = 24  # factors that the features of a frame are made of: real features vary along few axes, too
+HIDDEN = 24  # latent factors of a frame's features: real features also vary along few axes
 LABELS = ["angry", "calm", "happy", "sad"]
 SPEAKER_CLIPS = 10
 SETTINGS = {"seeds": [0]}
@@ -54,7 +54,7 @@ NETWORKS, COMPARED, CANDIDATE_AXES, LEARNING_RATE = 50, 10, 64, 3e-3
 
 
 class Simulation:
-    """Features of clips: reproducible, so that they need not be held."""
+    """Features of clips, reproducible so that they need not be kept in memory."""
 
     def __init__(self):
         rng = np.random.default_rng(0)
@@ -63,11 +63,11 @@ class Simulation:
         self.tones = np.linspace(-50, -80, BINS) + 10 * np.cos(np.arange(BINS) / 4)
 
     def label(self, i: int) -> int:
-        """Of clip i."""
+        """Label of clip i."""
         return i % len(LABELS)
 
     def video(self, i: int) -> dict[str, np.ndarray]:
-        """What the stages of the video store of clip i."""
+        """Data that the video stages store for clip i."""
         rng = np.random.default_rng([1, i])
         hidden = rng.normal(size=(FRAMES, HIDDEN)).astype(np.float32)
         hidden[:, self.label(i)] += 1.5
@@ -84,7 +84,7 @@ class Simulation:
         }
 
     def audio(self, i: int) -> dict[str, np.ndarray]:
-        """What the stage of the spectrogram stores of clip i."""
+        """Data that the spectrogram stage stores for clip i."""
         rng = np.random.default_rng([3, i])
         level = np.repeat(rng.normal(0, 8, WINDOWS // 10), 10)[:, None] + 4 * self.label(i)
         return {
@@ -127,7 +127,7 @@ def write_store(folder: Path, clips: int) -> Path:
 
 
 def measure(clips: int, folder: Path) -> dict:
-    """Peak memory and CPU time of the command on a simulated store, which is written where it is not there yet."""
+    """Peak memory and CPU time of the command on a simulated store, which is written if missing."""
     work = folder / str(clips)
     work.mkdir(parents=True, exist_ok=True)
     store = work / "features.h5"
@@ -155,7 +155,7 @@ def measure(clips: int, folder: Path) -> dict:
 
 
 def together(path: Path, rounds: int) -> dict:
-    """CPU seconds of 50 FBP networks (10 folds, 5 seeds) together and one by one, and how far predictions are apart."""
+    """CPU seconds of 50 FBP networks (10 folds, 5 seeds) together and one by one, and the difference of predictions."""
     torch.set_num_threads(1)
     keep_freed_memory()  # as the command does
     settings = FusionSettings()

@@ -1,12 +1,12 @@
 """Clips that are hard for a face detector, generated, with the true box and pose of every frame.
 
-Three kinds, all on scikit-image's pictures without people, 640 x 480 px at 12.5 frames a second:
+Three kinds, all on scikit-image's images without people, 640 x 480 px at 12.5 frames per second:
     rendered: `rendered_head`, turned, bowed, rolled, behind a hand, in dim light, blurred, grainy, 80 to 250 px wide,
         before a moving camera, entering and leaving.
-    fer2013: faces of FER2013 (read where the data lies, never copied), moved, rotated, narrowed, covered, dimmed.
-    nobody: textures and an animal: whatever is found there is no face.
+    fer2013: faces of FER2013 (read from the data set, never copied), moved, rotated, narrowed, covered, dimmed.
+    nobody: textures and an animal: any detection is false.
 
-A clip is a pure function of its name. `python benchmarks/hard_clips.py FOLDER` writes those for work on the front end.
+A clip is a pure function of its name. `python benchmarks/hard_clips.py FOLDER` writes those for development.
 """
 
 import sys
@@ -29,8 +29,8 @@ SIZE = (640, 480)
 RATE = 12.5
 COUNT = 40  # frames of a clip
 PAN = np.array([160.0, 120.0])  # of the background, in the middle
-TRIED, JUDGED = 0, 1  # numbers of clips
-FACES = 4  # of FER2013, for each difficulty: many are cut closely, turned or covered already
+TRIED, JUDGED = 0, 1  # numbers of clips: for development, for figures
+FACES = 4  # of FER2013, per difficulty: many are already tightly cropped, turned or covered
 SPEAKERS = (1, 2, 3, 4)
 BACKGROUNDS = ("brick", "gravel", "coffee", "rocket", "grass", "stereo_motorcycle")
 NOBODY = ("brick", "grass", "gravel", "coffee", "rocket", "chelsea", "stereo_motorcycle", "hubble_deep_field", "page")
@@ -38,7 +38,7 @@ NOBODY = ("brick", "grass", "gravel", "coffee", "rocket", "chelsea", "stereo_mot
 
 @dataclass(frozen=True)
 class HardClip:
-    """A clip and the truth about it; L frames.
+    """A clip of L frames and its ground truth.
 
     Attributes:
         name: Kind, difficulty and number.
@@ -56,8 +56,8 @@ class HardClip:
     visible: np.ndarray
 
 
-# What is hard: largest yaw, pitch and roll (degrees), face width (px), and what befalls the picture. A value is used by
-# all clips of the difficulty; signs, places, speakers and backgrounds change with the clip's number.
+# Difficulties: largest yaw, pitch and roll (degrees), face width (px), and degradations of the image. All clips of a
+# difficulty share these values; signs, positions, speakers and backgrounds vary with the clip's number.
 RENDERED: dict[str, dict] = {
     "yaw 30": {"yaw": 30},
     "yaw 45": {"yaw": 45},
@@ -96,8 +96,8 @@ def names(*, fer2013: bool, number: int = JUDGED) -> list[str]:
     """Names of one clip of every difficulty and of every background without anybody, and of `FACES` faces of FER2013.
 
     Args:
-        fer2013: Whether FER2013 is there.
-        number: `TRIED` for work on the front end, `JUDGED` for figures: other speakers, backgrounds, places and moves.
+        fer2013: Whether FER2013 is available.
+        number: `TRIED` for development, `JUDGED` for figures: other speakers, backgrounds, positions and motion.
     """
     found = [f"rendered: {what}: {number}" for what in RENDERED]
     found += [f"fer2013: {what}: {number + 2 * i}" for what in PASTED for i in range(FACES if fer2013 else 0)]
@@ -137,7 +137,7 @@ def _course(hold: bool) -> np.ndarray:
 
 
 def _sway(rng: np.random.Generator, *reach: float) -> np.ndarray:
-    """(L, n) slow movements to and fro, as far as `reach` each."""
+    """(L, n) slow oscillations with amplitude `reach` each."""
     time = np.arange(COUNT)[:, None] / RATE
     return np.array(reach) * np.sin(time * rng.uniform(1.0, 2.5, len(reach)) + rng.uniform(0, 6.28, len(reach)))
 
@@ -158,7 +158,7 @@ def _rendered(name: str, hard: dict, number: int, rng: np.random.Generator) -> H
     width = hard.get("width", rng.uniform(100, 190))
     signs = [rng.choice([-1, 1]), 1, rng.choice([-1, 1])]
     most = np.array([hard.get(angle, 0) for angle in ("yaw", "pitch", "roll")]) * signs
-    # The largest angle is the one that the name says: where there is one, nothing sways.
+    # The largest angle is that of the name: where there is one, the head does not sway.
     pose = _course(hard.get("hold", False))[:, None] * most + np.where(most == 0, _sway(rng, 8, 5, 5), 0)
     places, offsets = _places(rng, width, hard.get("camera", 0), hard.get("leave", False))
     light = np.array([rng.choice([-1, 1]) * (0.9 if hard.get("side") else 0.3), -0.3, 0.3 if hard.get("side") else 0.9])
@@ -218,7 +218,7 @@ def _moved(back: np.ndarray, offset: np.ndarray) -> np.ndarray:
 
 
 def _camera(image: np.ndarray, hard: dict, rng: np.random.Generator) -> np.ndarray:
-    """What a camera makes of a picture (float32 RGB): blurred by motion, dim, noisy. (H, W, 3) uint8."""
+    """Simulate a camera on an image (float32 RGB): motion blur, dim light, noise. (H, W, 3) uint8."""
     if length := hard.get("blur"):
         kernel = np.zeros((length, length), np.float32)
         reach = length // 2 * np.array([np.cos(a := rng.uniform(-0.5, 0.5)), np.sin(a)])
@@ -233,7 +233,7 @@ def _camera(image: np.ndarray, hard: dict, rng: np.random.Generator) -> np.ndarr
 
 
 def _covering(hard: dict, rng: np.random.Generator) -> np.ndarray:
-    """(L,) in which frames a hand is before the face: all but the first and last few, or hardly any."""
+    """(L,) bool, a hand covers the face: in all frames but the first and last few, or in hardly any."""
     covering = np.zeros(COUNT, bool)
     if "hand" in hard:
         first = int(rng.integers(0, COUNT // 5 + 1))
@@ -242,7 +242,7 @@ def _covering(hard: dict, rng: np.random.Generator) -> np.ndarray:
 
 
 def _cover(image: np.ndarray, points: np.ndarray, where: str, covering: np.ndarray, width: float) -> np.ndarray:
-    """Lay a hand before a face: a palm and four fingers. (H, W) float32, its opacity."""
+    """Draw a hand over a face: a palm and four fingers. (H, W) float32, its opacity."""
     low, high = points.min(0), points.max(0)
     middle = (low + high) / 2
     if where == "mouth":
@@ -274,7 +274,7 @@ def _cover(image: np.ndarray, points: np.ndarray, where: str, covering: np.ndarr
 
 
 def _share(points: np.ndarray, covered: np.ndarray | None) -> float:
-    """How much of a face's outline is inside the frame and not covered."""
+    """Share of a face's outline that is inside the frame and not covered."""
     hull = cv2.convexHull(points.astype(np.float32))
     outline = np.zeros((SIZE[1], SIZE[0]), np.float32)
     cv2.fillPoly(outline, [np.round(hull).astype(np.int32)], 1.0)

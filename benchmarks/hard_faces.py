@@ -1,15 +1,14 @@
-"""Faces found in hard clips and in those of a laboratory: by dlib, the front end and YuNet alone, on the same files.
+"""Faces found in hard clips and in laboratory clips: by dlib, the front end and YuNet alone, on the same files.
 
 Part of front_end.py, which publishes the figures; `python benchmarks/hard_faces.py` prints those of the hard clips.
 
-dlib: the person followed by dlib alone, every frame whole (`search: exact`). dlib near: the same faces from few
-searches (`detector: dlib`, `weak_threshold: 0`). dlib+yunet: the front end. yunet, yunet reduced: all faces that YuNet
-finds in each frame, in the frame's own size and in that of the front end's
-searches of whole frames, at several scores.
+dlib: the person followed by dlib alone, in whole frames (`search: exact`). dlib near: the same with few full searches
+(`detector: dlib`, `weak_threshold: 0`). dlib+yunet: the front end. yunet, yunet reduced: all faces that YuNet finds in
+each frame, at the frame's own size and at that of the front end's full searches, at several scores.
 
-A face is found where its box, with or without the forehead, and a detected one have 0.3 of their union in common:
-dlib's boxes begin at the brows, YuNet's at the hair. Whatever else is found is a false face. Frames count as visible
-where half of the face is inside the picture and uncovered.
+A face is found if a detected box and its own, with or without the forehead, have an intersection over union of 0.3:
+dlib's boxes begin at the brows, YuNet's at the hair. Every other detection is a false face. A frame counts as visible
+if half of the face is inside the image and uncovered.
 """
 
 import json
@@ -35,7 +34,7 @@ from deepfusion.faces.yunet import FRAME_SIDE, model_path
 
 # Least scores of YuNet alone: the front end's next to the last face and for choosing a person, and OpenCV's default.
 SCORES = (FaceSettings().yunet_threshold, CHOOSING, 0.9)
-BLACK = 24  # of 255: no pixel of a frame without picture is brighter
+BLACK = 24  # of 255: no pixel of a black frame is brighter
 SIDES = {"yunet": 1 << 20, "yunet reduced": FRAME_SIDE}
 OVERLAP, VISIBLE = 0.3, 0.5
 FOREHEAD = 0.31  # of the landmarks' height: where YuNet's boxes of the rendered heads begin
@@ -47,7 +46,7 @@ WAYS = {
 
 
 class Face(NamedTuple):
-    """What a way finds: box (4,) in px, score, and whether its landmarks are on the face (if it has any)."""
+    """A detected face: box (4,) in px, score, and whether its landmarks are on the face (if it has any)."""
 
     box: np.ndarray
     score: float
@@ -58,7 +57,7 @@ Found = list[list[Face]]  # per frame
 
 
 class Judged(NamedTuple):
-    """A clip's frames, (L,) each: the face is found, also if misaligned; how many others are; it is to be seen."""
+    """A clip's frames, (L,) each: the face is found, even if misaligned; number of other detections; it is visible."""
 
     found: np.ndarray
     seen: np.ndarray
@@ -110,13 +109,13 @@ def common(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def is_face(box: np.ndarray, true: np.ndarray) -> bool:
-    """Whether a detected box is that of the face whose landmarks the true box holds (NaN: nobody is there)."""
+    """Whether a detected box matches the true box, which bounds the landmarks (NaN: nobody is there)."""
     raised = true - [0, FOREHEAD * (true[3] - true[1]), 0, 0]
     return any(common(box, of) >= OVERLAP for of in (true, raised))
 
 
 def judged(clip: hard_clips.HardClip, found: Found) -> Judged:
-    """Compare what is found in a clip with the truth."""
+    """Compare the detections in a clip with the ground truth."""
     right = [[is_face(of.box, true) for of in faces] for faces, true in zip(found, clip.box, strict=True)]
     usable = [
         any(is_right and of.aligned for is_right, of in zip(*both, strict=True))
@@ -127,7 +126,7 @@ def judged(clip: hard_clips.HardClip, found: Found) -> Judged:
 
 
 def searched(clips: Iterator[hard_clips.HardClip]) -> tuple[dict[str, dict[str, Judged]], dict[str, float]]:
-    """What each way finds in the clips, by way and clip, and its CPU ms per frame."""
+    """Detections in the clips by way and clip, and CPU ms per frame by way."""
     finders = _finders()
     results, spent, frames = defaultdict(dict), dict.fromkeys(finders, 0.0), 0
     with tempfile.TemporaryDirectory() as folder:
@@ -137,7 +136,7 @@ def searched(clips: Iterator[hard_clips.HardClip]) -> tuple[dict[str, dict[str, 
             frames += len(clip.frames)
             for way, find in finders.items():
                 if not spent[way]:
-                    find(path)  # compiled functions are loaded
+                    find(path)  # loads compiled functions
                 begun = time.process_time()
                 found = find(path)
                 spent[way] += time.process_time() - begun
@@ -192,7 +191,7 @@ def _recall(clips: Iterable[Judged], which: str = "found") -> float:
 
 
 def _recalls(groups: dict[str, list[Judged]], which: str = "found") -> dict[str, float]:
-    """Of each group in which somebody is to be seen."""
+    """Recall of each group in which somebody is visible."""
     return {name: _recall(clips, which) for name, clips in groups.items() if any(clip.visible.any() for clip in clips)}
 
 
@@ -207,9 +206,9 @@ def hard_faces() -> dict:
 
 
 def laboratory(paths: list[Path]) -> dict:
-    """Coverage and cost of each way on clips of which nothing else is known, and frames that have no picture.
+    """Coverage and cost of each way on clips without ground truth, and the share of black frames.
 
-    `black_frames`: the share of frames in which nothing is to be seen, so that no coverage can be higher than the rest.
+    `black_frames`: the share of black frames; coverage cannot exceed the rest.
     """
     finders = _finders()
     faces, spent = defaultdict(list), dict.fromkeys(finders, 0.0)

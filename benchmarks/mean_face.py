@@ -2,7 +2,7 @@
 
 python benchmarks/mean_face.py results/finetune/fer2013.npz
 
-Structure from motion over the faces of PublicTest and PrivateTest that dlib's detector is sure of, each with its
+Structure from motion over the faces of PublicTest and PrivateTest with a high score of dlib's detector, each with its
 mirror image: one rigid face, a pose and a scale per image (scaled orthographic factorization after C. Tomasi, T.
 Kanade, Shape and Motion from Image Streams under Orthography, IJCV 1992, by alternating least squares). A mean of
 thousands of people; no person can be seen in it. Pitch 0 is the median of these faces. Prints the points, and writes
@@ -26,7 +26,7 @@ STEPS, CHANGE = 500, 1e-7
 
 
 def standing(points: np.ndarray) -> np.ndarray:
-    """(N, P, 2): the eyes level, one apart, their middle at 0."""
+    """(N, P, 2): the eyes level, at distance 1, their centre at 0."""
     left, right = (points[:, eye].mean(1) for eye in EYES)
     x, y = (right - left).T
     turn = np.stack([np.stack([x, y], -1), np.stack([-y, x], -1)], -2) / (x**2 + y**2)[:, None, None]
@@ -34,7 +34,7 @@ def standing(points: np.ndarray) -> np.ndarray:
 
 
 def structure(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The (P, 3) face that (N, P, 2) points are images of, and the median distance of its points from them."""
+    """The (P, 3) face that projects to (N, P, 2) points, and the median distance of its points from them."""
     face, error = np.c_[np.median(points, axis=0), DEPTH], np.ones(len(points))
     for _ in range(STEPS):
         axes, scale = fit(points, face)

@@ -1,9 +1,9 @@
 """Memory and time of streaming one long clip: python benchmarks/media_memory.py --minutes 30.
 
-Writes a 1280x720 H.264 file with AAC sound (10 s of moving noise encoded once, its packets repeated with later
-times), then streams the frames, the sound and the spectrogram in this process, in that order, and writes
+Writes a 1280x720 H.264 file with AAC audio (10 s of moving noise encoded once, its packets repeated with later
+times), then streams the frames, the audio and the spectrogram in this process, in that order, and writes
 docs/results/media_memory.json.
-The peak includes Python and its libraries; the state before streaming is printed beside it.
+The peak includes Python and its libraries; the memory before streaming is printed next to it.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def write_long_clip(path: Path, minutes: float, rate: int) -> None:
             ((p.stream, bytes(p), p.pts * p.time_base, p.dts * p.time_base, p.is_keyframe) for p in packets),
             key=lambda packet: packet[3],
         )
-        # 468.75 AAC blocks make 10 s: the 469th of a loop would overlap, so sound keeps a running count.
+        # 468.75 AAC blocks make 10 s: the 469th of a loop would overlap, so audio keeps a running count.
         blocks = 0
         for turn in range(round(minutes * 60 / LOOP)):
             for stream, data, pts, dts, key in loop:
@@ -75,12 +75,12 @@ def write_long_clip(path: Path, minutes: float, rate: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=30)
-    parser.add_argument("--rate", type=int, default=25, help="frames a second")
+    parser.add_argument("--rate", type=int, default=25, help="frames per second")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "long.mp4"
         writer = Process(target=write_long_clip, args=(path, options.minutes, options.rate))
-        writer.start()  # a process of its own: the encoder's memory is not the reader's
+        writer.start()  # a separate process, so that the encoder's memory does not count
         writer.join()
         result = {
             "minutes": options.minutes,

@@ -1,7 +1,7 @@
-"""The script that everyone writes, the baseline of end_to_end.py: python benchmarks/naive_extraction.py OUT CLIP...
+"""The usual script, the baseline of end_to_end.py: python benchmarks/naive_extraction.py OUT CLIP...
 
-Frame by frame: OpenCV decodes, dlib's detector looks at the whole picture, 68 landmarks, a crop for each network, the
-networks by torch one face at a time; librosa for the spectrogram; an .npy file for each clip and kind.
+Frame by frame: OpenCV decodes, dlib's detector searches the whole image, 68 landmarks, a crop for each network, the
+networks by torch one face at a time; librosa for the spectrogram; an .npy file for each clip and feature.
 """
 
 import importlib.util

@@ -1,7 +1,7 @@
-"""Speed of the face networks, by what the stage does and by torch as it comes: python benchmarks/networks.py.
+"""Speed of the face networks, in the stage and in plain torch: python benchmarks/networks.py.
 
-Crops of one real clip of Java-SED; contenders take turns, medians count. Writes docs/results/networks.json. The large
-networks have random weights here: they cost what the published ones cost. About three minutes on two cores.
+Crops of one real clip of Java-SED; contenders alternate, and medians are reported. Writes docs/results/networks.json.
+The large networks have random weights here, which take the same time. About three minutes on two cores.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from deepfusion.networks.inference import embed
 CPU = torch.device("cpu")
 FACES = 32
 BATCHES = (1, 8, 16, 32)
-SIDE = 2048  # of the matrices whose product the machine's rate is taken from
+SIDE = 2048  # of the matrices whose product gives the machine's rate
 GOALS = {"networks_compact": 2.2, "vgg16_fc6": 1.6, "share_of_matrix_rate": 0.9, "outside_large": 0.05}
 
 
@@ -40,13 +40,13 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def in_turn(contenders: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median seconds of each; one round more than counts, for the first is cold."""
+    """Median seconds of each, without a first, cold round."""
     times = [{name: seconds(work) for name, work in contenders.items()} for _ in range(rounds + 1)][1:]
     return {name: median(turn[name] for turn in times) for name in contenders}
 
 
 def one_by_one(net: nn.Module, crops: np.ndarray) -> np.ndarray:
-    """What everybody writes first."""
+    """The usual loop: one face at a time."""
     with torch.inference_mode():
         faces = [net(torch.from_numpy(crop).permute(2, 0, 1)[None].float())[0].numpy() for crop in crops]
     return np.stack(faces)
@@ -81,11 +81,11 @@ def clip_of(javsed: Path) -> Path:
 
 
 def random_network(base: str) -> nn.Module:
-    """A published architecture with random weights that keep the size of what passes through."""
+    """A published architecture with random weights that preserve the scale of activations."""
     torch.manual_seed(0)
     net = trunks.empty(base)
     for module in net.modules():
-        if any(value.is_meta for value in module.parameters(recurse=False)):  # as long as it has no numbers
+        if any(value.is_meta for value in module.parameters(recurse=False)):  # while it has no weights
             module.to_empty(device="cpu", recurse=False).reset_parameters()
         if isinstance(module, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -93,14 +93,14 @@ def random_network(base: str) -> nn.Module:
 
 
 def gflop(net: nn.Module, size: int) -> float:
-    """Multiplications and additions of a face, 1e9."""
+    """Multiplications and additions per face, 1e9."""
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         net(torch.zeros(1, 3, size, size))
     return counter.get_total_flops() / 1e9
 
 
 def product() -> Callable[[], torch.Tensor]:
-    """A product of two large matrices: what the machine can do in float32."""
+    """A product of two large matrices: the machine's rate in float32."""
     return partial(torch.mm, *torch.randn(2, SIDE, SIDE))
 
 
@@ -110,7 +110,7 @@ def rate(seconds: float) -> float:
 
 
 def compact(sights: list, rounds: int) -> dict:
-    """The preset's networks, torch a face at a time against the stage, and against what the machine can do at most."""
+    """The preset's networks: torch, one face at a time, against the stage, and against the machine's matrix rate."""
     rows = {}
     for slot, name in PRESETS["compact"].items():
         net, crop = catalogue.load(name), catalogue.find(name).crop
@@ -146,7 +146,7 @@ def compact(sights: list, rounds: int) -> dict:
 
 
 def by_batch(sights: list, rounds: int) -> list[dict]:
-    """Every engine at every batch, and what it does to the features; refused ones included."""
+    """Every engine at every batch size, with the error of its features; including refused ones."""
     rows = []
     for name in PRESETS["compact"].values():
         net, crop = catalogue.load(name), catalogue.find(name).crop
@@ -200,7 +200,7 @@ def large(sights: list, rounds: int) -> dict:
 
 
 def outside(javsed: Path, sights: list, preset: str, ms: float, rounds: int) -> dict:
-    """What the stage does beside the networks, a frame: decode it, cut a crop for each of them."""
+    """Work of the stage apart from the networks, per frame: decoding, and a crop for each network."""
     crops = [catalogue.find(name).crop for name in PRESETS[preset].values()]
     count = sum(1 for _ in media.frames(clip_of(javsed)))
     times = in_turn(

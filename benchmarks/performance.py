@@ -1,4 +1,4 @@
-"""Gather the ratios of docs/results/*.json into docs/performance.json, beside the goals that were set.
+"""Collect the ratios of docs/results/*.json in docs/performance.json, next to their goals.
 
 python benchmarks/performance.py
 
@@ -12,8 +12,8 @@ from pathlib import Path
 RESULTS = Path("docs/results")
 OUT = Path("docs/performance.json")
 
-# File -> the ratios that it must have, each with its goal: at least so much, or at most where AT_MOST names it. None:
-# no goal was set. Further ratios of the file are taken over as well.
+# File -> the ratios that it must have, each with its goal: a minimum, or a maximum if AT_MOST names it. None: no goal.
+# Further ratios of the file are copied as well.
 WANTED: dict[str, dict[str, float | None]] = {
     "front_end": {
         "front_end_576p_up0": 4,
@@ -42,7 +42,7 @@ AT_MOST = {
 
 
 def gathered(results: Path) -> tuple[dict, list[str]]:
-    """What performance.json holds, and what is missing, a line each."""
+    """Contents of performance.json, and one line per missing file or ratio."""
     ratios, goals, sources, provenance, missing = {}, {}, {}, {}, []
     for name, wanted in WANTED.items():
         file = results / f"{name}.json"

@@ -1,4 +1,4 @@
-"""What a measured figure must carry: the command, the commit and the machine."""
+"""Provenance of measured figures: the command, the commit and the machine."""
 
 import json
 import platform
@@ -37,12 +37,12 @@ def commit() -> str:
 
 
 def publish(out: Path, figures: dict, *, made_by: list[str] | None = None) -> None:
-    """Write figures as JSON, with where they come from.
+    """Write figures as JSON, with their provenance.
 
     Args:
         out: File, as a rule under docs/results/.
-        figures: What was measured.
-        made_by: Commands that made what was measured, before the one that runs now.
+        figures: The measured figures.
+        made_by: Earlier commands that made the measured files.
     """
     changed = _git(
         "status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs", ":!README.md", ":!CHANGELOG.md"

@@ -1,10 +1,10 @@
-"""Accuracy at lower rates of frames, and with the stream `emotion`, on inner folds alone.
+"""Accuracy at lower frame rates, and with the stream `emotion`, on inner folds only.
 
 python benchmarks/rate.py results/javsed/features.h5 --rates 2 5 10
 python benchmarks/rate.py results/javsed/features.h5 --rates --out docs/results/emotion_stream.json
 
-Rates: the store's frames are chosen as `faces.rate` would have chosen them, then video alone and FBP are trained on the
-inner folds of each fold. Streams: the same at the full rate, without and with `emotion`. Test clips are not looked at.
+Rates: the store's frames are sampled as by `faces.rate`, then video alone and FBP are trained on the inner folds of
+each fold. Streams: the same at the full rate, without and with `emotion`. Test clips are not used.
 Writes docs/results/rate.json.
 """
 
@@ -33,7 +33,7 @@ PURPOSE = "the benchmark of rates"
 
 
 def subsample(path: Path, out: Path, rate: float) -> float:
-    """Write the store at a lower rate of frames; returns the share of the frames that are left."""
+    """Write the store at a lower frame rate; returns the share of frames kept."""
     with FeatureStore(path) as store:
         chosen = [sampled_rows(clip["time"], clip["valid"], rate) for clip in store]
     rows = np.flatnonzero(np.concatenate(chosen))
@@ -86,7 +86,7 @@ def models(streams: Streams) -> list[Row]:
 
 
 def name_of(rate: float | None) -> str:
-    """How a rate is named in the figures."""
+    """Name of a rate in the figures."""
     return "all" if rate is None else f"{rate:g}"
 
 

@@ -1,4 +1,4 @@
-"""CPU time of the networks' stage at lower rates of frames.
+"""CPU time of the networks' stage at lower frame rates.
 
 python benchmarks/rate_time.py ../shared/data/javsed --source javsed
 

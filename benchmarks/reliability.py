@@ -1,4 +1,4 @@
-"""Kills, damaged files and flipped bits: what the extraction makes of them.
+"""Behaviour of the extraction under kills, damaged files and flipped bits.
 
     python benchmarks/reliability.py --kills 200 --files 2000 --flips 100
 
@@ -79,7 +79,7 @@ def key(folder: Path) -> str:
 
 
 def kills(count: int, clips: list[Path], folder: Path) -> dict:
-    """Kill the whole workflow at random moments, and let the same command go on; then compare the store."""
+    """Kill the whole workflow at random moments and rerun the same command; then compare the store."""
     project(folder / "reference", clips)
     finish(folder / "reference", "extract_features")
     expected, dice = key(folder / "reference"), random.Random(0)
@@ -94,7 +94,7 @@ def kills(count: int, clips: list[Path], folder: Path) -> dict:
             process.wait()
             done += 1
             finish(folder / "killed", "--unlock")
-        else:  # it came to its end
+        else:  # it finished
             finished += 1
             different += key(folder / "killed") != expected
             shutil.rmtree(folder / "killed")
@@ -182,7 +182,7 @@ def rows(path: Path, ids: pd.Series) -> list[bytes]:
 
 
 def flips(count: int, path: Path) -> int:
-    """How many of so many single flipped bits are found."""
+    """Number of flipped bits that are found, of `count` flipped one at a time."""
     data, dice, found = path.read_bytes(), random.Random(0), 0
     for _ in range(count):
         changed = bytearray(data)

@@ -1,10 +1,10 @@
-"""The demo's portrait as a head in three dimensions, seen under any yaw, pitch and roll.
+"""The demo's portrait as a three-dimensional head, rendered at any yaw, pitch and roll.
 
-A closed mesh of rings round the nose. In front it has the portrait's own picture and the depth of a generic face (body
-measures of adults, smoothed through the 68 landmarks); at the sides and behind it continues with the hair or skin
-next to the outline. The hidden side is hidden by a depth buffer. The body does not turn.
+A closed mesh of rings around the nose. The front has the portrait's texture and the depth of a generic face (body
+measures of adults, smoothed through the 68 landmarks); the sides and the back continue with the hair or skin next to
+the outline. A depth buffer hides the far side. The body does not turn.
 
-Coordinates: x right, y down as in pictures, z towards the camera; px of the portrait unless said otherwise.
+Coordinates: x right, y down as in images, z towards the camera; px of the portrait unless stated otherwise.
 """
 
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ _MORE = np.array(
     ],
     float,
 )  # fmt: skip
-_UPPER_EDGE = np.array([(278, 70), (258, 42), (226, 30), (195, 42), (176, 70)], float)  # of what is seen in front
+_UPPER_EDGE = np.array([(278, 70), (258, 42), (226, 30), (195, 42), (176, 70)], float)  # of the front
 _OUTLINE = np.array(
     [
         (303, 87), (300, 112), (284, 128), (274, 142), (258, 158), (243, 160), (226, 160), (209, 160), (194, 158),
@@ -158,14 +158,14 @@ def _body(face: Look) -> np.ndarray:
     neck = cv2.GaussianBlur(neck, (0, 0), 1.5)[..., None]
     colour = face.rest[..., :3] * (1 - neck) + skin * neck
     body = np.dstack([colour, cv2.GaussianBlur(np.maximum(opacity, neck[..., 0]), (0, 0), 1.0)]).astype(np.float32)
-    return cv2.copyMakeBorder(body, 0, SIDE, 0, 0, cv2.BORDER_REPLICATE)  # clothes go on below the portrait
+    return cv2.copyMakeBorder(body, 0, SIDE, 0, 0, cv2.BORDER_REPLICATE)  # clothes continue below the portrait
 
 
 def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
     """The rotation of a head, (3, 3) in the axes above, for angles in degrees.
 
-    yaw > 0 turns the face to the picture's right, pitch > 0 up, roll > 0 clockwise as seen; it rolls first, then nods,
-    then turns.
+    yaw > 0 turns the face to the image's right, pitch > 0 up, roll > 0 clockwise as seen; roll is applied first, then
+    pitch, then yaw.
     """
     (cy, cp, cr), (sy, sp, sr) = np.cos(np.deg2rad([yaw, pitch, roll])), np.sin(np.deg2rad([yaw, pitch, roll]))
     turn = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
@@ -177,7 +177,7 @@ def rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
 def project(points: np.ndarray, turn: np.ndarray, place: np.ndarray, scale: float) -> np.ndarray:
     """(n, 3) points of the head -> (n, 3): x, y in px of the frame, and nearness, after a rotation.
 
-    `place` (2,) is where the frame has the middle of a face that is not turned, `scale` its px per px of the portrait.
+    `place` (2,) is the centre of an unrotated face in the frame, `scale` the frame's px per px of the portrait.
     """
     seen = (points - PIVOT) @ turn.T + PIVOT
     nearer = DISTANCE / (DISTANCE - seen[:, 2:])
@@ -187,11 +187,11 @@ def project(points: np.ndarray, turn: np.ndarray, place: np.ndarray, scale: floa
 def draw(
     image: np.ndarray, of: Head, turn: np.ndarray, place: np.ndarray, scale: float, light: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Paint a head into a picture.
+    """Render a head into an image.
 
     Args:
         image: (H, W, 3) float32 RGB, changed in place.
-        of: Whose.
+        of: The head.
         turn: (3, 3), see `rotation`.
         place: See `project`.
         scale: See `project`.
@@ -214,7 +214,7 @@ def draw(
     _blend(image, body[..., :3], body[..., 3])
 
     seen = project(of.vertices, turn, place, scale)
-    # The portrait has light from the front already: shade by what the turn changes.
+    # The portrait is already lit from the front: shade only by the change due to the rotation.
     shade = (0.6 + 0.4 * (of.normals @ turn.T @ light)) / (0.6 + 0.4 * np.abs(of.normals[:, 2]))
     values = np.column_stack([of.places, np.clip(shade, 0.35, 1.25)]).astype(np.float32)
     filled = np.zeros((height, width, 3), np.float32)
@@ -222,7 +222,7 @@ def draw(
     _rasterise(seen.astype(np.float32), values, of.triangles, filled, nearness)
     inside = np.isfinite(nearness).astype(np.float32)
     colour = cv2.remap(of.texture, filled[..., 0], filled[..., 1], cv2.INTER_LINEAR) * filled[..., 2:]
-    # Colours go on beyond the outline, so that its soft edge does not darken.
+    # Colours extend beyond the outline, so that its soft edge does not darken.
     core = cv2.erode(inside, np.ones((3, 3)))
     spread = cv2.blur(colour * core[..., None], (7, 7)) / np.maximum(cv2.blur(core, (7, 7)), 1e-3)[..., None]
     opaque = cv2.GaussianBlur(inside, (0, 0), 0.8)

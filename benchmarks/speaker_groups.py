@@ -1,4 +1,4 @@
-"""How well groups of alike faces are the speakers of a corpus whose speakers are known.
+"""Agreement of groups of similar faces with the known speakers of a corpus.
 
     python benchmarks/speaker_groups.py ../shared/data/javsed
 
@@ -41,7 +41,7 @@ def crops(path: str, detector: Detector) -> np.ndarray:
 
 
 def agreement(made: list[str], speakers: list[str]) -> dict:
-    """How groups and speakers agree.
+    """Agreement of groups with speakers.
 
     Returns:
         groups; of_one_speaker: share of the clips whose group has a single speaker; mixed: groups with several;

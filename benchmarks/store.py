@@ -1,7 +1,7 @@
-"""The feature store against a dataset for every clip and against .npy files: writing, reading, growth, memory.
+"""The feature store against one dataset per clip and against .npy files: writing, reading, growth, memory.
 
-The same synthetic features everywhere: EF-B (1024 values a frame) and a spectrogram (200 bins a window), float16.
-Reading is warm, clips in random order, layouts in turn; times are medians of rounds.
+The same synthetic features everywhere: EF-B (1024 values per frame) and a spectrogram (200 bins per window), float16.
+Reading is warm, clips in random order, layouts alternate; times are medians of rounds.
 
 python benchmarks/store.py
 """
@@ -26,14 +26,14 @@ from deepfusion.sharding import blocks
 from deepfusion.store import FeatureStore, ShardWriter, build_store, check_whole, layout
 
 SIZES = (100, 1_000, 10_000)
-LENGTHS = (20, 100, 500, 2_500)  # frames a clip, of the 100 clips that show growth with length
+LENGTHS = (20, 100, 500, 2_500)  # frames per clip, of the 100 clips that show growth with length
 FRAMES, DIMENSION, BINS, WINDOWS_A_FRAME = 20, 1024, 200, 4
 ROUNDS = 3
 STAGES = ("faces", "EF-B", "spectrogram")
 
 
 def content(i: int, frames: int) -> dict[str, np.ndarray]:
-    """What the stages say of clip i: reproducible, so that it need not be held."""
+    """Data of the stages for clip i, reproducible so that it need not be kept in memory."""
     rng = np.random.default_rng(i)
     windows = frames * WINDOWS_A_FRAME
     return {
@@ -51,7 +51,7 @@ def name_of(i: int) -> str:
 
 
 def write_shards(folder: Path, clips: int, frames: int) -> Iterator[float]:
-    """Write the shards as the stages do; yields seconds of writing, a shard each."""
+    """Write the shards as the stages do; yields the seconds of writing each shard."""
     for number, block in enumerate(blocks(clips, 16)):
         made = {i: content(i, frames) for i in range(block.start, block.stop)}
         begun = time.perf_counter()
@@ -83,7 +83,7 @@ def write_store(folder: Path, clips: int, frames: int) -> float:
     """Seconds for shards and store."""
     seconds = sum(write_shards(folder, clips, frames))
     begun = time.perf_counter()
-    # In a process of its own, whose memory is that of building alone.
+    # In a separate process, so that its memory is that of building alone.
     peak = subprocess.run(
         [sys.executable, __file__, "join", str(folder), str(clips)], check=True, capture_output=True, text=True
     ).stdout
@@ -94,7 +94,7 @@ def write_store(folder: Path, clips: int, frames: int) -> float:
 
 
 def write_datasets(folder: Path, clips: int, frames: int) -> float:
-    """A group for every clip, a dataset for every feature: what is written most often."""
+    """A group per clip, a dataset per feature: the usual layout."""
     seconds = 0.0
     with h5py.File(folder / "datasets.h5", "w") as file:
         for i in range(clips):
@@ -109,7 +109,7 @@ def write_datasets(folder: Path, clips: int, frames: int) -> float:
 
 
 def write_npy(folder: Path, clips: int, frames: int) -> float:
-    """A file for every feature of every clip."""
+    """A file per clip and feature."""
     seconds = 0.0
     for i in range(clips):
         values = content(i, frames)
@@ -130,7 +130,7 @@ def write_contiguous(folder: Path) -> None:
 
 
 def checks(folder: Path) -> dict[str, float]:
-    """What checksums cost for as many bytes as the store has: seconds to hash a file, and to write those of chunks."""
+    """Cost of checksums for the bytes of the store: seconds to hash a file, and to write those of chunks."""
     with FeatureStore(folder / "features.h5") as store:
         values = np.concatenate([clip["EF-B"] for _, clip in zip(range(1000), store, strict=False)])
     scale = (folder / "features.h5").stat().st_size / values.nbytes
@@ -197,7 +197,7 @@ def ms_a_clip(read: Callable[[str], object], order: list[str]) -> float:
 
 
 def read_all(folder: Path, clips: int) -> dict[str, dict[str, float]]:
-    """Layout -> ms of a clip's EF-B, and of all that a clip has, in the median of rounds."""
+    """Layout -> ms of a clip's EF-B, and of all data of a clip, median of rounds."""
     order = [name_of(i) for i in range(clips)]
     random.Random(0).shuffle(order)
     layouts = readers(folder)
@@ -212,7 +212,7 @@ def read_all(folder: Path, clips: int) -> dict[str, dict[str, float]]:
             assert np.array_equal(read(order[0], "EF-B"), check), name
         rounds = 9 * ROUNDS if clips <= 100 else ROUNDS
         taken: dict[str, list[float]] = {name: [] for name in wanted}
-        for turn in range(rounds + 1):  # the first one warms
+        for turn in range(rounds + 1):  # the first one warms the caches
             for name, read in wanted.items():
                 ms = ms_a_clip(read, order)
                 if turn:

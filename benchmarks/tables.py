@@ -1,7 +1,7 @@
 """Fill the tables of the documents from docs/results/*.json: python benchmarks/tables.py [--check].
 
 A document marks the place: <!-- figures: NAME --> ... <!-- end of figures -->. With --check nothing is written, and the
-exit status is 1 if a document does not say what was measured.
+exit status is 1 if a document differs from the measured figures.
 """
 
 import json
@@ -17,7 +17,7 @@ MARK = re.compile(r"(<!-- figures: (\S+) -->\n).*?(<!-- end of figures -->)", re
 
 
 def source(figures: dict, file: str) -> str:
-    """Where the figures come from, as a line of text."""
+    """Provenance of the figures, as a line of text."""
     made = figures["provenance"]
     machine = made["machine"]
     commands = ", then ".join(f"`{command}`" for command in made["commands"])
@@ -33,7 +33,7 @@ def train_fbp(figures: dict) -> str:
 
 
 def front_page(figures: dict) -> str:
-    """The README's table: accuracy and UAR of `train_fbp`, and what may be concluded."""
+    """The README's table: accuracy and UAR of `train_fbp`, and the conclusion."""
     found = figures["train_fbp"]
     lines = ["| model | accuracy, % | UAR, % |", "|---|---|---|"]
     lines += [f"| {name} | {' | '.join(cells_of(of)[:2])} |" for name, of in found["models"].items()]
@@ -92,7 +92,7 @@ def _summary(found: dict) -> str:
 
 
 def fusion_scale(figures: dict) -> str:
-    """Memory and CPU time of training as the corpus grows."""
+    """Memory and CPU time of training by corpus size."""
     lines = ["| clips | store, GB | peak memory, GB | CPU time, s |", "|---|---|---|---|"]
     for of in figures["corpora"]:
         lines.append(f"| {of['clips']:,} | {of['store_gb']:.1f} | {of['peak_gb']:.1f} | {of['cpu_s']:.0f} |")
@@ -116,7 +116,7 @@ def networks_together(figures: dict) -> str:
 
 
 def extraction(figures: dict) -> str:
-    """What the extraction found and took."""
+    """Results and cost of the extraction."""
     found, stages = figures["extraction"], figures["stages"]
     seconds = found["seconds_of_video"]
     lines = [
@@ -148,7 +148,7 @@ def float16(figures: dict) -> str:
 
 
 def attention(figures: dict) -> str:
-    """How evenly attention is spread, and whether it finds the stretch, where that is known."""
+    """Evenness of attention, and whether it finds the segment, where that is known."""
     known = "auc" in figures["attention"][0]
     head = ["streams", "network", "lambda", "accuracy", "attention over", "effective share"]
     head += ["AUC of the segment", "weight in it", "rows in it"] if known else []
@@ -206,7 +206,7 @@ def media_memory(figures: dict) -> str:
     return "\n".join([*lines, *(f"| {what} | {memory:.0f} | {time} |" for what, memory, time in rows)])
 
 
-# What the documents call the stores of face_networks.py.
+# Names of face_networks.py's stores in the documents.
 STORES = {"javsed-untuned": "un-tuned", "javsed": "fine-tuned"}
 
 
@@ -249,7 +249,7 @@ def fer2013(figures: dict) -> str:
         lines.append(_fer2013_row(f"{entry['slot']}: {name}", entry["shipped"], before, stored))
     lines.append(_fer2013_row("mean of the four", figures["mean"], "", ""))
     lines.append(_fer2013_row("the same, each face and its mirror image", figures["mean_with_mirrored"], "", ""))
-    # The last row came after PrivateTest had been seen, and PublicTest does not bear it out: it must not stand alone.
+    # The last row was added after PrivateTest had been seen, and PublicTest does not confirm it: keep its caveat.
     return "\n".join(
         [
             *lines,
@@ -379,7 +379,7 @@ def hard_clips_by_difficulty(figures: dict) -> str:
 
 
 def laboratory(figures: dict) -> str:
-    """Coverage of clips of a laboratory."""
+    """Coverage of laboratory clips."""
     found = figures["laboratory"]
     lines = [
         "| on Java-SED | frames with a face | of frames that YuNet sees | clips without a face | CPU ms per frame |",
@@ -405,7 +405,7 @@ def _inner(found: dict) -> str:
 
 
 def rate(figures: dict) -> str:
-    """Accuracy at lower rates of frames."""
+    """Accuracy at lower frame rates."""
     lines = ["| `faces.rate` | frames kept | video alone | FBP |", "|---|---|---|---|"]
     for name, found in figures["inner_folds"].items():
         cells = [f"{100 * found['share_of_frames']:.0f} %", _inner(found["video"]), _inner(found["fbp"])]
@@ -414,7 +414,7 @@ def rate(figures: dict) -> str:
 
 
 def rate_time(figures: dict) -> str:
-    """CPU time of the networks' stage at lower rates of frames."""
+    """CPU time of the networks' stage at lower frame rates."""
     lines = ["| stage, `faces.rate` | frames | CPU s per s of video |", "|---|---|---|"]
     for name, of in figures["stages"].items():
         stage = "faces" if name == "faces" else f"networks, {'null: all' if name == 'all' else name}"
@@ -480,7 +480,7 @@ def face_parts(figures: dict) -> str:
 
 
 def yunet(figures: dict) -> str:
-    """How far YuNet's faces are from dlib's, and its false ones."""
+    """Distance of YuNet's faces from dlib's, and its false ones."""
     easy, nobody = figures["easy_faces"], figures["nobody"]
     lines = ["| | median | 90 % | 99 % | most |", "|---|---|---|---|---|"]
     rows = {
@@ -503,7 +503,7 @@ def yunet(figures: dict) -> str:
 
 
 def dag(figures: dict) -> str:
-    """What Snakemake costs."""
+    """Overhead of Snakemake."""
     lines = ["| clips | shards | jobs | DAG, s | CPU, s | CPU ms per job |", "|---|---|---|---|---|---|"]
     for entry in figures["dag"].values():
         cells = f"{entry['clips']:,} | {entry['shards']:,} | {entry['jobs']:,}"
@@ -573,7 +573,7 @@ def store(figures: dict) -> str:
 
 # Name in the mark -> file and table.
 def speaker_groups(figures: dict) -> str:
-    """Groups of alike faces against the speakers of a corpus."""
+    """Groups of similar faces against the speakers of a corpus."""
     lines = [
         "| distance | groups | clips whose group has one speaker | speakers in several groups "
         "| pairs of clips of one speaker in different groups | adjusted Rand index |",
@@ -632,12 +632,12 @@ TABLES = {
 
 
 def filled(text: str) -> str:
-    """The document with all its tables made again."""
+    """The document with all its tables regenerated."""
 
     def table(match: re.Match) -> str:
         file, make = TABLES[match[2]]
         figures = json.loads((ROOT / "docs/results" / file).read_text())
-        # What is gathered from several files says of each where it is from.
+        # A table of several files states the provenance of each itself.
         origin = source(figures, file) if "commands" in figures["provenance"] else "By `make bench`."
         return f"{match[1]}\n{make(figures)}\n\n{origin}\n{match[3]}"
 
@@ -653,7 +653,7 @@ def main() -> None:
             if "--check" not in sys.argv:
                 path.write_text(new, encoding="utf-8")
     if stale and "--check" in sys.argv:
-        sys.exit(f"{', '.join(stale)}: not what docs/results/ says; run python benchmarks/tables.py")
+        sys.exit(f"{', '.join(stale)}: differs from docs/results/; run python benchmarks/tables.py")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the two layers that are written anew for training on a CPU cost beside torch's own.
+"""Cost of the two layers reimplemented for training on a CPU, compared with torch's own.
 
 python benchmarks/training_layers.py -> docs/results/training_layers.json
 """
@@ -38,7 +38,7 @@ def main() -> None:
     }
     x = torch.randn(BATCH, CHANNELS, SIDE, SIDE, dtype=torch.bfloat16).to(memory_format=torch.channels_last)
     times = {name: [] for name in layers}
-    for _ in range(REPEATS):  # by turns, so that what else the machine does falls on all
+    for _ in range(REPEATS):  # alternate, so that other load affects all equally
         for name, layer in layers.items():
             times[name].append(milliseconds(layer.to(memory_format=torch.channels_last), x))
     publish(

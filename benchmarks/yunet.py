@@ -1,8 +1,8 @@
 """YuNet's boxes in dlib's convention, and the landmarks in them: python benchmarks/yunet.py.
 
-On frames of Java-SED (../shared/data/javsed) in which both see the face: where dlib's box lies in YuNet's, which is
-what `faces/yunet.py` maps by; how far dlib's 68 landmarks move when they start from YuNet's box instead of dlib's own;
-how far YuNet's five points lie from them. On scikit-image's pictures without people, cut and mirrored: YuNet's false
+On frames of Java-SED (../shared/data/javsed) in which both find the face: the position of dlib's box in YuNet's, for
+the mapping in `faces/yunet.py`; the shift of dlib's 68 landmarks if they start from YuNet's box instead of dlib's own;
+the distance of YuNet's five points from them. On scikit-image's images without people, cut and mirrored: YuNet's false
 faces. Publishes docs/results/yunet.json.
 """
 
@@ -26,7 +26,7 @@ JAVSED = ROOT.parent / "shared/data/javsed/clips"
 CLIPS = slice(2, None, 6)  # 40, of all speakers and emotions
 STEP = 20  # frames
 NOBODY = ("coffee", "chelsea", "rocket", "brick", "grass", "gravel", "coins", "page", "text", "moon", "clock", "retina")
-CUTS = 12  # of each of these pictures
+CUTS = 12  # of each of these images
 SIZE = (360, 270)
 
 

@@ -1,4 +1,4 @@
-"""Emotion of a clip from `video/emotion` alone, trained on none of its clips: which pooling over the frames?
+"""Zero-shot emotion of a clip from `video/emotion` alone, by the pooling over frames.
 
 python benchmarks/zero_shot.py results/javsed/features.h5
 
@@ -26,7 +26,7 @@ Pooling = Callable[[np.ndarray], np.ndarray]
 
 
 def log(p: np.ndarray) -> np.ndarray:
-    """Logarithm, cut off below."""
+    """Logarithm, clipped from below."""
     return np.log(np.maximum(p, SMALLEST))
 
 
@@ -37,7 +37,7 @@ def top_mean(p: np.ndarray, share: float) -> np.ndarray:
 
 
 def rises(p: np.ndarray, share: float) -> np.ndarray:
-    """How far each class rises above its usual value in the clip: the face's own resting look counts for nothing."""
+    """Rise of each class above its usual value in the clip, which cancels the face's resting expression."""
     logs = log(p)
     return top_mean(logs - np.median(logs, axis=0), share)
 
@@ -52,7 +52,7 @@ POOLINGS: dict[str, Pooling] = {
 
 
 def recall(right: np.ndarray, label: np.ndarray, classes: list[str]) -> dict[str, float]:
-    """Share of the clips of each class that are right."""
+    """Share of correctly predicted clips per class."""
     return {name: float(right[label == i].mean()) for i, name in enumerate(classes)}
 
 

@@ -121,9 +121,7 @@ def run(path, name, limit=0):
 def test_limit_of_file_size(tmp_path, name):
     path = tmp_path / "x.bin"
     path.write_text("before")
-    assert run(path, name, 100_000) == (
-        f"{path} cannot be written: File too large; what was there before is untouched\n"
-    )
+    assert run(path, name, 100_000) == (f"{path} cannot be written: File too large; the earlier file is untouched\n")
     assert path.read_text() == "before" and names(tmp_path) == ["x.bin"]
 
 
@@ -146,7 +144,7 @@ def test_full_and_read_only_disk(disk, name):
     folder, reason = disk
     before = names(folder)
     path = folder / "x.bin"
-    line = f"{re.escape(str(path))} cannot be written: {reason}; what was there before is untouched\n"
+    line = f"{re.escape(str(path))} cannot be written: {reason}; the earlier file is untouched\n"
     assert re.fullmatch(line, run(path, name))
     assert names(folder) == before
 

@@ -1,7 +1,7 @@
 """Deep Fusion: audio-video emotion recognition by attention-guided factorized bilinear pooling.
 
 `from deepfusion import FeatureStore` reads a feature store with numpy, h5py and pandas alone.
-`deepfusion.predict("clip.mp4")` predicts the emotion of a clip; `deepfusion.load()` loads a model to do so more often.
+`deepfusion.predict("clip.mp4")` predicts the emotion of a clip; `deepfusion.load()` loads a model for repeated use.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    # Imported when first asked for: they need torch and much else, the reader of a store does not.
+    # Imported on first use: they need torch and much else, which reading a store does not.
     if name in ("load", "predict"):
         from deepfusion.prediction import predictor
 

@@ -1,4 +1,4 @@
-"""`deepfusion` and `python -m deepfusion`: the command line, or one line where only the reader is installed."""
+"""`deepfusion` and `python -m deepfusion`: the command line, or a one-line error if only the reader is installed."""
 
 import sys
 

@@ -22,7 +22,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     Missing folders are created; the file has the mode that the umask gives.
 
     Raises:
-        MachineError: It cannot be written: full disk, read-only folder, no permission. The earlier file is untouched.
+        MachineError: Cannot write: full disk, read-only folder, no permission. The earlier file is untouched.
     """
     with replacing(path) as part:
         try:
@@ -37,7 +37,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give an empty temporary file next to `path`; when the block ends without an error, it is renamed to `path`.
+    """Yield an empty temporary file next to `path`; it is renamed to `path` if the block ends without an error.
 
     Any number of processes may write the same path in this way: the last one to finish wins.
 
@@ -88,7 +88,7 @@ def refused(path: Path, error: OSError) -> MachineError:
         reason = f"no space left on the disk{_free_space(path)}"
     if error.errno == errno.ENOENT:
         reason = "another process is writing the same file; do not run two at once"
-    return MachineError(f"{path} cannot be written: {reason}; what was there before is untouched")
+    return MachineError(f"{path} cannot be written: {reason}; the earlier file is untouched")
 
 
 def _free_space(path: Path) -> str:
@@ -98,7 +98,7 @@ def _free_space(path: Path) -> str:
 
 
 def machine_reason(error: OSError) -> str | None:
-    """One line for an error that is the machine's, not the program's: full disk, no permission, missing file.
+    """One line for an error of the machine, not of the program: full disk, no permission, missing file.
 
     Returns:
         The file, if known, and the reason; None for any other error.
@@ -120,13 +120,13 @@ def _explained(path: Path) -> Iterator[None]:
 
 
 def _write_error(error: Exception, part: Path) -> OSError | None:
-    """The operating system's reason for a writer's exception; None if the writer failed for a reason of its own."""
+    """The operating system's error that caused a writer's exception; None if the writer itself failed."""
     if isinstance(error, OSError) and error.errno:
         return error if error.filename in (None, str(part), part) else None
     # HDF5 and Rust's standard library write the number into the text.
     if found := re.search(r"(?:errno = |os error )(\d+)", str(error)):
         return OSError(int(found[1]), os.strerror(int(found[1])))
-    # torch says only that writing failed: ask the file system.
+    # torch reports only that writing failed: ask the file system.
     try:
         with part.open("ab") as file:
             file.write(bytes(PROBE_BYTES))

@@ -1,6 +1,6 @@
-"""What a shard depends on, as one short name: computed before the work, and again by the store before it joins.
+"""Cache keys: a short hash of everything that a shard depends on; the store recomputes it before joining.
 
-A stage that reads media depends on its code's version, on its settings, and on some columns and one file of each clip.
+A stage that reads media depends on its code version, its settings, and some manifest columns and one file per clip.
 """
 
 import hashlib
@@ -15,12 +15,12 @@ import pandas as pd
 
 from deepfusion.versions import VERSIONS
 
-# Stage -> columns of the manifest that it depends on, its file apart.
+# Stage -> columns of the manifest that it depends on, in addition to its file.
 COLUMNS = {"faces": ["id", "start", "end", "person"], "spectrogram": ["id", "start", "end"]}
 
 
 def digest(*parts: object) -> str:
-    """A short name (16 hexadecimal digits) for some plain values; equal values, equal name."""
+    """Hash of plain values, 16 hexadecimal digits; equal values have equal hashes."""
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -32,7 +32,7 @@ def file_sha256(path: str | os.PathLike) -> str:
 
 
 def media_files(stage: str, clips: pd.DataFrame) -> list[str]:
-    """The file of each clip that a stage reads: the audio may be in a file of its own."""
+    """The file of each clip that a stage reads; audio may be in a separate file."""
     if stage == "spectrogram":
         return np.where(clips["audio"].eq(""), clips["path"], clips["audio"]).tolist()
     return clips["path"].tolist()
@@ -45,10 +45,10 @@ def media_key(
 
     Args:
         stage: "faces" or "spectrogram".
-        clips: Its rows of the manifest.
-        hashes: SHA-256 of the file that the stage reads, for each of them.
-        settings: Of the stage.
-        *more: Further plain values, as the type of the stored numbers.
+        clips: The shard's rows of the manifest.
+        hashes: SHA-256 of the file that the stage reads, one per clip.
+        settings: Settings of the stage.
+        *more: Further plain values, such as the type of the stored numbers.
     """
     rows = clips[COLUMNS[stage]].astype(str).to_numpy().tolist()
     return digest(VERSIONS[stage], rows, list(hashes), dict(settings), *more)
@@ -59,7 +59,7 @@ def network_key(tracks: str, fingerprint: str, dtype: str, rate: float | None = 
 
     Args:
         tracks: Key of the shard of face tracks.
-        fingerprint: Of the network: its weights and definition.
+        fingerprint: Fingerprint of the network's weights and definition.
         dtype: Type of the stored numbers.
         rate: Frames per second; None: all.
     """
@@ -71,6 +71,6 @@ def encoder_key(spectrograms: str, sha256: str) -> str:
 
     Args:
         spectrograms: Key of the shard of spectrograms.
-        sha256: Of the file of the encoder's weights.
+        sha256: SHA-256 of the encoder's weights file.
     """
     return digest(VERSIONS["audio_encoder"], spectrograms, sha256)

@@ -1,4 +1,4 @@
-"""Checkpoints of a training: safetensors with JSON in the header, never a pickle; written atomically."""
+"""Training checkpoints: safetensors with JSON in the header, never a pickle; written atomically."""
 
 import copy
 import hashlib
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 def save_progress(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, progress: dict) -> None:
     """Write everything that the next epoch depends on into one file, with a hash.
 
-    The random numbers of an epoch come from its own seed, so no generator has to be kept.
+    Each epoch seeds its own random numbers, so no generator state is saved.
     """
     tensors = {f"model.{name}": value.contiguous() for name, value in model.state_dict().items()}
     for index, state in optimiser.state_dict()["state"].items():
@@ -30,7 +30,7 @@ def save_progress(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer
 
 
 def resume(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, *, key: str) -> dict | None:
-    """Put model and optimiser where `save_progress` left them.
+    """Restore model and optimiser from a checkpoint of `save_progress`.
 
     A damaged checkpoint is logged and ignored, so that training starts from the beginning.
 
@@ -65,13 +65,13 @@ def resume(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, *, ke
 
 
 def _read(path: Path) -> tuple[dict, dict[str, Tensor]]:
-    """The progress and the tensors of a checkpoint; a ValueError unless they are what was written."""
+    """The progress and the tensors of a checkpoint; ValueError if they differ from what was written."""
     with safe_open(path, "pt") as file:
         header = file.metadata() or {}
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
     text = header.get("progress", "")
     if header.get("sha256") != _digest(tensors, text):
-        raise ValueError("its hash does not fit its content")
+        raise ValueError("its hash does not match its content")
     return json.loads(text), tensors
 
 

@@ -1,4 +1,4 @@
-"""The one description of the configuration; `config.yaml` is checked against it before anything runs."""
+"""Schema of the configuration; `config.yaml` is checked against it before anything runs."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ Slot = Literal["EF-VGG", "EF-A", "EF-B", "EF-C"]
 
 
 class Settings(BaseModel):
-    """A group of settings: unknown names are errors, values never change."""
+    """A group of settings: immutable, and unknown names are errors."""
 
     # Defaults are checked like given values: 40 and 40.0 must be one setting and make one key.
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, validate_default=True)
@@ -30,7 +30,7 @@ class DemoSettings(Settings):
 
 
 class CorpusSettings(Settings):
-    """Which clips."""
+    """The corpus and its classes."""
 
     name: str = Field("demo", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="names the folder under results/")
     source: str = Field(
@@ -95,12 +95,12 @@ class FaceSettings(Settings):
 
     @property
     def tracking(self) -> dict:
-        """What a face track depends on: `rate` chooses among its frames afterwards."""
+        """Settings that a face track depends on; `rate` only selects among its frames later."""
         return self.model_dump(exclude={"rate"})
 
 
 class LimitSettings(Settings):
-    """What a single clip may take; one over a limit fails with that reason."""
+    """Limits per clip; a clip that exceeds one fails with that reason."""
 
     pixels: int = Field(40_000_000, ge=1, description="maximum pixels per frame; 8K video has 33 million")
     silence_s: float = Field(600.0, ge=0, description="maximum silence inserted into gaps in a clip's audio, s")
@@ -112,7 +112,7 @@ DEFAULT_LIMITS = LimitSettings()
 
 
 class NetworkSettings(Settings):
-    """Which network fills a slot."""
+    """The network of a slot."""
 
     network: str = Field(description="a name of the catalogue: deepfusion list-networks")
     weights: Path | None = Field(None, description="your own weights file, where the catalogue has none to install")
@@ -157,7 +157,7 @@ class AudioEncoderSettings(Settings):
 
 
 class RecipeSettings(Settings):
-    """How one network is fine-tuned."""
+    """Recipe for fine-tuning one network."""
 
     weights: Path | None = Field(None, description="file of the original network, if none is installed")
     sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="of your file; another file is refused")
@@ -234,7 +234,7 @@ class PretrainAudioSettings(Settings):
 
 
 class StoreSettings(Settings):
-    """How features are kept."""
+    """Storage of features."""
 
     dtype: Literal["float32", "float16"] = Field("float32", description="of features and spectrograms")
     clips_per_shard: int = Field(40, ge=1, description="clips in each of the first shards; later ones are larger")
@@ -259,7 +259,7 @@ class NetworkShape(Settings):
 
 
 class TrainingSettings(Settings):
-    """How the network is trained."""
+    """Training of the network."""
 
     epochs: int = Field(17, ge=1, description="passes over the training clips")
     batch: int = Field(24, ge=1, description="clips per step of a small corpus")
@@ -282,7 +282,7 @@ Swept = Literal["lambda", "k", "o", "reduced", "dropout", "transposed"]
 
 
 class FusionSettings(NetworkShape, TrainingSettings):
-    """The fusion network: its streams, its shape, its training, and what inner folds choose."""
+    """The fusion network: its streams, shape and training, and the hyperparameters that inner folds select."""
 
     audio: tuple[AudioStream, ...] | None = Field(
         None, description="audio streams; null: speech, speech-clip, and AF-clip if the store has AF"
@@ -308,12 +308,12 @@ class FusionSettings(NetworkShape, TrainingSettings):
 
     @property
     def shape(self) -> NetworkShape:
-        """The part that decides what the network is made of."""
+        """The settings of the architecture."""
         return NetworkShape.model_validate(self.model_dump(by_alias=True, include=set(NetworkShape.model_fields)))
 
     @property
     def training(self) -> TrainingSettings:
-        """The part that decides how it is trained."""
+        """The settings of the training."""
         return TrainingSettings.model_validate(self.model_dump(include=set(TrainingSettings.model_fields)))
 
 
@@ -359,7 +359,7 @@ class StudySettings(Settings):
 
 
 class ProtocolSettings(Settings):
-    """How the clips are divided into training and test."""
+    """Division of the clips into training and test."""
 
     folds: Literal["loso", "kfold", "split", "published"] = Field(
         "kfold",
@@ -378,7 +378,7 @@ class ProtocolSettings(Settings):
 
 
 class Extraction(Settings):
-    """What the feature store depends on."""
+    """Settings that the feature store depends on."""
 
     corpus: CorpusSettings = CorpusSettings()
     limits: LimitSettings = LimitSettings()
@@ -428,7 +428,7 @@ S = TypeVar("S")
 
 
 def from_json(kind: type[S], text: str) -> S:
-    """One group of settings, or any other annotated type, from the command line.
+    """Parse JSON from the command line into a group of settings, or any other annotated type.
 
     Raises:
         UserError: The text is not JSON, or holds an unknown key or a value that is out of range.
@@ -441,14 +441,14 @@ def from_json(kind: type[S], text: str) -> S:
 
 
 def check(values: Mapping[str, Any], files: Sequence[str | Path] = ()) -> Config:
-    """Check plain values, as Snakemake has joined them from the configuration files and its command line.
+    """Check plain values, as Snakemake merges them from the configuration files and its command line.
 
     Args:
         values: Nested dictionaries.
         files: The YAML files that they come from, the later ones overriding the earlier, for the lines in messages.
 
     Raises:
-        UserError: One line a problem: the file and line, the key, what is wrong, the nearest right name.
+        UserError: One line per problem: the file and line, the key, what is wrong, the nearest right name.
     """
     try:
         return Config.model_validate(values)

@@ -1,6 +1,6 @@
-"""What the stages cost: measured while they work, kept with their shards, carried on into the store.
+"""Cost of the stages: measured while they run, kept in their shards, copied into the store.
 
-A ledger is a table. A row is one part of the work on one shard; the columns are `COLUMNS`.
+A ledger is a table with one row per part of the work on a shard; its columns are `COLUMNS`.
 """
 
 import os
@@ -21,7 +21,7 @@ from deepfusion.versions import ENCODER
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Decoding and cutting out the faces: the networks of a job share it, so each of their shards bears an equal part of it.
+# Decoding and cropping: shared by the networks of a job, so each of their shards is charged an equal part.
 SHARED = "decode+warp"
 
 # Name -> unit, description.
@@ -40,7 +40,7 @@ COLUMNS = {
 
 
 class Clock:
-    """Wall and CPU time of a job, processes that it started and that have ended included, and of parts of it.
+    """Wall and CPU time of a job and of its parts, including child processes that have ended.
 
     Parts must not overlap.
 
@@ -48,7 +48,7 @@ class Clock:
         cpu: CPU time for parts, s.
 
     Attributes:
-        parts: Name -> wall_s and cpu_s of what was counted under it.
+        parts: Name -> wall_s and cpu_s of the part.
     """
 
     def __init__(self, cpu: Callable[[], float]):
@@ -58,7 +58,7 @@ class Clock:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Count what is done within as `name`, in addition to what was counted before."""
+        """Add the time of the block to part `name`."""
         begun = _now(self._cpu)
         try:
             yield
@@ -67,7 +67,7 @@ class Clock:
             self.parts[name] = {key: before[key] + now[key] - begun[key] for key in NOTHING}
 
     def timed(self, name: str, work: Callable[P, T]) -> Callable[P, T]:
-        """The same function, each call of it counted as `name`."""
+        """The same function, with each call timed as part `name`."""
 
         @wraps(work)
         def counted(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -77,7 +77,7 @@ class Clock:
         return counted
 
     def rest(self) -> dict[str, float]:
-        """wall_s and cpu_s since the clock was made that no part has."""
+        """wall_s and cpu_s since the clock was created, less those of all parts."""
         now = _now(_cpu_of_all)
         return {
             key: max(0.0, now[key] - self._begun[key] - sum(part[key] for part in self.parts.values()))
@@ -101,22 +101,22 @@ def _cpu_of_all() -> float:
 def measured(
     *shards, media_s: float | None = None, threads: int = 1, device: str = "cpu", alone: bool = True
 ) -> Iterator[Clock]:
-    """Measure the work within, and write into the shards what it cost.
+    """Measure the work of the block, and write its cost into the shards.
 
         with ShardWriter(out, stage="faces") as shard, measured(shard):
             ...
 
-    One shard bears all of it. Of several, filled in one go, each bears what was counted as its stage
-    (`clock.part("EF-A")`) and an equal part of the rest, named `SHARED`. Nothing is written of work that ends in an
-    error.
+    A single shard is charged everything. If several are filled together, each is charged the time of its own stage
+    (`clock.part("EF-A")`) and an equal part of the rest, named `SHARED`. If the work ends in an error, nothing is
+    written.
 
     Args:
-        *shards: ShardWriters that are filled within.
-        media_s: Seconds of the pictures or the audio; else those that the shards' column `time` tells.
+        *shards: ShardWriters that are filled in the block.
+        media_s: Duration of the video or the audio, s. Default: computed from the `time` column.
         threads: CPU threads, or processes that work on the shard.
         device: Where the work is done.
-        alone: Nothing else works while a part of the clock is counted. Else, as when other threads decode for a GPU, a
-            part has the CPU time of its own thread.
+        alone: Nothing else runs while a part is timed. If False, for example because other threads decode for a GPU,
+            only the CPU time of the part's own thread counts.
     """
     clock = Clock(time.process_time if alone else time.thread_time)
     yield clock
@@ -133,13 +133,13 @@ def measured(
 
 
 def peak_memory_mb() -> float:
-    """Largest memory so far of this process, or of one that it started, MB."""
-    import resource  # no Windows has it, and a store should be read there, too
+    """Peak memory so far of this process or of one of its children, MB."""
+    import resource  # not available on Windows, where stores must be readable too
 
     unit = 1 if sys.platform == "darwin" else 1024
     own, others = (resource.getrusage(who).ru_maxrss * unit for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     status = Path("/proc/self/status")
-    if status.exists():  # where getrusage counts in what the process had that started this one, as Snakemake
+    if status.exists():  # Linux: getrusage would include the memory of the parent process, such as Snakemake
         peaks = re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())
         own = int(peaks[0]) * 1024
     return max(own, others) / 1e6
@@ -154,7 +154,7 @@ def processor() -> str:
 
 
 def machine() -> str:
-    """Cores and processor in short."""
+    """Number of cores and processor name."""
     return f"{os.cpu_count()} x {processor()}"
 
 
@@ -164,7 +164,7 @@ def empty() -> pd.DataFrame:
 
 
 def totals(ledger: pd.DataFrame) -> pd.DataFrame:
-    """What each part cost in all shards together.
+    """Total cost of each part over all shards.
 
     Args:
         ledger: Rows of shards; not empty.
@@ -172,13 +172,13 @@ def totals(ledger: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Index part, in the order of the work: faces, `SHARED`, networks, spectrogram, AF. clips, rows, media_s, wall_s,
         cpu_s: sums. peak_memory_mb: the largest. device, threads, machine: all that occur. rows_per_s and media_per_s:
-        of one worker; cpu_s_per_minute: of pictures or audio; share: of the time for which workers were held (0 to 1).
+        per worker; cpu_s_per_minute: per minute of video or audio; share: of the time of all workers (0 to 1).
     """
     parts = ledger.groupby("part", sort=False)
     sums = parts[["clips", "rows", "media_s", "wall_s", "cpu_s"]].sum()
     texts = parts[["device", "threads", "machine"]].agg(lambda values: ", ".join(dict.fromkeys(map(str, values))))
     found = sums.assign(peak_memory_mb=parts["peak_memory_mb"].max()).join(texts)
-    # A worker on the CPU holds as many cores as it has threads; one on a GPU holds the GPU.
+    # A worker on the CPU occupies one core per thread; one on a GPU occupies the GPU.
     held = ledger["wall_s"] * ledger["threads"].where(ledger["device"].eq("cpu"), 1)
     held = held.groupby(ledger["part"], sort=False).sum()
     found = found.assign(
@@ -200,5 +200,5 @@ def records(ledger: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def bottleneck(totals: pd.DataFrame) -> str:
-    """The part that holds the workers longest."""
+    """The part with the largest share of worker time."""
     return str(totals["share"].idxmax())

@@ -1,4 +1,4 @@
-"""Rows of a csv file with the numbers of their lines, so that a wrong one can be named."""
+"""Rows of a csv file with their line numbers, for error messages."""
 
 import csv
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from deepfusion.errors import UserError
 
 
 def rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line as an editor counts it, cells without blanks around them) of every row that is not blank.
+    """Yield (line number from 1, stripped cells) of every row that is not blank.
 
     Raises:
         UserError: the file cannot be read, is not UTF-8, or has a quotation mark out of place.

@@ -1,4 +1,4 @@
-"""What a device computes fastest in."""
+"""The fastest floating-point type of a device."""
 
 import time
 
@@ -6,11 +6,11 @@ import torch
 
 
 def fastest_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """The arithmetic inside convolutions.
+    """The floating-point type for convolutions.
 
     Args:
-        precision: "float32", "bfloat16", or "auto": the one in which a convolution is faster here.
-        device: Where.
+        precision: "float32", "bfloat16", or "auto": the one that is faster on the device.
+        device: Device of the computation.
     """
     if precision != "auto":
         return getattr(torch, precision)
@@ -22,7 +22,7 @@ def _convolution(dtype: torch.dtype, device: torch.device) -> float:
     x = torch.ones(8, 64, 32, 32, device=device, dtype=dtype).to(memory_format=torch.channels_last)
     layer = torch.nn.Conv2d(64, 64, 3, padding=1).to(device, dtype, memory_format=torch.channels_last)
     times = []
-    for _ in range(4):  # the first ones prepare
+    for _ in range(4):  # the first runs warm up
         start = time.perf_counter()
         layer(x).sum().item()  # waits for a GPU
         times.append(time.perf_counter() - start)

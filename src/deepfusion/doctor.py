@@ -1,4 +1,4 @@
-"""What is installed and on what machine (`deepfusion info --system`), and whether it works (`deepfusion doctor`)."""
+"""Installed versions and the machine (`deepfusion info --system`), and checks of both (`deepfusion doctor`)."""
 
 import os
 import platform
@@ -28,7 +28,7 @@ class Check:
     """One finding of `doctor`.
 
     Attributes:
-        name: What was looked at.
+        name: What was checked.
         status: failed: clips cannot be processed; warning: they can, with the limit that `detail` names.
         detail: What was found, and how to mend it.
     """
@@ -39,7 +39,7 @@ class Check:
 
 
 def system() -> dict[str, Any]:
-    """Versions, machine and weights: what a bug report needs. Imports torch, if it is installed, and nothing fails."""
+    """Versions, machine and weights, for a bug report. Imports torch if it is installed; never fails."""
     return {
         "deepfusion": deepfusion.__version__,
         "python": platform.python_version(),
@@ -75,7 +75,7 @@ def doctor() -> Iterator[Check]:
     )
     yield Check("installation", "failed" if wrong else "ok", detail)
     found = system()
-    yield _enough("cores", found["cores"], 2, "a clip at a time will be processed")
+    yield _enough("cores", found["cores"], 2, "clips are processed one at a time")
     yield _enough("memory, GB", found["memory_gb"], MEMORY_GB, "use one worker")
     yield _enough("free disk here, GB", found["free_disk_gb"], FREE_GB, "enough for trials only")
     yield Check("device", "ok", f"{found['device']} (`device: auto` takes it)")

@@ -1,4 +1,4 @@
-"""The three ways in which a command can fail that are no defect of it."""
+"""The three kinds of expected failures."""
 
 
 class UserError(Exception):
@@ -9,11 +9,11 @@ class UserError(Exception):
 
 
 class MachineError(Exception):
-    """The machine refuses: the disk is full, a folder is read-only, a file is in use or damaged; one line, as above.
+    """A fault of the machine: full disk, read-only folder, file in use or damaged; one line, as above.
 
     The command line prints the line without a traceback and exits with status 1.
     """
 
 
 class ClipError(Exception):
-    """One clip cannot be processed; the message is recorded with the clip and the others go on."""
+    """One clip cannot be processed; the message is recorded with the clip and the run continues."""

@@ -1,7 +1,7 @@
-"""Memory that is freed stays with the process.
+"""Keep freed memory in the process.
 
-glibc gives a large block back to the system when it is freed; the next one of that size is then paged in again. A
-training makes and frees the same large blocks in every step.
+glibc returns a large freed block to the system, and the next one of that size is paged in again. Training allocates
+and frees the same large blocks in every step.
 """
 
 import ctypes
@@ -22,6 +22,6 @@ def keep_freed_memory() -> bool:
     if platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    # No block is mapped by itself; the heap is not shortened while less than this, in bytes, is free at its end; and
-    # threads share it: heaps of their own are of 64 MB at most.
+    # No block gets its own mmap; the heap is not trimmed below this many free bytes; and all threads share it,
+    # because per-thread heaps hold 64 MB at most.
     return bool(mallopt(M_MMAP_MAX, 0) and mallopt(M_TRIM_THRESHOLD, 2**31 - 1) and mallopt(M_ARENA_MAX, 1))

@@ -9,8 +9,8 @@ def band_centre(band: np.ndarray, *, bands: int, highest: float) -> np.ndarray:
     """Centre of mel bands, which are equally wide in mel: 2595 log10(1 + f / 700).
 
     Args:
-        band: Number of the band, from 0 on; between two numbers, what lies between them in mel.
-        bands: How many there are between 0 Hz and `highest`.
+        band: Index of the band, from 0; fractions are interpolated in mel.
+        bands: Number of bands between 0 Hz and `highest`.
         highest: Hz.
 
     Returns:
@@ -22,7 +22,7 @@ def band_centre(band: np.ndarray, *, bands: int, highest: float) -> np.ndarray:
 
 
 def mel_filters(bins: int, *, spacing: float, bands: int) -> np.ndarray:
-    """Triangles of height 1 around the centres of mel bands, each as wide as to the neighbours' centres.
+    """Triangles of height 1 around the centres of mel bands, each reaching to the neighbours' centres.
 
     A triangle so narrow that it lies between two bins takes the nearest bin.
 

@@ -1,4 +1,4 @@
-"""Functions compiled by numba, kept on the disk where there is a place for them."""
+"""Functions compiled by numba, cached on disk where possible."""
 
 from collections.abc import Callable
 
@@ -6,8 +6,8 @@ import numba
 
 
 def compiled(function: Callable) -> Callable:
-    """A function on numbers and arrays, compiled when first called, and kept for later processes."""
+    """Compile a function of numbers and arrays on its first call, and cache it for later processes."""
     try:
         return numba.njit(cache=True, error_model="numpy")(function)
-    except RuntimeError:  # no folder to keep it in, as in a container without a home: each process compiles again
+    except RuntimeError:  # no cache folder, as in a container without a home: each process compiles again
         return numba.njit(error_model="numpy")(function)

@@ -1,4 +1,4 @@
-"""What a person sees while a command works: a bar on a terminal, a line now and then anywhere else and in the log."""
+"""Progress of a command: a bar on a terminal; elsewhere, and in the log, a line from time to time."""
 
 import logging
 import os
@@ -29,14 +29,14 @@ LINE_EVERY = 10.0
 
 
 class _Rate(ProgressColumn):
-    """Items a second."""
+    """Items per second."""
 
     def render(self, task: Task) -> Text:
         return Text(f"{task.finished_speed or task.speed or 0:.1f} {task.fields['unit']}/s")
 
 
 def _bar_can_be_drawn() -> bool:
-    # The workflow sets this: its jobs share the terminal, and their bars would write over each other.
+    # The workflow sets this: its jobs share the terminal, and their bars would overwrite each other.
     return sys.stderr.isatty() and os.environ.get("DEEPFUSION_PROGRESS") != "lines"
 
 
@@ -49,14 +49,14 @@ def _bar(what: str, total: int, unit: str) -> Iterator[Callable[[], None]]:
         _Rate(),
         TimeRemainingColumn(),
     )
-    # What a command prints belongs in a pipe even while the bar is drawn.
+    # Output of the command must reach a pipe even while the bar is drawn.
     with Progress(*columns, console=Console(stderr=True), redirect_stdout=sys.stdout.isatty()) as progress:
         task = progress.add_task(what, total=total, unit=unit)
         yield lambda: progress.advance(task)
 
 
 def _lines(what: str, total: int, unit: str, level: int) -> Callable[[], None]:
-    """What logs a line now and then, called once per item."""
+    """A function to call once per item; it logs a line from time to time."""
     begun = written = time.monotonic()
     done = 0
 
@@ -74,12 +74,12 @@ def _lines(what: str, total: int, unit: str, level: int) -> Callable[[], None]:
 
 
 def track(items: Sequence[T], what: str, *, unit: str) -> Iterator[T]:
-    """Go through `items` and show how many are done, how fast, and the time left.
+    """Iterate over `items` and show how many are done, how fast, and the time left.
 
-    Next to a bar the lines go to the log file alone.
+    While a bar is drawn, the lines go to the log file only.
 
     Args:
-        items: What is worked on.
+        items: The items to process.
         what: The work, for example "faces 00003".
         unit: Plural of the items, for example "clips".
     """

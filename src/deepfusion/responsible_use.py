@@ -1,4 +1,4 @@
-"""The section `responsible_use` of every model card; docs/responsible-use.md says it at length."""
+"""The section `responsible_use` of every model card; docs/responsible-use.md explains it in detail."""
 
 FACES = {
     "people": "FER2013: 35,887 grey images of 48 px from a web search; age, gender and origin of the people "
@@ -20,7 +20,7 @@ FUSION = {
 
 
 def responsible_use(about: dict[str, str]) -> dict[str, str]:
-    """What a user of the model must know.
+    """The section of a model card.
 
     Args:
         about: `FACES`, `SPEECH` or `FUSION`.

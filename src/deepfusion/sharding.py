@@ -1,7 +1,7 @@
 """Shards: fixed blocks of the manifest, the units of computing and of commit."""
 
-# So many shards have the same number of clips, the next so many twice as many, until they have LARGEST times as many as
-# the first. A corpus of 100,000 clips is then about 380 shards instead of 2,500.
+# This many shards have the same number of clips; each following group has twice as many per shard, up to LARGEST times
+# the first. A corpus of 100,000 clips then has about 380 shards instead of 2,500.
 SHARDS_OF_A_SIZE = 32
 LARGEST = 8
 
@@ -9,7 +9,7 @@ LARGEST = 8
 def blocks(clips: int, size: int) -> list[slice]:
     """Rows of each shard: fixed blocks of the manifest, so that clips added at its end leave the full blocks alone.
 
-    Blocks grow with their place, never with the number of clips: what is a block once stays one.
+    The size of a block depends on its position, never on the number of clips, so that existing blocks do not change.
 
     Args:
         clips: Rows of the manifest.

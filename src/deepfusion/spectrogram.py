@@ -1,6 +1,6 @@
 """Audio to spectrogram, with the parameters of the paper's group.
 
-A Hamming window of 40 ms every 10 ms, a discrete Fourier transform of 800 points at 16 kHz (20 Hz a bin), of
+A Hamming window of 40 ms every 10 ms, a discrete Fourier transform of 800 points at 16 kHz (20 Hz per bin), of
 which the lowest 200 bins (0 to 3980 Hz) are kept; any length, nothing cut (arXiv 1806.01506, 1901.04889).
 The papers do not say which Hamming window or which logarithm: here it is the periodic window (period =
 length, for Fourier analysis), in dB relative to a full-scale sine, with a floor.
@@ -31,7 +31,7 @@ def spectrogram(
 
     Args:
         samples: (n,) audio, full scale 1.
-        rate: Samples a second.
+        rate: Samples per second.
         window_ms: Length W of the Hamming window, ms.
         shift_ms: Step S from window to window, ms.
         dft: Points of the transform; the window is padded with zeros up to it.
@@ -44,7 +44,7 @@ def spectrogram(
 
     Raises:
         ClipError: No sample, or samples that are not numbers.
-        UserError: Parameters that do not fit each other.
+        UserError: Inconsistent parameters.
     """
     parts = list(
         blocks(samples, rate=rate, window_ms=window_ms, shift_ms=shift_ms, dft=dft, bins=bins, floor_db=floor_db)

@@ -67,7 +67,7 @@ def test_csv_has_a_row_per_frame(known, tmp_path):
 
 
 def test_csv_takes_what_has_a_row_per_frame(known, tmp_path):
-    with pytest.raises(UserError, match="--keys spectrogram: a table of frames holds what has a row per frame"):
+    with pytest.raises(UserError, match="--keys spectrogram: a table of frames holds keys with one row per frame"):
         export(known.path, "csv", tmp_path, keys=["spectrogram"])
 
 

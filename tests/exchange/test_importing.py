@@ -150,7 +150,7 @@ def test_rows_without_times_need_a_shift(known, store, tmp_path):
     [
         (lambda path: None, "there is no such file or folder"),
         (lambda path: path.write_text("x"), "cannot be read"),
-        (lambda path: h5py.File(path, "w").close(), "is no computational sequence"),
+        (lambda path: h5py.File(path, "w").close(), "is not a computational sequence"),
         (lambda path: path.mkdir(), r"has no file <id>\.npy or <id>\.npz of any clip"),
     ],
 )

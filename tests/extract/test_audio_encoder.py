@@ -178,7 +178,7 @@ def test_files_that_are_no_encoder(tmp_path):
     with pytest.raises(UserError, match="there is no file"):
         encoder_path(tmp_path / "absent.safetensors")
     (tmp_path / "text.safetensors").write_text("no weights")
-    with pytest.raises(UserError, match="not a whole file of an audio encoder"):
+    with pytest.raises(UserError, match="not a complete audio encoder file"):
         required_spectrogram(tmp_path / "text.safetensors")
     with pytest.raises(UserError, match="not an audio encoder of `snakemake pretrain_audio`"):
         required_spectrogram(SHIPPED_ENCODER.with_name("sface-fer2013.safetensors"))

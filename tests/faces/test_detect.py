@@ -96,7 +96,7 @@ def test_absent_or_other_weights_are_refused_without_importing_the_package(monke
     if content is not None:
         (package / "models" / PREDICTOR).write_bytes(content)
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(UserError, match="is missing" if content is None else "is not the file it should be"):
+    with pytest.raises(UserError, match="is missing" if content is None else "is not the expected file"):
         Detector()
 
 

@@ -70,5 +70,5 @@ def test_another_file_is_refused(monkeypatch, tmp_path):
     (package / "__init__.py").write_text("raise RuntimeError('imported')")
     (package / "models" / MODEL).write_bytes(b"something else")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(UserError, match="is not the file it should be"):
+    with pytest.raises(UserError, match="is not the expected file"):
         YuNet()

@@ -197,7 +197,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(tmp_path, data, monkeypatch, c
     torch.manual_seed(99)
     with caplog.at_level(logging.INFO):
         resumed = run(data, tmp_path / "killed", epochs=3)
-    assert f"going on after epoch {epoch - 1}" in caplog.text
+    assert f"resuming after epoch {epoch - 1}" in caplog.text
     assert equal(load_file(whole / "model.safetensors"), load_file(resumed / "model.safetensors"))
     columns = ["epoch", "loss", "public_test"]
     pd.testing.assert_frame_equal(*(pd.read_csv(path / "curve.csv")[columns] for path in (whole, resumed)))
@@ -260,7 +260,7 @@ def test_a_finished_run_goes_on_with_another_cycle(tmp_path, data, caplog):
     first = load_file(run(data, tmp_path / "parts", cycles=1) / "model.safetensors")
     with caplog.at_level(logging.INFO):
         parts = run(data, tmp_path / "parts", cycles=2)
-    assert "going on after epoch 2" in caplog.text
+    assert "resuming after epoch 2" in caplog.text
     assert equal(load_file(whole / "model.safetensors"), load_file(parts / "model.safetensors"))
     # One that is asked for less than it has done begins anew: its card would not be true.
     less = run(data, tmp_path / "parts", cycles=1)
@@ -295,7 +295,7 @@ def test_other_arithmetic(tmp_path, data, precision):
 
 
 def test_fewer_images_than_a_step_needs(tmp_path, data):
-    with pytest.raises(UserError, match="64 images train, fewer than a step of 65"):
+    with pytest.raises(UserError, match="64 training images, fewer than a batch of 65"):
         run(data, tmp_path / "out", batch=65)
 
 

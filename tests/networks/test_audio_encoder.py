@@ -175,7 +175,7 @@ def test_a_damaged_or_foreign_file_ends_in_one_line(tmp_path):
         load_encoder(tmp_path / "absent.safetensors")
     content = path.read_bytes()
     path.write_bytes(content[:-10])
-    with pytest.raises(UserError, match="not a whole file of an audio encoder"):
+    with pytest.raises(UserError, match="not a complete audio encoder file"):
         load_encoder(path)
     path.write_bytes(content)
     path.with_suffix(".json").write_text("{")

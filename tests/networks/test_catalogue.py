@@ -78,11 +78,11 @@ def test_unknown_name():
 
 def test_absent_weights(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"vgg-face: its weights are not here; .*vgg_face_dag\.pth"):
+    with pytest.raises(UserError, match=r"vgg-face: its weights are missing; .*vgg_face_dag\.pth"):
         weights_path(CATALOGUE["vgg-face"])
-    with pytest.raises(UserError, match=r"`snakemake fetch_weights` brings them to results/weights/"):
+    with pytest.raises(UserError, match=r"`snakemake fetch_weights` downloads them to results/weights/"):
         weights_path(CATALOGUE["vgg-face"])
-    with pytest.raises(UserError, match=r"not here; they come from: your own file"):
+    with pytest.raises(UserError, match=r"missing; they come from: your own file"):
         weights_path(CATALOGUE["arcface-iresnet50"])
     with pytest.raises(UserError, match=r"vgg-face: there is no file nowhere/vgg\.pth"):
         weights_path(CATALOGUE["vgg-face"], "nowhere/vgg.pth")
@@ -116,7 +116,7 @@ def test_shipped_weights(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # they are part of the package, not of the folder where the workflow is started
     assert catalogue.SHIPPED.name == "weights" and (catalogue.SHIPPED.parent / "__init__.py").is_file()
     card = CATALOGUE["vgg-face-fer2013"]
-    with pytest.raises(UserError, match=r"weights are not here; .*`snakemake finetune` makes them") as caught:
+    with pytest.raises(UserError, match=r"weights are missing; .*`snakemake finetune` makes them") as caught:
         weights_path(card)
     assert "\n" not in str(caught.value) and "fetch_weights" not in str(caught.value)
     monkeypatch.setattr(catalogue, "SHIPPED", tmp_path / "shipped")
@@ -128,7 +128,7 @@ def test_shipped_weights(tmp_path, monkeypatch):
     own.write_bytes(b"other weights")
     assert weights_path(card, own) == own
     assert fingerprint(card.name) != fingerprint(card.name, own)
-    with pytest.raises(UserError, match=r"vgg-face-fer2013\.safetensors: no whole safetensors file"):
+    with pytest.raises(UserError, match=r"vgg-face-fer2013\.safetensors: not a complete safetensors file"):
         load(card.name)
 
 

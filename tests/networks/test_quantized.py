@@ -106,7 +106,7 @@ def file(tmp_path, net):
 
 def test_another_base(file):
     said = refused(file, "sface", 1024)
-    assert "wanted sface in the form deepfusion-tuned-1" in said and "found compact-vgg" in said
+    assert "expected sface in format deepfusion-tuned-1" in said and "found compact-vgg" in said
 
 
 def test_another_dimension(file):
@@ -116,14 +116,14 @@ def test_another_dimension(file):
 @pytest.mark.parametrize("kept", [0, 5, 1000, -1])
 def test_a_file_cut_off(file, kept):
     file.write_bytes(file.read_bytes()[:kept])
-    assert "no whole safetensors file" in refused(file)
+    assert "not a complete safetensors file" in refused(file)
 
 
 def test_a_foreign_safetensors(file):
     safetensors.torch.save_file({"weight": torch.zeros(3)}, file)
-    assert "found no word about what it is" in refused(file)
+    assert "found no metadata" in refused(file)
     safetensors.torch.save_file({"weight": torch.zeros(3)}, file, metadata={"format": "pt"})
-    assert "wanted compact-vgg in the form deepfusion-tuned-1" in refused(file)
+    assert "expected compact-vgg in format deepfusion-tuned-1" in refused(file)
 
 
 def test_the_right_words_about_other_tensors(file):
@@ -134,13 +134,13 @@ def test_the_right_words_about_other_tensors(file):
 
 def test_a_torch_pickle(file, net):
     torch.save(net.state_dict(), file)
-    assert "no whole safetensors file" in refused(file)
+    assert "not a complete safetensors file" in refused(file)
     file.write_bytes(pickle.dumps(net.classifier.weight.tolist()))
-    assert "no whole safetensors file" in refused(file)
+    assert "not a complete safetensors file" in refused(file)
 
 
 def test_an_absent_file(tmp_path):
-    assert "no whole safetensors file" in refused(tmp_path / "absent.safetensors")
+    assert "not a complete safetensors file" in refused(tmp_path / "absent.safetensors")
 
 
 def test_a_full_disk_leaves_nothing_and_what_was_there(tmp_path, net, monkeypatch):

@@ -161,7 +161,7 @@ def test_full_disk(tmp_path):
             try:
                 write(path, 2)
             except MachineError as error:
-                assert "\\n" not in str(error) and "File too large; what was there before" in str(error), error
+                assert "\\n" not in str(error) and "File too large; the earlier file" in str(error), error
                 os._exit(3)
             os._exit(0)
 

@@ -11,14 +11,14 @@ from deepfusion.errors import MachineError, UserError
 
 
 def main() -> None:
-    """Run the command line; every foreseen error is one line, with the status that `EPILOG` documents."""
+    """Run the command line; every expected error is one line, with the exit status that `EPILOG` documents."""
     signal.signal(signal.SIGINT, unwind)
     signal.signal(signal.SIGALRM, unwind)
     try:
         app()
         return
     except Interrupted:
-        pass  # the frames that hold open files and progress bars end with this block
+        pass  # leaving this block releases the stack frames that hold open files and progress bars
     except UserError as error:
         log.error("%s", error)
         sys.exit(2)

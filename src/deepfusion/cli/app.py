@@ -1,4 +1,4 @@
-"""The application that the commands join, and its log."""
+"""The Typer application, to which the commands are added, and its log."""
 
 import logging
 from pathlib import Path
@@ -30,7 +30,7 @@ def _start_log(file: Path | None) -> None:
     if file:
         file.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(logging.FileHandler(file, mode="w", encoding="utf-8"))
-    handlers[0].setLevel(logging.INFO)  # the file has every clip before it is opened, and every traceback
+    handlers[0].setLevel(logging.INFO)  # the file also gets each clip's name before it is opened, and tracebacks
     for handler in handlers:
         handler.setFormatter(logging.Formatter("%(levelname).1s %(message)s"))
         log.addHandler(handler)

@@ -1,4 +1,4 @@
-"""Commands that look at corpora, stores and results, check them or convert them."""
+"""Commands that inspect, check or convert corpora, stores and results."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ from deepfusion.errors import UserError
 
 
 def summary(store: Path, *, listed: int | None) -> str:
-    """A store in words: contents, at most `listed` clips by name (None: all), and what it cost."""
+    """Summary of a store as text: contents, at most `listed` clips by name (None: all), and cost."""
     from deepfusion.report import costs
     from deepfusion.report.summary import store_summary
     from deepfusion.store import FeatureStore
@@ -36,7 +36,7 @@ def _facts(store: Path) -> str:
 
 @app.command(rich_help_panel=LOOK)
 def corpora(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME...]", help="Corpora; else all.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME...]", help="Corpora; default: all.")] = None,
 ) -> None:
     """List the public corpora that can be read: files, classes, options, terms, owner, citation."""
     from deepfusion.corpora.listing import described
@@ -66,14 +66,14 @@ def preflight(
     from deepfusion.report import costs
 
     cv2.setNumThreads(1)
-    torch.set_num_threads(1)  # as the workflow's jobs
+    torch.set_num_threads(1)  # as in the workflow's jobs
     clips, extraction = read_manifest(manifest, labels=None), from_json(Extraction, config)
     where = inference.device(device)
     found = stage.preflight(clips, config=extraction, device=where, cores=cores, engine=engine)
     if (left_out := manifest.with_name("left_out.txt")).is_file() and not as_json:
         print(left_out.read_text(encoding="utf-8").strip())
     text = costs.expected(found)
-    log.debug("%s", text)  # a cluster shows nothing of what its jobs print
+    log.debug("%s", text)  # a cluster does not show its jobs' output
     print(json.dumps(costs.expected_data(found)) if as_json else text)
 
 
@@ -141,7 +141,7 @@ def verify(
 @app.command(rich_help_panel=LOOK)
 def diff(
     a: Annotated[Path, typer.Argument(help="A feature store.")],
-    b: Annotated[Path, typer.Argument(help="The feature store that it is compared with.")],
+    b: Annotated[Path, typer.Argument(help="The feature store to compare it with.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object with all clips.")] = False,
 ) -> None:
     """Compare two feature stores: what differs, and by how much; status 1 if anything does."""
@@ -164,7 +164,7 @@ def export(
     to: Annotated[str, typer.Option(help="csv, openface, pyfeat, parquet, npz, mmsa, csd, lhotse or hf.")],
     out: Annotated[Path, typer.Option(help="Folder of the files.")],
     keys: Annotated[
-        str | None, typer.Option(help="What to write, with commas: EF-A,landmarks,spectrogram; else what fits.")
+        str | None, typer.Option(help="Keys to write, with commas: EF-A,landmarks,spectrogram; default: all that fit.")
     ] = None,
 ) -> None:
     """Write a feature store in the format of another tool."""
@@ -178,8 +178,8 @@ def import_features(
     store: Annotated[Path, typer.Argument(help="A feature store.")],
     file: Annotated[Path, typer.Argument(help="A .csd file, or a folder of <id>.npy or <id>.npz.")],
     name: Annotated[str, typer.Option(help="EF-NAME for features of the video, AX-NAME for those of the audio.")],
-    out: Annotated[Path, typer.Option(help="The new store; the given one stays as it is.")],
-    shift: Annotated[float | None, typer.Option(help="s from row to row, where the file has no times.")] = None,
+    out: Annotated[Path, typer.Option(help="The new store; the given one is not changed.")],
+    shift: Annotated[float | None, typer.Option(help="Seconds between rows, if the file has no times.")] = None,
     licence: Annotated[str, typer.Option(help="Terms of the features, kept in the store.")] = "",
     citation: Annotated[str, typer.Option(help="What to cite, kept in the store.")] = "",
 ) -> None:
@@ -194,10 +194,10 @@ def cluster_speakers(
     store: Annotated[Path, typer.Argument(help="A feature store with a network that was not fine-tuned.")],
     manifest: Annotated[Path, typer.Option(help="The resolved manifest of the same clips.")],
     out: Annotated[Path, typer.Option(help="Manifest to write: the same, with a speaker for each clip.")],
-    slot: Annotated[str | None, typer.Option(help="Whose features: EF-A, ...; else the first that fits.")] = None,
-    distance: Annotated[float | None, typer.Option(help="Largest mean distance in a group; else the default.")] = None,
+    slot: Annotated[str | None, typer.Option(help="Slot of the features: EF-A, ...; default: first that fits.")] = None,
+    distance: Annotated[float | None, typer.Option(help="Largest mean distance in a group; default: built in.")] = None,
 ) -> None:
-    """Group clips by face where no speaker is known: each group becomes a speaker, and every table then says so."""
+    """Group clips by face where no speaker is known: each group becomes a speaker, and every table says so."""
     from deepfusion.corpora.manifest import read_manifest, write_manifest
     from deepfusion.extract.speakers import with_speakers
 
@@ -224,12 +224,12 @@ def report(
 @app.command("faces-report", rich_help_panel=LOOK)
 def faces_report(
     store: Annotated[Path, typer.Argument(help="A feature store.")],
-    out: Annotated[Path | None, typer.Option(help="HTML file; else faces.html next to the store.")] = None,
+    out: Annotated[Path | None, typer.Option(help="HTML file; default: faces.html next to the store.")] = None,
     clips: Annotated[
-        list[str] | None, typer.Option("--clips", help="Id of a clip, once for each; else the lowest coverage first.")
+        list[str] | None, typer.Option("--clips", help="Id of a clip; may be repeated; default: lowest coverage first.")
     ] = None,
     media: Annotated[
-        Path | None, typer.Option(help="Folder that the store's paths start at; else manifest.csv next to the store.")
+        Path | None, typer.Option(help="Folder that the store's paths start at; default: manifest.csv next to it.")
     ] = None,
     blur: Annotated[bool, typer.Option("--blur", help="Make the faces unrecognisable.")] = False,
     images: Annotated[bool, typer.Option(help="Show faces.")] = True,
@@ -259,5 +259,5 @@ def repair(
     folder = folder if folder.is_dir() else folder.parent
     made = stage.repair(folder, device=inference.device(device), engine=engine, workers=workers)
     for path in made:
-        print(f"made again: {path}")
-    print("nothing is damaged or missing" if not made else f"{len(made)} files made again")
+        print(f"recomputed: {path}")
+    print("nothing is damaged or missing" if not made else f"{len(made)} files recomputed")

@@ -11,7 +11,7 @@ class Interrupted(BaseException):
 
 
 def unwind(number: int, frame: FrameType | None) -> None:
-    """Raise `Interrupted`; a moment later while HDF5 calls `store.commit.Disk`, as it cannot pass an error on."""
+    """Raise `Interrupted`; a moment later if HDF5 is calling `store.commit.Disk`, as it cannot propagate an error."""
     while frame is not None:
         if frame.f_code.co_qualname.startswith("Disk."):
             signal.setitimer(signal.ITIMER_REAL, 0.02)

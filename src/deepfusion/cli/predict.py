@@ -58,9 +58,9 @@ def predict(
     from deepfusion.prediction.inputs import clips_of
     from deepfusion.prediction.predictor import load
 
-    logging.getLogger("deepfusion.networks.engines").setLevel(logging.WARNING)  # what they differ by
+    logging.getLogger("deepfusion.networks.engines").setLevel(logging.WARNING)  # hides the engines' deviations
     cv2.setNumThreads(1)
-    torch.set_num_threads(1)  # of what is not a face network: too little to be shared
+    torch.set_num_threads(1)  # for all but the face networks: too small to parallelise
     clips = clips_of(inputs)
     outputs, folder = run.outputs_of(csv, as_json, html, out)
     options = run.Options(window, hop, norm, top, outputs, thumbnails, landmarks, overwrite)

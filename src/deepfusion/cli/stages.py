@@ -88,7 +88,7 @@ def faces(
     from deepfusion.config import FaceSettings, LimitSettings, from_json
     from deepfusion.extract.faces import faces_shard
 
-    cv2.setNumThreads(1)  # cores are for other shards
+    cv2.setNumThreads(1)  # the other cores process other shards
     chosen, bounds = from_json(FaceSettings, settings), from_json(LimitSettings, limits)
     faces_shard(_clips(clips), out, settings=chosen, limits=bounds, workers=workers)
 
@@ -134,9 +134,7 @@ def networks(
     settings: SettingsText,
     limits: LimitsText = "{}",
     dtype: Dtype = "float32",
-    rate: Annotated[
-        float | None, typer.Option(help="Frames per second that the networks see; all if left out.")
-    ] = None,
+    rate: Annotated[float | None, typer.Option(help="Frames per second that the networks see; default: all.")] = None,
     device: Device = "auto",
     engine: EngineName = "auto",
     threads: Annotated[
@@ -152,7 +150,7 @@ def networks(
     from deepfusion.networks import inference
 
     chosen, where = from_json(Networks, settings), inference.device(device)
-    cv2.setNumThreads(1)  # crops are too small to be shared
+    cv2.setNumThreads(1)  # crops are too small to parallelise
     torch.set_num_threads(threads)
     if len(chosen) != len(out):
         raise UserError(f"{len(chosen)} slots ({', '.join(chosen)}) and {len(out)} files to write: give one for each")

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 def known_formats() -> list[str]:
-    """What `export` takes: the names of the modules in `formats`."""
+    """Formats of `export`: the names of the modules in `formats`."""
     return sorted(module.name for module in pkgutil.iter_modules(formats.__path__))
 
 
@@ -25,7 +25,7 @@ def export(path: Path, to: str, out: Path, *, keys: Sequence[str] | None = None)
         path: The store.
         to: One of `known_formats()`.
         out: Folder of the files; it may hold those of an earlier export, which are replaced.
-        keys: What of each clip is written ("EF-A", "landmarks", ...); None: what the format has room for.
+        keys: Keys to write ("EF-A", "landmarks", ...); None: all that the format supports.
 
     Raises:
         UserError: No such format, no such key, `out` is a file, or a package is missing.

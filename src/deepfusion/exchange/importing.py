@@ -1,4 +1,4 @@
-"""Features of another tool as a further stream of a feature store, which `train-fbp` uses like its own."""
+"""Add features of another tool as a stream of a feature store; `train-fbp` uses them like its own."""
 
 import logging
 import re
@@ -39,7 +39,7 @@ def add_stream(
         source: A .csd file, or a folder of .npy or .npz files, see `exchange.read`.
         out: The new store.
         name: EF-NAME: of the video. AX-NAME: of the audio.
-        shift: s between two rows, where the file has no times and no row per frame; the first row is at the start.
+        shift: s between two rows, if the file has neither times nor one row per frame; the first row is at the start.
         about: Further attributes: licence, citation.
 
     Raises:
@@ -94,7 +94,7 @@ def _on_frames(clip: Clip, found: Found, shift: float | None, source: Path) -> t
         far = np.maximum(spans[place, 0] - time, time - spans[place, 1]).max()
         if far > REACH:
             raise UserError(
-                f"{source}: a frame of {clip.id} is {far:.1f} s away from the nearest row: are the clocks one?"
+                f"{source}: a frame of {clip.id} is {far:.1f} s away from the nearest row: do both use the same clock?"
             )
     made = values[place].astype(np.float32)
     made[~clip["valid"]] = np.nan

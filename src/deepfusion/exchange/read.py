@@ -1,6 +1,6 @@
 """Features of other tools: .csd files, and folders of .npy and .npz files.
 
-Each reader gives a mapping: id of a clip -> (features (L, D), intervals (L, 2) s, or None: times are not in the file).
+Each reader gives a mapping: id of a clip -> (features (L, D), intervals (L, 2) s, or None if the file has no times).
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,7 +26,7 @@ class Csd(Mapping):
             raise UserError(f"{path} cannot be read: {error}") from None
         roots = [root for root in self._file.values() if isinstance(root, h5py.Group) and "data" in root]
         if len(roots) != 1:
-            raise UserError(f"{path} is no computational sequence: it has no group <name>/data")
+            raise UserError(f"{path} is not a computational sequence: it has no group <name>/data")
         self.path, self._data = path, roots[0]["data"]
         self._names = {unquote(name): name for name in self._data}
 
@@ -49,7 +49,7 @@ class Folder(Mapping):
 
     Args:
         path: The folder.
-        clips: Ids of the store; a file is called as its clip, or as `deepfusion export` calls it.
+        clips: Ids of the store; a file is named like its clip, or as `deepfusion export` names it.
     """
 
     def __init__(self, path: Path, clips: list[str]):
@@ -66,7 +66,7 @@ class Folder(Mapping):
         try:
             held = np.load(file, allow_pickle=False)
         except ValueError as error:
-            raise UserError(f"{file} is no numpy file of numbers: {error}") from None
+            raise UserError(f"{file} is not a numpy file of numbers: {error}") from None
         if isinstance(held, np.ndarray):
             return _rows(file, held), None
         if missing := [name for name in ("features", "time") if name not in held]:
@@ -85,7 +85,7 @@ class Folder(Mapping):
 
 def _rows(file: Path, values: np.ndarray) -> np.ndarray:
     if values.ndim not in (1, 2) or values.dtype.kind not in "fiu":
-        raise UserError(f"{file}: {values.dtype} of shape {values.shape}, and (rows, features) numbers are wanted")
+        raise UserError(f"{file}: {values.dtype} of shape {values.shape}; expected numbers of shape (rows, features)")
     return values.reshape(1, -1) if values.ndim == 1 else values
 
 
@@ -97,7 +97,7 @@ def read(path: Path, clips: list[str]) -> Mapping[str, Found]:
         clips: Ids of the store.
 
     Raises:
-        UserError: It is neither, or holds nothing of these clips.
+        UserError: It is neither, or holds no features of these clips.
     """
     if path.is_dir():
         return Folder(path, clips)

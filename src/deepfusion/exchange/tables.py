@@ -1,4 +1,4 @@
-"""What several formats share: tables of clips and frames, names of files, intervals, parts."""
+"""Functions that several formats share: tables of clips and frames, file names, intervals, parts."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ PARTS = ("train", "valid", "test")
 
 
 def rows_of(store: FeatureStore, key: str) -> str:
-    """What a row of a key is: "video" (a frame), "audio" (a window of the spectrogram), or a stream with own times."""
+    """Kind of a key's rows: "video" (frames), "audio" (windows of the spectrogram), or a stream with its own times."""
     return next(group for group, keys in store.groups.items() if key in keys)
 
 
@@ -30,7 +30,7 @@ def time_of(store: FeatureStore, key: str) -> str:
 
 
 def features(store: FeatureStore, keys: Sequence[str] | None) -> list[str]:
-    """The keys that are features in the sense of other tools: numbers per time that are not the times themselves."""
+    """The keys that other tools call features: values over time, but not the times themselves."""
     wanted = store.keys if keys is None else keys
     times = {time_of(store, key) for key in store.keys}
     return [key for key in wanted if key not in times and store.dtype(key).kind == "f"]
@@ -50,7 +50,7 @@ def landmarks(store: FeatureStore, clip: Clip) -> pd.DataFrame:
 
 
 def columns(key: str, rows: np.ndarray) -> pd.DataFrame:
-    """A key as columns key_0, key_1, ...; of one without further axes the key alone."""
+    """A key as columns key_0, key_1, ...; a key with one number per row as one column."""
     flat = rows.reshape(len(rows), int(np.prod(rows.shape[1:])))
     names = [key] if rows.ndim == 1 else [f"{key}_{i}" for i in range(flat.shape[1])]
     return pd.DataFrame(flat, columns=names)
@@ -85,7 +85,7 @@ def tables_per_clip(store: FeatureStore, out: Path, table: Callable[[Clip], pd.D
 
 
 def intervals(time: np.ndarray, *, centred: bool) -> np.ndarray:
-    """(L, 2) s: from when to when each row holds.
+    """(L, 2) s: start and end of each row.
 
     Args:
         time: (L,) s, rising: the start of each row, or its centre.
@@ -101,7 +101,7 @@ def intervals(time: np.ndarray, *, centred: bool) -> np.ndarray:
 
 
 def parts(store: FeatureStore) -> pd.Series:
-    """Id -> train, valid or test, for formats that ask for it.
+    """Id -> train, valid or test, for formats that need it.
 
     The corpus' split (val is valid); else its folds, of which the first is tested and the second is valid; else five
     folds by speaker, likewise.

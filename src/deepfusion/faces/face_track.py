@@ -1,4 +1,4 @@
-"""What is known of the followed person in every frame of a clip: the face track."""
+"""The face track: the followed person in every frame of a clip."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ class Source(IntEnum):
 
     NONE = 0  # no face
     DLIB = 1  # dlib, at least at `threshold`
-    DLIB_WEAK = 2  # dlib below it, next to the last face; YuNet agrees where it is in use
+    DLIB_WEAK = 2  # dlib below it, next to the last face; confirmed by YuNet if that is in use
     YUNET = 3  # YuNet, where dlib sees no face; the box is mapped to dlib's convention
 
 
@@ -85,14 +85,14 @@ class FaceTrack:
             YuNet's 0 to 1: see `detector`.
         reason: (L,) uint8, see `Reason`.
         choice: (L,) uint8, see `Choice`.
-        faces: (L,) uint8, number of faces found in the frame; 255 means 255 or more. Of a search near the last face
-            it is the person's, where seen, and the others of the latest search of a whole frame.
+        faces: (L,) uint8, number of faces found in the frame; 255 means 255 or more. After a local search it counts
+            the person, if seen, and the other faces of the latest search of a whole frame.
         detector: (L,) uint8, which detector gave the box, see `Source`.
         alignment: (L,) float32, how far the eyes, nose and mouth corners of dlib's landmarks lie from YuNet's, on
             average, in distances between the eyes of a frontal face of this size; NaN where YuNet was not run.
         found: All faces found in the searched frames, in order of time: `time` (N,) float64 of the frame, `box` (N, 4)
-            float32, `score` (N,) float32, `detector` (N,) uint8. A search of the whole frame is not made in every
-            frame, see `faces.redetect`.
+            float32, `score` (N,) float32, `detector` (N,) uint8. Not every frame is searched as a whole, see
+            `faces.redetect`.
     """
 
     time: np.ndarray
@@ -112,7 +112,7 @@ class FaceTrack:
         return self.reason == Reason.FACE
 
     def columns(self) -> dict[str, np.ndarray]:
-        """What has one row per frame, by name."""
+        """The arrays with one row per frame, by name."""
         return {name: getattr(self, name) for name in COLUMNS}
 
 

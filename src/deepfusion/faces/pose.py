@@ -10,7 +10,7 @@ Object Pose in 25 Lines of Code, IJCV 1995, without its perspective iterations).
 import numpy as np
 
 POINTS = (27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 39, 42, 45)
-"""Nose and corners of the eyes (iBUG 300-W): what expressions move least. The jaw's points slide along its contour."""
+"""Nose and corners of the eyes (iBUG 300-W): least moved by expressions. The jaw's points slide along its contour."""
 
 FACE = np.array(
     [
@@ -30,7 +30,7 @@ FACE = np.array(
         [0.703, -0.013, 0.053],
     ]
 )
-"""The mean face's `POINTS`, (13, 3), looking into the camera; benchmarks/mean_face.py finds them."""
+"""The mean face's `POINTS`, (13, 3), looking into the camera; benchmarks/mean_face.py computes them."""
 
 
 def pose(landmarks: np.ndarray) -> np.ndarray:
@@ -40,7 +40,7 @@ def pose(landmarks: np.ndarray) -> np.ndarray:
         landmarks: (L, 68, 2) px; NaN where there is no face.
 
     Returns:
-        (L, 3) float64 degrees: yaw and pitch within 90, roll within 180; NaN where the landmarks are.
+        (L, 3) float64 degrees: yaw and pitch within 90, roll within 180; NaN where the landmarks are NaN.
     """
     axes, _ = fit(landmarks[:, POINTS].astype(np.float64), FACE)
     return angles(axes)

@@ -1,4 +1,4 @@
-"""Frames at a lower rate: of each period one, with the followed person's face where the period has one."""
+"""Frames at a lower rate: one per period, with the followed person's face if a frame of the period has it."""
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
@@ -12,12 +12,12 @@ T = TypeVar("T")
 def sampled(frames: Iterable[T], rate: float | None, *, seen: Callable[[T], tuple[float, bool]]) -> Iterator[T]:
     """Choose one frame per instant t0 + k / rate, t0 being the time of the first frame.
 
-    Each frame belongs to the nearest instant. An instant gets the nearest of its frames that have a face, else the
-    nearest of its frames, and none if it has no frames: so frames are neither repeated nor shifted in time, and where
-    the video is slower than the rate all are kept.
+    Each frame belongs to the nearest instant. Of an instant's frames, the nearest one with a face is chosen, else the
+    nearest one. Frames are therefore neither repeated nor shifted in time, and a video slower than the rate keeps all
+    its frames.
 
     Args:
-        frames: Of one clip, in their order. At most one is held.
+        frames: Frames of one clip, in order. At most one is buffered.
         rate: Frames per second; None: all.
         seen: Gives the presentation time of a frame (s), and whether it has the followed person's face.
     """

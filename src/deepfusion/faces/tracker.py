@@ -29,24 +29,23 @@ def follow(
 ) -> Iterator[Row]:
     """One row per frame: the followed person's face, or why there is none.
 
-    The person is the most prominent face of the first frame that has any. From then on only a face that
-    overlaps the one seen last is that person's, until a cut, or until the person has not been seen
-    for `max_gap`: then the most prominent face is chosen again. Nothing but the last face and a thumbnail is
-    remembered, however long the clip.
+    The person is the most prominent face of the first frame that has any. After that, only a face that overlaps the
+    one seen last is that person's, until a cut, or until the person has not been seen for `max_gap`: then the most
+    prominent face is chosen again. Only the last face and a thumbnail are kept, however long the clip.
 
     Args:
         frames: In presentation order.
         detector: Gives the faces of an image in its pixel coordinates.
         max_gap: Seconds without the person after which a person is chosen again. Long enough for a turned head or a
             hand before the face; short enough to lose little where the person has moved away unseen.
-        min_overlap: Least `overlap` with the face seen last. Positions half a face apart reach 0.3: no
-            neighbour does, and a person who speaks keeps far more from frame to frame.
+        min_overlap: Least `overlap` with the face seen last. Positions half a face apart overlap by 0.3; neighbours
+            overlap less, and a speaking person far more from frame to frame.
         cut_difference: Least `difference` of two successive frames that counts as a cut. Within a shot it stays near
             0, unrelated images are near 1, dark ones too; a very fast pan may count as a cut. Dissolves are not
             detected; the gap and the overlap must handle them.
-        person: Whom to choose, see `pick`.
+        person: Which person to choose, see `pick`.
     """
-    last: Detection | None = None  # None: a person is to be chosen, and `new` says why
+    last: Detection | None = None  # None: a person is to be chosen, for the reason `new`
     new = Choice.FIRST
     seen = -np.inf
     thumb = shape = None
@@ -73,12 +72,12 @@ def follow(
 
 
 def resized(face: Detection, before: tuple[int, ...], now: tuple[int, ...]) -> Detection:
-    """The same face where the frame's size changes within a stream, as video calls do when the line gets worse.
+    """The same face where the frame's size changes within a stream, as in video calls on a poor connection.
 
     Args:
         face: In px of a frame of the shape `before`.
-        before: Height and width of the frame, and what else its shape holds.
-        now: Likewise, of the frame that follows.
+        before: Shape of that frame: height, width, and any further axes.
+        now: Likewise, of the next frame.
     """
     scale = np.array([now[1] / before[1], now[0] / before[0]], np.float32)
     low, high = face.box[:2] * scale, (face.box[2:] + 1) * scale - 1  # the last pixels are inclusive
@@ -86,14 +85,14 @@ def resized(face: Detection, before: tuple[int, ...], now: tuple[int, ...]) -> D
 
 
 def pick(found: list[F], person: Person, image: np.ndarray) -> F | None:
-    """Whom to follow among the faces of a picture.
+    """Choose whom to follow among the faces of an image.
 
     Args:
         found: Faces with a `box`.
-        person: "": the most prominent. "largest", "left", "right": by box, "left" as seen in the picture. "left-half",
+        person: "": the most prominent. "largest", "left", "right": by box, "left" as seen in the image. "left-half",
             "right-half": the most prominent of those whose middle is there. A box (left,
-            top, right, bottom) in px: the face that shares most with it, if any shares something.
-        image: The picture.
+            top, right, bottom) in px: the face that overlaps it most, if any does.
+        image: The image.
     """
     if isinstance(person, tuple):
         place = np.array(person, np.float64)
@@ -151,7 +150,7 @@ def continuation(found: list[Detection], last: Detection, min_overlap: float) ->
 def overlap(a: np.ndarray, b: np.ndarray) -> float:
     """Intersection over union of the bounding boxes of two sets of landmarks, (68, 2) each.
 
-    Landmarks, not the detector's boxes: those jump by the steps of its image pyramid while a face does not move.
+    Landmarks, because the detector's boxes jump by the steps of its image pyramid even if a face does not move.
     """
     low = np.maximum(a.min(0), b.min(0))
     high = np.minimum(a.max(0), b.max(0))
@@ -160,7 +159,7 @@ def overlap(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def thumbnail(image: np.ndarray) -> np.ndarray:
-    """(32, 32) float32, 0..1, of an (H, W, 3) RGB or (H, W) grey picture: all that is kept of it to know a cut by."""
+    """(32, 32) float32, 0..1, of an (H, W, 3) RGB or (H, W) grey image, to detect cuts."""
     grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     while min(grey.shape) >= 128:  # halving is far cheaper than the means of odd areas, and as good here
         grey = cv2.resize(grey, (grey.shape[1] // 2, grey.shape[0] // 2), interpolation=cv2.INTER_AREA)
@@ -168,7 +167,7 @@ def thumbnail(image: np.ndarray) -> np.ndarray:
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> float:
-    """How unlike two thumbnails are, brightness apart: 0 the same, about 1 unrelated.
+    """Difference of two thumbnails, regardless of brightness: 0 equal, about 1 unrelated.
 
     The variance of their difference over the sum of their variances, so that a cut in a dark scene counts
     like one in a bright scene. Two black frames are alike.

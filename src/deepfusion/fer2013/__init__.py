@@ -1,1 +1,1 @@
-"""FER2013: 35,887 grey faces of 48x48 pixels and seven emotions, read from the forms in which it is handed on."""
+"""FER2013: 35,887 grey faces of 48x48 pixels and seven emotions, read from the formats in which it is distributed."""

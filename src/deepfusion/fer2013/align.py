@@ -1,4 +1,4 @@
-"""Where the face is in each image of FER2013: dlib's landmarks, found on 48 x 48 crops."""
+"""Alignment of FER2013's images: dlib's landmarks, found on 48 x 48 crops."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from deepfusion.fer2013.data import SIDE
 from deepfusion.progress import track
 
 IMAGES_PER_CHUNK = 512
-ENLARGED = 144  # dlib's detector knows no face below 80 px
+ENLARGED = 144  # dlib's detector finds no face below 80 px
 BORDER = 36  # and none that touches the edge, as these tight crops do
-THRESHOLD = -0.5  # these images are known to be faces: a weak answer is an answer
+THRESHOLD = -0.5  # these images are known to be faces, so weak detections count
 USUAL_BOX = (5.0, 5.0, 46.67, 46.67)
 """left, top, right, bottom in px of the image: within half a pixel of the median of those that dlib finds in Training.
 
-benchmarks/fer2013.py tells that one."""
+benchmarks/fer2013.py computes that median."""
 
 
 @dataclass(frozen=True)

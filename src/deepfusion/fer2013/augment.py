@@ -1,7 +1,7 @@
-"""FER2013's images as a network's crops, varied at random, on the device that trains.
+"""FER2013's images as a network's crops, randomly augmented, on the training device.
 
-The images stay 48 x 48 on the device; what turns one into a crop of any network is one affine map, its alignment
-joined with a random one, and one interpolation.
+The images stay 48 x 48 on the device. One affine map, the alignment combined with a random one, and one interpolation
+turn an image into a crop of any network.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ SHIFT = 0.16  # of half the crop's side, at most
 CONTRAST = (0.6, 1.5)
 BRIGHTNESS = 40.0  # of 255, at most
 ERASED = (0.15, 0.5)  # side of the erased square, of the crop's
-ERASE = 0.5  # how often
+ERASE = 0.5  # share of the crops
 
 
 def thetas(to_crop: np.ndarray, size: int) -> Tensor:
@@ -70,7 +70,7 @@ def augmented(theta: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def toned(grey: Tensor, generator: torch.Generator) -> Tensor:
-    """Change contrast and brightness of each crop, (B, 1, S, S) of 0..255, and erase a square of every second."""
+    """Change contrast and brightness of each crop, (B, 1, S, S) of 0..255, and erase a square in half of them."""
     n, size = len(grey), grey.shape[-1]
     contrast = _uniform(n, *CONTRAST, generator).view(n, 1, 1, 1).to(grey.device)
     brightness = _uniform(n, -BRIGHTNESS, BRIGHTNESS, generator).view(n, 1, 1, 1).to(grey.device)

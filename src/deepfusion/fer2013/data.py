@@ -1,4 +1,4 @@
-"""What FER2013 is once it is read, whatever form it came in."""
+"""FER2013 in memory, whatever its file format."""
 
 from dataclasses import dataclass
 
@@ -10,12 +10,12 @@ USAGES = ("Training", "PublicTest", "PrivateTest")
 VOTES = (
     "neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt", "unknown", "NF",
 )  # fmt: skip
-"""What FER+'s ten taggers could choose, in its order; NF is "not a face"."""
+"""The choices of FER+'s ten taggers, in its order; NF is "not a face"."""
 FERPLUS = {
     "angry": "anger", "disgust": "disgust", "fear": "fear", "happy": "happiness", "sad": "sadness",
     "surprise": "surprise", "neutral": "neutral",
 }  # fmt: skip
-"""FER2013's classes and FER+'s words for them; contempt, unknown and NF are none of them."""
+"""FER2013's classes and FER+'s names for them; contempt, unknown and NF have no counterpart."""
 SIDE = 48  # pixels
 
 
@@ -43,7 +43,7 @@ class Fer2013:
         return None if self.votes is None else self.votes[:, [VOTES.index(FERPLUS[emotion]) for emotion in EMOTIONS]]
 
     def split(self, usage: str) -> "Fer2013":
-        """The images of one usage, in their order.
+        """The images of one usage, in order.
 
         Raises:
             ValueError: `usage` is none of `USAGES`.

@@ -1,4 +1,4 @@
-"""Equal images of FER2013: where they are, which of them contradict each other, and what is left without them."""
+"""Duplicate images of FER2013: count them, find contradictory labels, and select images without them."""
 
 import math
 
@@ -8,13 +8,13 @@ from deepfusion.fer2013.data import USAGES, Fer2013
 
 
 def groups(images: np.ndarray) -> np.ndarray:
-    """Name equal images by equal numbers.
+    """Number the images so that equal images have equal numbers.
 
     Args:
         images: (N, ...) of any type; compared byte by byte.
 
     Returns:
-        (N,) int64, 0..number of different images - 1; which number an image gets depends on the images alone.
+        (N,) int64, 0..number of different images - 1; the numbering depends on the images only.
     """
     rows = np.ascontiguousarray(images).reshape(len(images), math.prod(images.shape[1:]))
     rows = rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1]))).ravel()
@@ -22,9 +22,9 @@ def groups(images: np.ndarray) -> np.ndarray:
 
 
 def contradictory(images: np.ndarray, labels: np.ndarray, usage: np.ndarray) -> np.ndarray:
-    """The images that have an equal one of another label in their own split.
+    """The images that have a duplicate with another label in their own split.
 
-    A test image does not count against a training image: what is trained on would depend on the test labels.
+    A test image does not count against a training image, since the training set would depend on test labels.
 
     Args:
         images: (N, 48, 48) uint8.
@@ -43,9 +43,9 @@ def across(data: Fer2013) -> dict:
     """Count equal images within and between the splits.
 
     Returns:
-        `repeats`: by usage, the images less the different images.
-        `shared`: by "A in B" for every two usages, the images of A that occur in B too.
-        `ambiguous`: the images that are.
+        `repeats`: by usage, the images less the distinct images.
+        `shared`: by "A in B" for every two usages, the images of A that also occur in B.
+        `ambiguous`: the number of ambiguous images.
     """
     group = groups(data.images)
     of = {usage: group[data.usage == usage] for usage in USAGES}
@@ -65,7 +65,7 @@ def clean(data: Fer2013) -> np.ndarray:
         (N,) bool.
     """
     candidates = np.flatnonzero(~data.ambiguous)
-    # Of those not ambiguous, equal images of a split have equal labels.
+    # Equal images of a split that are not ambiguous have equal labels.
     first = np.unique(_cells(data.images, data.usage)[candidates], return_index=True)[1]
     kept = np.zeros(len(data.images), bool)
     kept[candidates[first]] = True

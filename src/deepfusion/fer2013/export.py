@@ -1,4 +1,4 @@
-"""A trained network -> the small file that is shipped, and its card with the results of that file."""
+"""Convert a trained network to the small file that is shipped, and its card with the results of that file."""
 
 import json
 import logging
@@ -34,18 +34,18 @@ def ship(
     usages: Sequence[str],
     device: torch.device,
 ) -> None:
-    """Store a trained network compactly and measure it as stored.
+    """Store a trained network compactly, and evaluate it as stored.
 
     Args:
         prepared: the file that `prepare` writes.
         trained: the folder that `finetune` has filled.
         out: folder of <name>.safetensors and <name>.json.
-        storage: how the numbers are kept.
-        usages: the splits to measure on: PublicTest, and PrivateTest once nothing is left to be chosen.
+        storage: type of the stored weights.
+        usages: the splits to evaluate on: PublicTest, and PrivateTest after all choices are made.
         device: where to compute.
 
     Raises:
-        UserError: a file is missing or holds something else.
+        UserError: a file is missing, or is not of the expected kind.
     """
     try:
         training = json.loads((trained / "model.json").read_text(encoding="utf-8"))
@@ -93,7 +93,7 @@ def ship(
 def predictions(
     net: Tuned, data: Fer2013, theta: Tensor, size: int, usages: Iterable[str], *, device: torch.device
 ) -> dict[str, np.ndarray]:
-    """Split -> (n, 7) float64 probabilities of its images, cut by (N, 3, 3) maps from the crop of a side of `size`."""
+    """Split -> (n, 7) float64 probabilities of its images, cropped by (N, 3, 3) maps from crops of side `size`."""
     net.to(device, memory_format=torch.channels_last)
     rows = {usage: data.usage == usage for usage in usages}
     return {
@@ -106,7 +106,7 @@ def figures(data: Fer2013, results: dict[str, np.ndarray]) -> dict:
     """The figures of a classifier on the test splits.
 
     Args:
-        data: FER2013, whole.
+        data: all of FER2013.
         results: PublicTest, PrivateTest or both -> (n, 7) probabilities of its images.
 
     Returns:

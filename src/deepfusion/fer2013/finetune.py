@@ -1,4 +1,4 @@
-"""One network's fine-tuning from beginning to end: prepared FER2013 -> weights, training curve, model card."""
+"""Fine-tuning of one network: prepared FER2013 -> weights, training curve, model card."""
 
 import hashlib
 import json
@@ -31,10 +31,10 @@ EVALUATE = 32  # images at a time
 
 
 def finetune(prepared: Path, out: Path, *, name: str, settings: FinetuneSettings, device: torch.device) -> None:
-    """Fine-tune a network, or go on where a killed run stopped.
+    """Fine-tune a network, or resume an interrupted run.
 
     Writes `model.safetensors` (float32), `curve.csv` and `model.json` into `out`, and the state after each epoch,
-    `checkpoint.pt`. PrivateTest is not looked at.
+    `checkpoint.pt`. PrivateTest is not used.
 
     Args:
         prepared: the file that `prepare` writes.
@@ -44,8 +44,8 @@ def finetune(prepared: Path, out: Path, *, name: str, settings: FinetuneSettings
         device: where to train.
 
     Raises:
-        UserError: the network cannot be fine-tuned, has no recipe, or its weights from recognition are not here; or
-            there are too few images.
+        UserError: the network cannot be fine-tuned, has no recipe, or lacks its weights from recognition; or there are
+            too few images.
     """
     out.mkdir(parents=True, exist_ok=True)
     network = tuned(name)
@@ -55,7 +55,7 @@ def finetune(prepared: Path, out: Path, *, name: str, settings: FinetuneSettings
     data, alignment = load(prepared)
     rows, targets, left_out = training_rows(data, settings.labels)
     if len(rows) < recipe.batch:
-        raise UserError(f"{len(rows)} images train, fewer than a step of {recipe.batch}: give {name} a smaller batch")
+        raise UserError(f"{len(rows)} training images, fewer than a batch of {recipe.batch}: give {name} a smaller one")
     size = network.crop.size
     theta = augment.thetas(to_crop(alignment, network.crop), size)
     torch.manual_seed(settings.seed)
@@ -111,7 +111,7 @@ def run_key(
     rows: np.ndarray,
     targets: Tensor,
 ) -> str:
-    """Names what a run depends on, except the number of its cycles: a finished run can be continued with more."""
+    """Hash of what a run depends on, except its number of cycles: a finished run can be continued with more."""
     how = recipe.model_dump(mode="json", exclude={"weights", "cycles"})
     start = catalogue.fingerprint(network.base, recipe.weights) if network.base in catalogue.CATALOGUE else "random"
     arrays = (data.images[rows], targets.numpy(), alignment.box[rows], alignment.landmarks[rows])
@@ -123,7 +123,7 @@ def tuned(name: str) -> Network:
     """The card of a network that is fine-tuned on FER2013.
 
     Raises:
-        UserError: it is another network.
+        UserError: the network is not fine-tuned on FER2013.
     """
     network = catalogue.find(name)
     if not network.base:
@@ -133,9 +133,9 @@ def tuned(name: str) -> Network:
 
 
 def training_rows(data: Fer2013, labels: str) -> tuple[np.ndarray, Tensor, dict[str, int]]:
-    """Which images train, and for what.
+    """The training images and their targets.
 
-    An image that is, pixel for pixel, in a test split too does not train, nor does one whose label is ambiguous.
+    Images that also occur in a test split, pixel for pixel, and images with ambiguous labels are left out.
 
     Args:
         data: FER2013.
@@ -145,7 +145,7 @@ def training_rows(data: Fer2013, labels: str) -> tuple[np.ndarray, Tensor, dict[
         rows (n,), targets (n, 7) float32 that add up to 1, and how many images are left out for each reason.
 
     Raises:
-        UserError: FER+'s votes are wanted and not there.
+        UserError: FER+'s votes are needed but missing.
     """
     training = data.usage == "Training"
     equal = duplicates.groups(data.images)
@@ -169,7 +169,7 @@ def training_rows(data: Fer2013, labels: str) -> tuple[np.ndarray, Tensor, dict[
 def probabilities(
     net: Tuned, images: np.ndarray, theta: Tensor, size: int, *, device: torch.device, dtype: torch.dtype
 ) -> np.ndarray:
-    """(N, 7) float64 probabilities of (N, 48, 48) images, cut by (N, 3, 3) maps from the crop."""
+    """(N, 7) float64 probabilities of (N, 48, 48) images, cropped by (N, 3, 3) maps from the crop."""
     predicted = []
     with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
         for i in range(0, len(images), EVALUATE):

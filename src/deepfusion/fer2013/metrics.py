@@ -1,4 +1,4 @@
-"""Figures of a classifier of FER2013."""
+"""Metrics of a classifier of FER2013."""
 
 import numpy as np
 from sklearn.metrics import confusion_matrix, f1_score

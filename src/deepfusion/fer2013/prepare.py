@@ -1,4 +1,4 @@
-"""FER2013 read and aligned, in one file that every training starts from."""
+"""Read and align FER2013 into one file, the input of every training."""
 
 import logging
 import zipfile
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def prepare(path: Path, out: Path, *, votes: Path | None = None, threads: int = 1) -> None:
-    """Read FER2013 in any of its forms, find the landmarks of every image, and keep both.
+    """Read FER2013 in any of its formats, find the landmarks of every image, and write both.
 
     Args:
         path: a csv, a folder or an npz file: see `read`.
@@ -40,15 +40,15 @@ def prepare(path: Path, out: Path, *, votes: Path | None = None, threads: int = 
 
 
 def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    with path.open("wb") as file:  # by its name alone, numpy would add .npz
+    with path.open("wb") as file:  # given only a name, numpy would add .npz
         np.savez(file, **arrays)
 
 
 def load(path: Path) -> tuple[Fer2013, Alignment]:
-    """What `prepare` has written.
+    """Read a file that `prepare` has written.
 
     Raises:
-        UserError: the file is not such a file.
+        UserError: it is not such a file.
     """
     try:
         with np.load(path) as file:

@@ -1,4 +1,4 @@
-"""Read FER2013 as Kaggle hands it on, csv or folder, or as an npz of lossless mosaics with FER+'s votes."""
+"""Read FER2013 as Kaggle distributes it, csv or folder, or as an npz of lossless mosaics with FER+'s votes."""
 
 import hashlib
 import logging
@@ -30,11 +30,11 @@ SYNONYMS = {
 PREFIXES = {usage.lower(): usage for usage in USAGES}
 PICTURES = (".jpg", ".jpeg", ".png")
 NUMBERS = {str(value): value for value in range(256)}  # faster than int(), and nothing else passes
-TILES = 60  # a side of an npz mosaic
+TILES = 60  # images per side of an npz mosaic
 
 
 def read(path: Path, votes: Path | None = None) -> Fer2013:
-    """Read FER2013 from the form found at `path`.
+    """Read FER2013 in the format found at `path`.
 
     - a csv with the columns emotion, pixels and Usage in any order, blanks around them removed: `fer2013.csv` or
       `icml_face_data.csv`. Other columns are not read.
@@ -48,7 +48,7 @@ def read(path: Path, votes: Path | None = None) -> Fer2013:
         votes: FER+'s `fer2013new.csv`, for a csv.
 
     Raises:
-        UserError: The first thing that is wrong.
+        UserError: The input is invalid; the message names the first problem.
     """
     path = Path(path)
     if not path.exists():
@@ -94,7 +94,7 @@ def _csv(path: Path, votes: Path | None) -> Fer2013:
 def _votes(path: Path, usage: np.ndarray, images: Path) -> np.ndarray:
     """FER+'s votes, (N, 10) int64, for the images of these usages."""
     if not path.is_file():
-        raise UserError(f"{path}: there is no such file; wanted is FER+'s fer2013new.csv")
+        raise UserError(f"{path}: there is no such file; expected FER+'s fer2013new.csv")
     found, votes = [], []
     for line, (use, *cells) in _columns(path, ("Usage", *VOTES)):
         for name, cell in zip(VOTES, cells, strict=True):
@@ -163,7 +163,7 @@ def _split_folders(path: Path) -> list[Path]:
 
 
 def _images(split: Path) -> list[tuple[int, Path]]:
-    """Label and file of every image of one split, in their order."""
+    """Label and file of every image of one split, in order."""
     images, others = [], 0
     for entry in sorted(entry for entry in split.iterdir() if not entry.name.startswith(".")):
         name = SYNONYMS.get(entry.name.lower(), entry.name.lower())
@@ -177,14 +177,14 @@ def _images(split: Path) -> list[tuple[int, Path]]:
         log.warning("%s: files that are not read, neither .jpg, .jpeg nor .png: %d", split, others)
     there = {label for label, _ in images}
     if missing := [name for label, name in enumerate(EMOTIONS) if label not in there]:
-        raise UserError(f"{split} has no images (jpg, jpeg, png) of {', '.join(missing)}: each wants its folder")
+        raise UserError(f"{split} has no images (jpg, jpeg, png) of {', '.join(missing)}: each needs its folder")
     return sorted(images)
 
 
 def _image(path: Path) -> np.ndarray:
     """(48, 48) uint8 grey."""
     content = np.frombuffer(path.read_bytes(), np.uint8)
-    image = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE) if content.size else None  # OpenCV fails on no bytes
+    image = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE) if content.size else None  # OpenCV fails on empty input
     if image is None:
         raise UserError(f"{path} cannot be read as an image: fetch it again, or remove it")
     if image.shape != (SIDE, SIDE):
@@ -199,7 +199,7 @@ def _tenth(images: np.ndarray, labels: np.ndarray, among: np.ndarray) -> np.ndar
     Args:
         images: (N, 48, 48) uint8.
         labels: (N,) int64.
-        among: (N,) bool, what may be chosen.
+        among: (N,) bool, the images to choose from.
 
     Returns:
         (N,) bool.
@@ -247,7 +247,7 @@ def _npz(path: Path) -> Fer2013:
 
 def _tiles(webp: np.ndarray, place: str) -> np.ndarray:
     """Cut a mosaic, the (bytes,) uint8 of a WebP, into its (3600, 48, 48) uint8 grey images, row by row."""
-    # Its three channels are equal, for which OpenCV's grey is exact.
+    # Its three channels are equal, so that OpenCV's grey is exact.
     mosaic = cv2.imdecode(webp, cv2.IMREAD_GRAYSCALE)
     if mosaic is None or mosaic.shape != (TILES * SIDE, TILES * SIDE):
         raise UserError(f"{place} cannot be read as a WebP of {TILES}x{TILES} images: fetch the file again")

@@ -21,10 +21,10 @@ from deepfusion.progress import track
 
 log = logging.getLogger(__name__)
 
-HEAD = 10  # the new classifier learns so many times faster than the trunk, which knows faces already
-WARM_UP = 0.05  # of the steps of a cycle
-CLIP = 1.0  # norm of the gradient
-AVERAGE = 0.999  # of the running mean of the weights, which is what is kept
+HEAD = 10  # learning rate of the new classifier, relative to that of the pre-trained trunk
+WARM_UP = 0.05  # share of the steps of a cycle
+CLIP = 1.0  # largest norm of the gradient
+AVERAGE = 0.999  # decay of the running mean of the weights, which is the result
 
 
 @dataclass(frozen=True)
@@ -52,17 +52,17 @@ def train(
     key: str,
     tell: Callable[[int, float, float, Tuned], dict],
 ) -> tuple[Tuned, list[dict]]:
-    """Train a network, or go on where a killed run stopped.
+    """Train a network, or resume an interrupted run.
 
     Args:
-        net: with its starting weights, on the device; changed in place.
-        faces: to train on, on the same device.
+        net: the network with its initial weights, on the device; changed in place.
+        faces: training images, on the same device.
         size: S of the network's crop.
-        recipe: how.
+        recipe: hyperparameters.
         seed: of order, augmentation and dropout.
         dtype: of the arithmetic inside convolutions; float32 or bfloat16.
         checkpoint: file of the state after the last whole epoch.
-        key: names what the run depends on; the checkpoint of another run is left aside.
+        key: hash of what the run depends on; the checkpoint of another run is ignored.
         tell: called after each epoch with (epoch, mean loss, seconds, averaged network); returns plain values that are
             kept as a row of the training curve.
 
@@ -90,7 +90,7 @@ def train(
         generator.set_state(state["generator"])
         _dropout(device).set_state(state["dropout"])
         curve = state["curve"]
-        log.info("going on after epoch %d", len(curve))
+        log.info("resuming after epoch %d", len(curve))
     for epoch in range(len(curve) + 1, epochs + 1):
         start, total = time.perf_counter(), 0.0
         order = torch.randperm(len(faces), generator=generator)
@@ -116,7 +116,7 @@ def train(
 
 
 def _rate(step: int, steps: int) -> float:
-    """Share of the learning rate: in every cycle of `steps` a short rise, then half a cosine down to 0.
+    """Factor of the learning rate: in every cycle of `steps` a short rise, then half a cosine down to 0.
 
     Source: Loshchilov, Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", ICLR 2017, equation (5).
     """
@@ -145,11 +145,11 @@ def _read(path: Path, key: str, epochs: int) -> dict | None:
         return None
     try:
         with zipfile.ZipFile(path) as archive:
-            if damaged := archive.testzip():  # torch does not look at the checksums
+            if damaged := archive.testzip():  # torch does not verify the checksums
                 raise ValueError(f"checksum of {damaged}")
         state = torch.load(path, map_location="cpu", weights_only=True)
         fits = state["key"] == key and len(state["curve"]) <= epochs
-    except Exception as error:  # from damaged bytes the reader raises nearly anything
+    except Exception as error:  # damaged bytes can make the reader raise nearly anything
         log.warning("%s is damaged or cannot be read (%s): training starts from the beginning", path, error)
         return None
     if fits:

@@ -3,8 +3,8 @@
 Every time is a presentation time in seconds on the clock of the container, where it may start at any value;
 frames and audio share it. Nothing is computed from a frame index: a variable frame rate is kept.
 
-Damage is not played over: what FFmpeg reports as damaged, out of order or cut short ends in one `ClipError`,
-raised where it is met. Frames may have been handed out before; the caller drops the clip.
+Damage is never skipped: a stream that FFmpeg reports as damaged, out of order or cut short raises one `ClipError` at
+that point. Earlier frames may already have been yielded; the caller drops the clip.
 """
 
 from deepfusion.media.audio import Audio, read_audio

@@ -13,16 +13,16 @@ from deepfusion.errors import ClipError
 from deepfusion.media.container import SEEK_MARGIN, between, clip_errors, decoded
 from deepfusion.media.limits import DEFAULT_LIMITS, Limits
 
-JITTER = 0.04  # s the audio's times may stray from its sample count (rounding) before it counts as a hole
+JITTER = 0.04  # s by which times may differ from the sample count (rounding) before it counts as a gap
 RATES = (1000, 1_000_000)  # Hz; no recorder is slower or faster, and a damaged header may say anything
-# Of the mix against the channels' mean power (-20 dB): below it the channels cancel each other out.
+# Power of the mix relative to the channels' mean power (-20 dB); below it the channels cancel each other out.
 CANCELLED = 0.01
 
 
 class Audio(NamedTuple):
     """Mono audio: `samples` (n,) float32 in [-1, 1], `rate` in Hz, `start` the time of the first sample in s.
 
-    `note` says what is unusual about it, else "".
+    `note` describes anything unusual about it, else "".
     """
 
     samples: np.ndarray
@@ -41,9 +41,9 @@ def read_audio(
 ) -> Audio:
     """A clip's audio, the plain mean of its channels, resampled, with start <= time < end.
 
-    A hole in the audio's times is filled with silence, so that what follows keeps its time; a time more than
-    `JITTER` before its place is damage. The resampler (soxr, HQ) has linear phase and no delay. Where the channels
-    cancel each other out in the mean (opposite phase), the loudest of them is taken instead, with a note.
+    A gap in the audio's times is filled with silence, so that later samples keep their times; a time that is more
+    than `JITTER` too early is damage. The resampler (soxr, HQ) has linear phase and no delay. If the channels cancel
+    each other out in the mean (opposite phase), the loudest one is used instead, with a note.
 
     Raises:
         ClipError: No audio stream, damage, times that jump, too much silence to fill in, or no sample in the segment.
@@ -65,7 +65,7 @@ class _Powers:
         self.mean, self.channels = 0.0, np.zeros(0)
 
     def add(self, samples: np.ndarray) -> None:
-        """Take (channels, n) samples in; where their number changes, what was before does not count."""
+        """Add (channels, n) samples; if the number of channels changes, earlier samples are dropped."""
         if len(self.channels) != len(samples):
             self.mean, self.channels = 0.0, np.zeros(len(samples))
         mean = samples.mean(axis=0)
@@ -89,7 +89,7 @@ def _mixed(
     """The audio as the mean of the channels (channel None) or as one channel; `powers` gets what is in the segment."""
     origin = None  # time of the first sample decoded
     count = 0  # samples so far, at the file's rate
-    filled = 0  # of them silence that was filled in
+    filled = 0  # of these, inserted silence
     blocks = []
     channels = _Channels()
     for time, frame, _ in decoded(path, "audio", start, limits):
@@ -98,11 +98,11 @@ def _mixed(
                 raise ClipError(f"{path.name}: the audio has no presentation time")
             origin, source_rate = time, frame.sample_rate
             if not RATES[0] <= source_rate <= RATES[1]:
-                raise ClipError(f"{path.name}: {source_rate} Hz is no rate of a recording, a damaged header")
+                raise ClipError(f"{path.name}: {source_rate} Hz is not a plausible sample rate: damaged header")
             resampler = soxr.ResampleStream(source_rate, rate, 1, dtype="float32", quality="HQ")
         if frame.sample_rate != source_rate:
             raise ClipError(f"{path.name}: the audio's rate changes from {source_rate} to {frame.sample_rate} Hz")
-        # A packet may hold several frames of which only the first has a time; the others follow without a hole.
+        # A packet may hold several frames of which only the first has a time; the others follow without a gap.
         hole = 0 if time is None else round((time - origin) * source_rate) - count
         if hole < -JITTER * source_rate:
             raise ClipError(
@@ -142,14 +142,14 @@ def _mixed(
 
 
 def _index(time: float, origin: Fraction, rate: int) -> int:
-    """Index of the first sample at or after a time; a millionth of a sample is rounding."""
+    """Index of the first sample at or after a time, with a millionth of a sample for rounding."""
     return math.ceil(float((Fraction(time) - origin) * rate) - 1e-6)
 
 
 class _Channels:
     """Frames of audio as (channels, n) float64, full scale 1, whatever their format.
 
-    FFmpeg makes them packed first: PyAV crashes on eight planar channels and more.
+    FFmpeg converts them to packed first: PyAV crashes on eight or more planar channels.
     """
 
     def __init__(self) -> None:

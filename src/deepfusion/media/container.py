@@ -1,4 +1,4 @@
-"""Open a clip's file and decode one of its streams, checked."""
+"""Open a clip's file and decode one of its streams, with checks for damage."""
 
 import math
 import re
@@ -15,17 +15,17 @@ from av.stream import Disposition
 from deepfusion.errors import ClipError
 from deepfusion.media.limits import DEFAULT_LIMITS, Limits
 
-SEEK_MARGIN = 1.0  # s decoded before a segment: covers reordered frames and an audio decoder's warming up
+SEEK_MARGIN = 1.0  # s decoded before a segment: covers reordered frames and the warm-up of an audio decoder
 CUT_SHORT = 0.5  # s between the declared and the found end of a file from which it counts as cut
 
-# Containers and elementary streams that are read. What is not here could open other local files (image2, concat, hls,
-# sdp) or takes a text for a clip (tty, subtitles).
+# Supported containers and elementary streams. Others could open further local files (image2, concat, hls, sdp) or take
+# a text for a clip (tty, subtitles).
 FORMATS = (
     "3gp,aa,aac,ac3,aiff,amr,ape,asf,au,avi,caf,dts,dtshd,dv,eac3,flac,flv,gif,gxf,h261,h263,h264,hevc,ivf,loas,m4v,"
     "matroska,mjpeg,mov,mp3,mp4,mpc,mpc8,mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,oma,rm,swf,tak,truehd,tta,vc1,voc,w64,"
     "wav,webm,wtv,wv,yuv4mpegpipe"
 )
-# Formats that declare their length; FFmpeg estimates that of the others, which a cut then shortens as well.
+# Formats that declare their length; for others FFmpeg estimates it, and a cut file merely looks shorter.
 DECLARE_LENGTH = {"flv", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2"}
 
 
@@ -39,7 +39,7 @@ class Decoded(NamedTuple):
 
 @contextmanager
 def clip_errors(path: Path) -> Iterator[None]:
-    """Turn whatever PyAV raises into a ClipError that begins with the file's name."""
+    """Convert any error of PyAV into a ClipError that begins with the file's name."""
     try:
         yield
     except (av.FFmpegError, ValueError, RuntimeError, NotImplementedError, MemoryError) as error:
@@ -53,21 +53,21 @@ def opened(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[av.container
 
     Args:
         path: The file.
-        limits: Decoders refuse larger frames, those that only look at the first frame included.
+        limits: Decoders refuse larger frames, even if only the first frame is read.
 
     Raises:
-        ClipError: It is missing, empty, no regular file, or of no format that is read (`FORMATS`).
+        ClipError: It is missing, empty, not a regular file, or of no supported format (`FORMATS`).
     """
     if not path.is_file():  # also keeps out named pipes, which would block
         raise ClipError(f"{path.name}: {'not a regular file' if path.exists() else 'no such file'}")
     if path.stat().st_size == 0:
         raise ClipError(f"{path.name}: the file is empty")
     with clip_errors(path):
-        # `file:` and the whitelist: neither a name like "http:..." nor what the file says reaches the network.
+        # `file:` and the whitelist: neither a name like "http:..." nor the file's content can reach the network.
         options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
         try:
             container = av.open(f"file:{path}", options=options | _bounds(limits))
-        except av.ArgumentError as error:  # FFmpeg knows the format, and the whitelist does not
+        except av.ArgumentError as error:  # FFmpeg knows the format, but the whitelist excludes it
             raise ClipError(f"{path.name}: not an audio or video file of a format that is read") from error
     with container:
         yield container
@@ -79,7 +79,7 @@ def _bounds(limits: Limits) -> dict[str, str]:
 
 
 def stream_of(container: av.container.InputContainer, kind: str) -> av.stream.Stream | None:
-    """The stream of a kind ("video", "audio") that FFmpeg calls the best; cover art is not video."""
+    """The best stream of a kind ("video", "audio") according to FFmpeg; cover art is not video."""
     best = container.streams.best(kind)
     if best is not None and best.disposition & Disposition.attached_pic:
         real = (s for s in container.streams.video if not s.disposition & Disposition.attached_pic)
@@ -90,7 +90,7 @@ def stream_of(container: av.container.InputContainer, kind: str) -> av.stream.St
 def decoded(
     path: Path, kind: str, start: float | None, limits: Limits = DEFAULT_LIMITS
 ) -> Generator[Decoded, None, None]:
-    """Decode a stream from its beginning, or from somewhat before `start` so that nothing after it is missed.
+    """Decode a stream from its beginning, or from a little before `start`, so that nothing after it is missed.
 
     Raises:
         ClipError: There is no such stream, it cannot be decoded, it is damaged, or the file is cut short.
@@ -131,7 +131,7 @@ def _decoded_from(path: Path, kind: str, seek: float | None, limits: Limits) -> 
             for frame in packet.decode():
                 time = clock(frame)
                 whole = whole or kind == "audio" or frame.key_frame
-                if whole:  # else a leftover of the group of pictures that the seek cut
+                if whole:  # else a remainder of the group of pictures that the seek cut
                     if frame.is_corrupt:
                         raise ClipError(f"{path.name}: damaged {kind} at {_second(time)}")
                     yield Decoded(time, frame, stream)
@@ -139,7 +139,7 @@ def _decoded_from(path: Path, kind: str, seek: float | None, limits: Limits) -> 
 
 @contextmanager
 def _large_frames(path: Path, kind: str, limits: Limits) -> Iterator[None]:
-    """Say that frames are too large where FFmpeg says "Invalid argument"."""
+    """Report that frames are too large, where FFmpeg reports "Invalid argument"."""
     try:
         yield
     except av.ArgumentError as error:
@@ -168,11 +168,11 @@ def _large_frames(path: Path, kind: str, limits: Limits) -> Iterator[None]:
 def _packets(container: av.container.InputContainer, stream: av.stream.Stream, path: Path) -> Iterator[av.Packet]:
     """A stream's packets. All streams are read, to notice a file that ends before its declared end."""
     end = -math.inf
-    cut = ""  # a damaged packet of another stream, as long as none of this one comes after it
+    cut = ""  # a damaged packet of another stream, until a packet of this one follows
     for packet in container.demux():
         if packet.pts is not None:
             end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-        own = packet.stream.index == stream.index  # not packet.stream_index, which is 0 in what ends a stream
+        own = packet.stream.index == stream.index  # not packet.stream_index, which is 0 in a stream's last packet
         if packet.is_corrupt:
             cut = f"{path.name}: damaged or cut short at {end:.3f} s"
             if own:
@@ -194,11 +194,11 @@ def _presentation_clock(frame: av.VideoFrame | av.AudioFrame) -> Fraction | None
 
 
 def _packet_clock():
-    """A clock for AVI, which has no presentation times, only one tick for every packet.
+    """A clock for AVI, which has no presentation times, only one tick per packet.
 
-    What FFmpeg puts in their place is a guess and wrong for reordered frames (H.264, packed MPEG-4). Frames come
-    out of the decoder in presentation order, so each takes the tick of the packet that released it (FFmpeg's
-    own fallback); those that the end of the file releases take the ticks that follow.
+    FFmpeg guesses the times, wrongly for reordered frames (H.264, packed MPEG-4). Frames leave the decoder in
+    presentation order, so each gets the tick of the packet that released it (FFmpeg's own fallback); frames released
+    by the end of the file get the following ticks.
     """
     tick = -1
 

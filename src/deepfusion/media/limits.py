@@ -1,4 +1,4 @@
-"""What reading one clip may take: damaged and hostile files of a few KB can ask for gigabytes."""
+"""Limits for reading one clip: damaged and hostile files of a few KB can ask for gigabytes."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,8 @@ class Limits:
     """Bounds of a clip.
 
     Attributes:
-        pixels: Of a frame, width x height.
-        silence_s: Silence that fills all gaps in the audio, s.
+        pixels: Most pixels of a frame, width x height.
+        silence_s: Most silence that may fill all gaps in the audio, s.
     """
 
     pixels: int = 40_000_000

@@ -1,4 +1,4 @@
-"""What a clip holds, without decoding more than its first frame and sample."""
+"""Contents of a clip, without decoding more than its first frame and sample."""
 
 import math
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from deepfusion.media.video import orientation_of, square_pixels
 
 @dataclass(frozen=True)
 class Probe:
-    """What a clip holds. Numbers of an absent stream are 0, its times nan.
+    """Contents of a clip. Numbers of an absent stream are 0, its times nan.
 
     Attributes:
         has_video: There is a video stream; cover art does not count.
@@ -27,11 +27,11 @@ class Probe:
         height: Likewise.
         rotation: Degrees clockwise, 0, 90, 180 or 270, that `frames` rotates the stored frame.
         video_start: Time of the first frame, s.
-        video_duration: s, as the container declares it for the stream, else for the file; nan if for neither.
+        video_duration: s, as the container declares it for the stream, else for the file; nan if undeclared.
         audio_start: Time of the first sample, s.
         audio_duration: s, likewise.
-        audio_rate: Samples a second in the file.
-        frame_rate: Mean frames a second as declared, nan if not; informative only.
+        audio_rate: Samples per second in the file.
+        frame_rate: Mean frames per second as declared, nan if undeclared; informative only.
     """
 
     has_video: bool = False
@@ -48,7 +48,7 @@ class Probe:
 
 
 def probe(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> Probe:
-    """Look at a clip: its streams, and the first frame and sample of each.
+    """Probe a clip: its streams, and the first frame and sample of each.
 
     Raises:
         ClipError: The file cannot be read, has neither video nor audio, or a stream is empty or broken.
@@ -57,7 +57,7 @@ def probe(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> Probe:
 
 
 def probe_video(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> Probe:
-    """Look at the video alone: what is wrong with the audio does not matter.
+    """Probe only the video; defects of the audio are ignored.
 
     Raises:
         ClipError: As `probe`, for the video.
@@ -66,7 +66,7 @@ def probe_video(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> Probe:
 
 
 def probe_audio(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> Probe:
-    """Look at the audio alone: what is wrong with the video does not matter.
+    """Probe only the audio; defects of the video are ignored.
 
     Raises:
         ClipError: As `probe`, for the audio.
@@ -115,7 +115,7 @@ def _audio(path: Path, limits: Limits) -> dict:
 
 @contextmanager
 def _first(path: Path, kind: str, limits: Limits) -> Iterator[tuple[Fraction, Any, Any]]:
-    """The first frame of a stream; the file stays open meanwhile, for the stream lives no longer than it."""
+    """The first frame of a stream; the file stays open in the block, because the stream needs it."""
     with closing(decoded(path, kind, None, limits)) as found:
         first = next(found, None)
         if first is None or first.time is None:

@@ -24,7 +24,7 @@ class Frame(NamedTuple):
 
 
 class Orientation(NamedTuple):
-    """How a stored frame becomes upright: first swap the axes, then mirror along x and along y."""
+    """Operations that make a stored frame upright: first swap the axes, then mirror along x and along y."""
 
     swap: bool
     mirror_x: bool
@@ -32,7 +32,7 @@ class Orientation(NamedTuple):
 
     @property
     def rotation(self) -> int:
-        """Degrees clockwise: 0, 90, 180 or 270. A frame may be mirrored, too."""
+        """Degrees clockwise: 0, 90, 180 or 270. A frame may also be mirrored."""
         return (90 if self.mirror_x else 270) if self.swap else (180 if self.mirror_y else 0)
 
 
@@ -41,9 +41,9 @@ def frames(
 ) -> Iterator[Frame]:
     """Stream a clip's frames in presentation order, with start <= time < end; None leaves that side open.
 
-    Times increase strictly: of frames with the same time the first is given. Pixels that are not square are
-    made so by enlarging the shorter side (720x576 with pixels 16:15 becomes 768x576). Both fields of an
-    interlaced frame are left woven. Memory does not grow with the clip's length.
+    Times increase strictly: of frames with the same time only the first is yielded. Pixels become square by enlarging
+    the shorter side (720x576 with pixels 16:15 becomes 768x576). Both fields of an interlaced frame stay woven. Memory
+    does not grow with the clip's length.
 
     Raises:
         ClipError: No video stream, damage, a frame without a time or over the limit, or no frame in the segment.
@@ -87,21 +87,21 @@ def orientation_of(frame: av.VideoFrame) -> Orientation:
 
 
 def square_pixels(width: int, height: int, shape: Fraction | None) -> tuple[int, int]:
-    """Size of a frame once its pixels (shape = a pixel's width / height) are square; no side shrinks.
+    """Size of a frame with square pixels (shape = a pixel's width / height); no side shrinks.
 
     Raises:
         ValueError: A shape that no camera makes.
     """
     ratio = float(shape or 1)
     if not 1 / 4 <= ratio <= 4:
-        raise ValueError(f"pixels {ratio:g} times as wide as high, a damaged header")
+        raise ValueError(f"pixels {ratio:g} times as wide as high: damaged header")
     if abs(ratio - 1) < 0.01:  # a header rounded by a crop; resampling would only blur
         return width, height
     return (round(width * ratio), height) if ratio > 1 else (width, round(height / ratio))
 
 
 def _turn(image: np.ndarray, orientation: Orientation) -> np.ndarray:
-    """Turn a stored image (H, W, 3) upright."""
+    """Make a stored image (H, W, 3) upright."""
     if orientation.swap:
         image = image.transpose(1, 0, 2)
     y = -1 if orientation.mirror_y else 1

@@ -1,1 +1,1 @@
-"""Face networks: which there are, how their weights are read, how crops become features."""
+"""Face networks: the catalogue, readers of weight files, and inference from crops to features."""

@@ -26,7 +26,7 @@ from deepfusion.networks.encoder_file import SHIPPED_ENCODER as SHIPPED_ENCODER
 from deepfusion.networks.formats import state_dict
 
 SILENCE_DB = -100.0
-"""Level that fills up a clip that is shorter than `SpeechEncoder.shortest`."""
+"""Level that pads a clip shorter than `SpeechEncoder.shortest`."""
 LONG = 10_000
 """Frames (100 s at a shift of 10 ms) from which a clip is encoded in parts."""
 LOUD = 0.05
@@ -47,20 +47,20 @@ class Layer(NamedTuple):
         return self.kernel[0] // 2, self.kernel[1] // 2
 
     def length_after(self, length, axis: int):
-        """Positions along an axis (0 frequency, 1 time) that the layer makes of `length`."""
+        """Positions along an axis (0 frequency, 1 time) that the layer outputs for an input of `length`."""
         length = (length + 2 * self.padding[axis] - self.kernel[axis]) // self.stride[axis] + 1
         return length // self.pool[axis]
 
 
 class Architecture(NamedTuple):
-    """What has to be known to build a `SpeechEncoder`; stored with the weights.
+    """Everything needed to build a `SpeechEncoder`; stored with the weights.
 
     Attributes:
         layers: The convolutions.
         bands: Mel bands of the input; 0: the linear bins.
         range_db: Lower levels, relative to the clip's reference level, are raised to -range_db.
         spectrogram: rate, window_ms, shift_ms, dft, bins of the spectrograms, see `spectrogram.spectrogram`.
-        labels: Of the emotion classifier.
+        labels: Labels of the emotion classifier.
     """
 
     layers: tuple[Layer, ...]
@@ -75,7 +75,7 @@ class Architecture(NamedTuple):
         return self.bands or int(self.spectrogram["bins"])
 
     def to_json(self) -> str:
-        """As text, for the file of the weights."""
+        """As text, for the weights file."""
         return json.dumps(self._asdict())
 
     @classmethod
@@ -90,10 +90,10 @@ class Architecture(NamedTuple):
 
 
 class FrontEnd(nn.Module):
-    """Spectrograms in dB -> what the convolutions see: mel bands, level relative to the clip, standardised per band.
+    """Spectrograms in dB -> input of the convolutions: mel bands, level relative to the clip, standardised per band.
 
     Args:
-        architecture: Of the encoder.
+        architecture: Architecture of the encoder.
     """
 
     def __init__(self, architecture: Architecture):
@@ -140,13 +140,13 @@ class FrontEnd(nn.Module):
 class SpeechEncoder(nn.Module):
     """Spectrograms -> one vector per position in frequency and time, and the emotions of the training corpora.
 
-    A batch is padded at the end of its shorter clips, and the padding changes nothing: what follows a clip's end is
-    set to zero before each convolution, as for a clip alone.
+    The shorter clips of a batch are padded at the end. The padding has no effect: values after a clip's end are set
+    to zero before each convolution, as for a clip alone.
 
     Args:
         architecture: Layers, input, labels.
-        card: Where the weights come from.
-        sha256: Of the file of the weights; "" if there is none.
+        card: Model card of the weights.
+        sha256: Hash of the weights file; "" if there is none.
     """
 
     def __init__(self, architecture: Architecture, *, card: Mapping | None = None, sha256: str = ""):
@@ -168,18 +168,18 @@ class SpeechEncoder(nn.Module):
         self.classifier = nn.Linear(2 * self.channels, len(self.labels))
 
     def output_length(self, length):
-        """R, positions in time, that come out of `length` frames (int or Tensor)."""
+        """R, positions in time, for an input of `length` frames (int or Tensor)."""
         return reduce(lambda length, layer: layer.length_after(length, 1), self.architecture.layers, length)
 
     def forward(self, decibels: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
         """Encode a batch.
 
         Args:
-            decibels: (B, T, F) spectrograms, dB; what stands after a clip's length is ignored.
+            decibels: (B, T, F) spectrograms, dB; values after a clip's length are ignored.
             length: (B,) int64 frames of each clip, `shortest` at least.
 
         Returns:
-            (B, R, F', C) vectors a_i, and (B, R) bool, which positions in time belong to the clip.
+            (B, R, F', C) vectors a_i, and (B, R) bool, whether a position in time belongs to the clip.
         """
         return self.encode(self.front(decibels, length), length)
 
@@ -240,7 +240,7 @@ class SpeechEncoder(nn.Module):
     def _long(self, decibels: np.ndarray) -> np.ndarray:
         """`positions` in parts, so that memory does not grow with the clip: the same within rounding.
 
-        Each part is convolved with what its outer positions see beyond it.
+        Each part is convolved together with the context of its outer positions.
         """
         device, step = self.front.mean.device, self._grid(1)[1]
 
@@ -263,7 +263,7 @@ class SpeechEncoder(nn.Module):
         return np.concatenate(encoded)
 
     def _field(self) -> int:
-        """Frames that a position in time sees."""
+        """Receptive field of a position in time, frames."""
         frames, step = 1, 1
         for layer in self.architecture.layers:
             frames += step * (layer.kernel[1] - 1)
@@ -274,7 +274,7 @@ class SpeechEncoder(nn.Module):
 
     @torch.inference_mode()
     def probabilities(self, spectrogram: np.ndarray) -> np.ndarray:
-        """(T, F) dB of one clip, T > 0 -> (labels,) float32: what the training corpora call it (zero-shot)."""
+        """(T, F) dB of one clip, T > 0 -> (labels,) float32, for the labels of the training corpora (zero-shot)."""
         a = torch.from_numpy(self.positions(spectrogram)).to(self.front.mean.device)
         return self.logits(a).softmax(0).cpu().numpy()
 
@@ -284,11 +284,11 @@ class SpeechEncoder(nn.Module):
         return self.pooled(torch.from_numpy(positions).to(self.front.mean.device))[0].cpu().numpy()
 
     def frames(self, R: int) -> np.ndarray:
-        """(R,) float64: frame in the middle of what each position in time sees, counted from 0."""
+        """(R,) float64: centre of each time position's receptive field, in frames from 0."""
         return self._centres(R, 1)
 
     def bins(self) -> np.ndarray:
-        """(F',) float64: frequency in Hz in the middle of what each position in frequency sees."""
+        """(F',) float64: centre of each frequency position's receptive field, Hz."""
         settings = self.requires
         rows, spacing = self._centres(self.bands, 0), settings["rate"] / settings["dft"]
         if not self.architecture.bands:
@@ -300,7 +300,7 @@ class SpeechEncoder(nn.Module):
         return middle + step * np.arange(count, dtype=np.float64)
 
     def _grid(self, axis: int) -> tuple[float, int]:
-        """Middle of what the first position of an axis sees, and how far the next one is from it."""
+        """Centre of the first position's receptive field along an axis, and the step to the next one."""
         middle, step = 0.0, 1
         for layer in self.architecture.layers:
             middle += step * ((layer.kernel[axis] - 1) / 2 - layer.padding[axis])
@@ -310,7 +310,7 @@ class SpeechEncoder(nn.Module):
         return middle, step
 
     def require(self, settings: Mapping[str, float]) -> None:
-        """Refuse spectrograms of other settings than the encoder was trained on.
+        """Refuse spectrograms with settings other than those the encoder was trained on.
 
         Raises:
             UserError: One of the settings differs.
@@ -329,7 +329,7 @@ def save_encoder(encoder: SpeechEncoder, path: Path, card: Mapping) -> None:
         name: (value.half() if value.ndim > 1 else value.float()).contiguous()
         for name, value in encoder.state_dict().items()
     }
-    # One entry: safetensors writes several in any order, and the file's hash names the weights.
+    # One entry: safetensors writes several in arbitrary order, and the file's hash must not vary.
     metadata = {FORMAT: encoder.architecture.to_json()}
     content = safetensors.torch.save(tensors, metadata)
     write_atomically(path, lambda part: part.write_bytes(content))
@@ -341,21 +341,21 @@ def load_encoder(path: Path | None = None) -> SpeechEncoder:
     """Read a pre-trained encoder, in evaluation mode.
 
     Args:
-        path: A file of `save_encoder`, its card next to it; None: the one that comes with the project.
+        path: A file of `save_encoder`, its card next to it; None: the shipped encoder.
 
     Raises:
-        UserError: The file or its card is missing, damaged, or something else.
+        UserError: The file or its card is missing or damaged, or is not an audio encoder.
     """
     path = encoder_path(path)
     try:
         with safetensors.safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no dictionary)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dictionary)
         if FORMAT not in metadata:
             raise UserError(f"{path}: not an audio encoder of `snakemake pretrain_audio`")
         architecture = Architecture.from_json(metadata[FORMAT])
     except (OSError, safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not a whole file of an audio encoder: {error}") from error
+        raise UserError(f"{path}: not a complete audio encoder file: {error}") from error
     try:
         card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -1,6 +1,6 @@
 """The face networks: architecture, input crop, source and terms of the weights.
 
-Reading this module's cards costs nothing: torch is imported when a network is loaded.
+Importing this module is cheap: torch is imported only when a network is loaded.
 """
 
 import difflib
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 WEIGHTS = Path("results/weights")
-"""The folder of downloaded weights, from where the workflow is started."""
+"""Folder of downloaded weights, relative to the working folder of the workflow."""
 SHIPPED = Path(__file__).parents[1] / "weights"
 """Weights in the package: <name>.safetensors and its card <name>.json; the trained model in `model/`."""
 
@@ -29,19 +29,19 @@ class Network:
 
     Attributes:
         name: its name in the configuration.
-        version: of this definition; raised with every change that changes features.
-        crop: what is cut out of the frame for it.
-        normalisation: what the module does to RGB of 0..255.
+        version: of this definition; increased with every change that affects features.
+        crop: geometry of its input crop.
+        normalisation: applied by the module to RGB of 0..255.
         output: the layer, by its original name.
-        dimension: D, the numbers per face.
+        dimension: D, features per face.
         licence: of the weights.
-        citation: whom to cite.
+        citation: reference to cite.
         source: where the weights come from.
-        address: of the weight file, where anybody may download it (`fetch.py`); "" where not.
+        address: URL of the weight file, for `fetch.py`; "" if it cannot be downloaded.
         packaged: the weight file inside an installed package ("package/path"); "" where it is the user's own.
         sha256: of the weight file; None where no hash is published.
         module: of this package, whose `build` reads the weight file; "" where `quantized` does.
-        base: for a network fine-tuned on FER2013, what it was before.
+        base: for a network fine-tuned on FER2013, the network it started from.
     """
 
     name: str
@@ -241,8 +241,8 @@ def _tuned(base: Network, *, output: str, dimension: int, crop: Crop) -> Network
 
 
 _BASES = {network.name: network for network in [_COMPACT_VGG, *_RECOGNITION]}
-# The detail is FER2013's: how many of its pixels a side of the crop is long, in the middle of its faces
-# (benchmarks/fer2013.py tells it). SFace and faceres take a smaller crop than recognition did: as sharp, and cheaper.
+# `detail` is FER2013's resolution: the median side of the crop in pixels of its images (benchmarks/fer2013.py). SFace
+# and faceres take a smaller crop than for recognition: as sharp, and cheaper.
 _FINE_TUNED = [
     _tuned(_COMPACT_VGG, output=_COMPACT_VGG.output, dimension=4096, crop=_COMPACT_VGG.crop),
     _tuned(
@@ -280,7 +280,7 @@ def find(name: str) -> Network:
     """The card of a network.
 
     Raises:
-        UserError: there is none of this name.
+        UserError: no network has this name.
     """
     if name not in CATALOGUE:
         near = difflib.get_close_matches(name, CATALOGUE, n=1)
@@ -290,10 +290,10 @@ def find(name: str) -> Network:
 
 
 def weights_path(network: Network, user_path: Path | None = None) -> Path:
-    """Where the weights of a network are: the user's file if one is given, else the package's or the downloaded one.
+    """Path of a network's weights: the user's file if one is given, else the package's or the downloaded one.
 
     Raises:
-        UserError: there is no file; the line says how to get it.
+        UserError: there is no file; the message says how to get it.
     """
     if user_path is not None:
         if not Path(user_path).is_file():
@@ -304,15 +304,15 @@ def weights_path(network: Network, user_path: Path | None = None) -> Path:
     else:
         path = _packaged(network.packaged) if network.packaged else WEIGHTS / network.file
     if path is None or not path.is_file():
-        how = f"`snakemake fetch_weights` brings them to {WEIGHTS}/; " if network.address else ""
-        raise UserError(f"{network.name}: its weights are not here; {how}they come from: {network.source}")
+        how = f"`snakemake fetch_weights` downloads them to {WEIGHTS}/; " if network.address else ""
+        raise UserError(f"{network.name}: its weights are missing; {how}they come from: {network.source}")
     return path
 
 
 def _packaged(file: str) -> Path | None:
     """Path of a file "package/path"; None where the package is not installed."""
     package, _, inside = file.partition("/")
-    # A found spec, not an import: these packages need other packages to be imported, their files do not.
+    # Located without an import: importing these packages requires others, reading their files does not.
     spec = importlib.util.find_spec(package)
     return Path(spec.submodule_search_locations[0], inside) if spec else None
 
@@ -337,16 +337,16 @@ def load(name: str, *, weights: Path | None = None, sha256: str | None = None) -
     found = file_sha256(path) if expected else ""
     for stated in expected - {found}:
         raise UserError(f"{network.name}: {path} has sha256 {found}, expected {stated}: another or a damaged file")
-    # Imported by name, for each of them imports torch.
+    # Imported by name, because each of them imports torch.
     if network.base:
         return importlib.import_module("deepfusion.networks.quantized").load(path, network.base, network.dimension)
     return importlib.import_module(f"deepfusion.networks.{network.module}").build(path)
 
 
 def fingerprint(name: str, weights: Path | None = None) -> str:
-    """What a network's features depend on apart from the image: name, version of the definition, weights.
+    """Identifies what a network's features depend on, apart from the image: name, version of the definition, weights.
 
-    Reads the whole weight file, for it may have been replaced by another of the same name.
+    Reads the whole weight file, because another file of the same name may have replaced it.
     """
     network = find(name)
     return f"{name} version {network.version} sha256 {file_sha256(weights_path(network, weights))}"

@@ -1,6 +1,6 @@
-"""Emotion of single faces: calibrated mean probability of the networks that were fine-tuned on FER2013.
+"""Emotion of single faces: calibrated mean probability of the networks fine-tuned on FER2013.
 
-Each network's classifier reads the features that the store keeps, so this is a product of matrices; without torch.
+Each network's classifier reads stored features, so this is a matrix product and needs no torch.
 """
 
 import json
@@ -22,12 +22,12 @@ CARD = catalogue.SHIPPED / "emotion.json"
 
 @dataclass(frozen=True)
 class Classifier:
-    """What a network was fine-tuned with on top of its features.
+    """The linear classifier that a network was fine-tuned with.
 
     Attributes:
         weight: (7, D).
         bias: (7,).
-        temperature: Divides the logits.
+        temperature: Divisor of the logits.
     """
 
     weight: np.ndarray
@@ -40,7 +40,7 @@ class Classifier:
 
 
 def mean_probability(logits: Iterable[np.ndarray]) -> np.ndarray:
-    """Logits (L, 7) of each network -> (L, 7) mean of their softmax; NaN where the logits are."""
+    """Logits (L, 7) of each network -> (L, 7) mean of their softmax; NaN where the logits are NaN."""
     powers = [np.exp(of - of.max(1, keepdims=True)) for of in logits]
     return np.mean([of / of.sum(1, keepdims=True) for of in powers], axis=0)
 
@@ -58,7 +58,7 @@ def classifiers(fingerprints: Mapping[str, str], weights: Mapping[str, Path | No
         weights: Slot -> the user's weights file; None: the package's.
 
     Returns:
-        Slot -> classifier; empty unless the slots hold the very networks that the temperatures were fitted for.
+        Slot -> classifier; empty unless the slots hold exactly the networks that the temperatures were fitted for.
 
     Raises:
         UserError: A weights file is damaged.

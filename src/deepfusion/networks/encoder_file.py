@@ -1,4 +1,4 @@
-"""The file of a pre-trained audio encoder, read without torch: its place, and the spectrograms it was trained on."""
+"""The file of a pre-trained audio encoder, read without torch: its path, and the spectrograms it was trained on."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from deepfusion.errors import UserError
 from deepfusion.networks import catalogue
 
 SHIPPED_ENCODER = catalogue.SHIPPED / "audio-encoder.safetensors"
-"""The weights that come with the project; the card is the file of the same name that ends in .json."""
+"""The shipped weights; their card has the same name with the suffix .json."""
 FORMAT = "deepfusion-audio-encoder-1"
 
 
@@ -39,7 +39,7 @@ def required_spectrogram(path: Path) -> dict[str, float]:
             raise UserError(f"{path}: not an audio encoder of `snakemake pretrain_audio`")
         return dict(json.loads(metadata[FORMAT])["spectrogram"])
     except (OSError, safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not a whole file of an audio encoder: {error}") from error
+        raise UserError(f"{path}: not a complete audio encoder file: {error}") from error
 
 
 def unsuited(weights: Path | None, spectrogram: Mapping[str, float]) -> str:

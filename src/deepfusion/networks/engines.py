@@ -1,8 +1,8 @@
-"""What computes a network: torch as it is (the reference), or something faster that gives the same features.
+"""Engines that compute a network: plain torch (the reference), or a faster one that gives the same features.
 
-An engine is a function of crops, (N, S, S, 3) uint8 RGB -> (N, D) float32. Each one but the reference is compared with
-it when it is opened, on a photographed face, and refused where it differs by more than TOLERANCE. So which one was used
-is no part of what makes a stored feature stale: with any of them it is the same feature.
+An engine is a function of crops, (N, S, S, 3) uint8 RGB -> (N, D) float32. When an engine other than the reference is
+opened, it is compared with the reference on a photographed face, and refused if it differs by more than TOLERANCE.
+Therefore the engine is not part of the cache key.
 """
 
 import importlib.util
@@ -32,28 +32,28 @@ Engine = Literal["auto", "eager", "onnxruntime", "half"]
 TOLERANCE = 1e-3
 """Largest difference from the reference, as a share of a face's largest feature."""
 BATCH = {"cpu": 8}
-"""Crops at a time. More are slower on a CPU, whose caches no longer hold the maps; a GPU wants MANY."""
+"""Crops per batch. Larger batches are slower on a CPU, whose caches no longer hold the maps; a GPU needs MANY."""
 MANY = 128
 
 
 def batch(device: torch.device) -> int:
-    """Crops at a time that suit a device."""
+    """Batch size for a device."""
     return BATCH.get(device.type, MANY)
 
 
 def opened(module: nn.Module, size: int, *, name: str, engine: Engine, device: torch.device) -> Features:
-    """The fastest way to compute a network here, or the one that is asked for.
+    """Open the fastest engine for a network on this device, or the requested one.
 
     Args:
         module: a network of the catalogue.
         size: S of its crops, px.
         name: of the network, for messages.
         engine: "eager", "onnxruntime" (on a CPU), "half" (float16 where torch finds it safe; for GPUs), or "auto": the
-            one for this device, and eager where that one is not installed or not right.
-        device: where to compute; a CPU engine takes as many threads as torch has.
+            one for this device, or eager if that one is not installed or not accurate.
+        device: where to compute; a CPU engine uses as many threads as torch.
 
     Raises:
-        UserError: the engine that is asked for is not installed, is not for this device or computes something else.
+        UserError: the requested engine is not installed, is not for this device, or gives other features.
     """
     reference = partial(embed, module, device=device, batch=batch(device))
     wanted = {"cpu": "onnxruntime", "cuda": "half"}.get(device.type, "eager") if engine == "auto" else engine
@@ -65,7 +65,7 @@ def opened(module: nn.Module, size: int, *, name: str, engine: Engine, device: t
     except UserError as error:
         if engine != "auto":
             raise
-        log.warning("%s; torch's own, slower, takes its place", error)
+        log.warning("%s; torch's own, slower engine is used", error)
         return reference
     return features
 
@@ -74,14 +74,14 @@ def check(features: Features, reference: Features, size: int, *, what: str) -> N
     """Compare an engine with the reference on a photographed face.
 
     Raises:
-        UserError: they differ by more than TOLERANCE, or a feature is no finite number.
+        UserError: they differ by more than TOLERANCE, or a feature is not finite.
     """
     crops = faces(size)
     wanted, found = reference(crops), features(crops)
     error = np.inf
     if found.shape == wanted.shape:
         error = float((np.abs(found - wanted).max(1) / np.abs(wanted).max(1)).max())
-    if not error <= TOLERANCE:  # nor is NaN
+    if not error <= TOLERANCE:  # also refuses NaN
         raise UserError(f"{what}: features differ from torch's in float32 by {error:.1e} of their scale: refused")
     log.info("%s: features differ from torch's in float32 by %.1e of their scale at most", what, error)
 
@@ -95,10 +95,10 @@ def faces(size: int) -> np.ndarray:
 
 
 def onnx_runtime(module: nn.Module, size: int, device: torch.device) -> Features:
-    """The network in ONNX Runtime, exported for each job: no file that could be stale.
+    """The network in ONNX Runtime, exported for each job, so that no file can be stale.
 
     Raises:
-        UserError: the package is not installed, or the device is no CPU.
+        UserError: the package is not installed, or the device is not a CPU.
     """
     if importlib.util.find_spec("onnxruntime") is None:
         raise UserError("engine onnxruntime is not installed: pip install 'deepfusion[onnxruntime]'")
@@ -117,14 +117,14 @@ def onnx_runtime(module: nn.Module, size: int, device: torch.device) -> Features
 
 
 def export(module: nn.Module, size: int, path: Path) -> None:
-    """Write a network as ONNX, from crops as they are in memory to features, any number of them at a time.
+    """Export a network to ONNX: from uint8 crops, channels last, to features; any batch size.
 
-    The exporter multiplies batch normalisation into the convolutions before it. It is torch's older one: the newer
-    needs one more package and is no faster.
+    The exporter folds batch normalisation into the preceding convolutions. It is torch's older one: the newer one
+    needs one more package, and its result is no faster.
     """
     net = with_convolved_prelus(folded(module))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that there is a newer one; that shapes become constants, as they shall
+        warnings.simplefilter("ignore")  # about the newer exporter, and about constant shapes, which are intended
         torch.onnx.export(
             net,
             (torch.from_numpy(faces(size)),),
@@ -148,4 +148,4 @@ def half(module: nn.Module, size: int, device: torch.device) -> Features:
 
 
 ENGINES: dict[str, Callable[[nn.Module, int, torch.device], Features]] = {"onnxruntime": onnx_runtime, "half": half}
-"""How each engine but the reference is opened: module, S, device -> features."""
+"""Functions that open the engines other than the reference: module, S, device -> features."""

@@ -1,8 +1,8 @@
 """Download weight files: an interrupted download resumes, and no file is used before its hash is verified.
 
-Where the publisher states no hash, the first download is trusted and its hash kept in `weights.lock.json`; from
-then on the file must agree with it. A partial download is `<name>.part` in the same folder, with the
-server's headers in `<name>.part.json`; a file under its own name is complete and verified.
+If the publisher states no hash, the first download is trusted and its hash is stored in `weights.lock.json`; later
+files must match it. A partial download is `<name>.part` in the same folder, with the server's headers in
+`<name>.part.json`; a file under its own name is complete and verified.
 """
 
 import http.client
@@ -48,8 +48,8 @@ def fetch(card: Network, folder: Path) -> Path:
         The file.
 
     Raises:
-        UserError: it cannot be downloaded; no answer, or a wrong one; or the file's hash differs from the published
-            or locked one. A partial download is kept and the next call resumes it.
+        UserError: the download fails, or the file's hash differs from the published or locked one. A partial download
+            is kept, and the next call resumes it.
     """
     if not card.address:
         raise UserError(f"{card.name}: nothing to download: its weights come from: {card.source}")
@@ -58,7 +58,7 @@ def fetch(card: Network, folder: Path) -> Path:
         _verify(card, path, lock, mend=f"delete {path} to download it again, or")
         log.info("%s: %s is there and verified", card.name, path)
         return path
-    _json(lock)  # a damaged one is noticed before the download, not after it
+    _json(lock)  # detects a damaged file before the download
     log.info("%s: %s\nlicence: %s\ncite: %s", card.name, card.address, card.licence, card.citation)
     folder.mkdir(parents=True, exist_ok=True)
     part, headers = path.with_name(f"{path.name}.part"), path.with_name(f"{path.name}.part.json")
@@ -75,7 +75,7 @@ def fetch(card: Network, folder: Path) -> Path:
 
 
 def _verify(card: Network, path: Path, lock: Path, *, mend: str) -> None:
-    """Compare a file with the published hash, or with the locked one; a first one is locked."""
+    """Compare a file with the published or the locked hash; lock the hash of a first download."""
     found = file_sha256(path)
     if card.sha256:
         if found != card.sha256:
@@ -107,7 +107,7 @@ def _json(path: Path) -> dict:
 
 
 def _download(card: Network, part: Path, headers: Path) -> None:
-    """Bring the whole file to `part`, in several attempts."""
+    """Download the whole file to `part`, in several attempts."""
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(BACK_OFF * 2 ** (attempt - 1))
@@ -133,7 +133,7 @@ def _transfer(card: Network, part: Path, headers: Path) -> None:
         answer = _answer(card, 0)
     with answer:
         what = _said(card, answer)
-        if answer.status == http.HTTPStatus.OK:  # all of it, whether asked for the rest or not
+        if answer.status == http.HTTPStatus.OK:  # the whole file, even if only the rest was requested
             begin = 0
             part.unlink(missing_ok=True)
             write_atomically(headers, lambda file: file.write_text(json.dumps(what)))
@@ -149,7 +149,7 @@ def _transfer(card: Network, part: Path, headers: Path) -> None:
 
 
 def _goes_on(card: Network, answer: http.client.HTTPResponse, begin: int, known: dict) -> bool:
-    """Whether an answer is the rest, from `begin` on, of the file that is known."""
+    """Whether an answer continues the known file from `begin`."""
     return (
         answer.status == http.HTTPStatus.PARTIAL_CONTENT
         and answer.headers.get("Content-Range", "").startswith(f"bytes {begin}-")
@@ -171,29 +171,29 @@ def _answer(card: Network, begin: int) -> http.client.HTTPResponse:
             raise _InterruptedError(f"the server answers {error.code} {error.reason}") from error
         raise UserError(
             f"{card.name}: {card.address}: the server answers {error.code} {error.reason}: "
-            f"the file is not there any more; take it from: {card.source}"
+            f"the file is no longer there; take it from: {card.source}"
         ) from error
     except (OSError, http.client.HTTPException) as error:
         raise _InterruptedError(f"no answer ({getattr(error, 'reason', None) or error})") from error
     if answer.headers.get_content_type() == "text/html":
         answer.close()
         raise UserError(
-            f"{card.name}: {card.address}: the answer is a web page, no weights: open it in a browser to see why, "
+            f"{card.name}: {card.address}: the answer is a web page, not weights: open it in a browser to see why, "
             f"or take the file from: {card.source}"
         )
     return answer
 
 
 def _said(card: Network, answer: http.client.HTTPResponse) -> dict:
-    """What tells one version of the server's file from another."""
+    """Headers that identify the version of the server's file."""
     if answer.status == http.HTTPStatus.PARTIAL_CONTENT:
         size = answer.headers.get("Content-Range", "").rpartition("/")[2]
     else:
         size = answer.headers.get("Content-Length", "")
     if not size.isdigit():
         raise UserError(
-            f"{card.name}: {card.address}: the server does not state the file's length, so that nothing could tell "
-            f"whether it is whole; take it from: {card.source}"
+            f"{card.name}: {card.address}: the server does not state the file's length, so it cannot be checked "
+            f"to be complete; take it from: {card.source}"
         )
     versions = {"etag": answer.headers.get("ETag"), "last_modified": answer.headers.get("Last-Modified")}
     return {"address": card.address, "size": int(size)} | versions

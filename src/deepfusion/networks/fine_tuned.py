@@ -34,5 +34,5 @@ class Tuned(nn.Module):
         return self.trunk(grey.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last))
 
     def logits(self, grey: Tensor, dropout: float = 0.0) -> Tensor:
-        """Grey faces to the scores of the emotions, (B, 7), in FER2013's order; dropout in training alone."""
+        """Grey faces to the scores of the emotions, (B, 7), in FER2013's order; dropout in training only."""
         return self.classifier(nn.functional.dropout(self.features(grey), dropout, self.training))

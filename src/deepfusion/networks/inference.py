@@ -8,7 +8,7 @@ from deepfusion.errors import UserError
 
 
 def device(name: str) -> torch.device:
-    """The torch device of a name, tried out.
+    """The torch device of a name, checked to work.
 
     Args:
         name: "auto" (CUDA where there is one, else the CPU), or one of torch's: "cpu", "cuda:1", "mps", ...
@@ -50,7 +50,7 @@ def embed(module: nn.Module, crops: np.ndarray, *, device: torch.device, batch: 
     module = module.to(device=device, memory_format=torch.channels_last).eval()
     features = []
     with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-        for i in range(0, max(len(crops), 1), batch):  # no crops: one empty batch, which tells D
+        for i in range(0, max(len(crops), 1), batch):  # no crops: one empty batch, which gives D
             x = torch.tensor(crops[i : i + batch], device=device).permute(0, 3, 1, 2).float()
             features.append(module(x).cpu())
     return torch.cat(features).numpy()

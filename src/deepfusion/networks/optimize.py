@@ -1,7 +1,7 @@
-"""The same networks with less arithmetic: what is linear and follows each other is multiplied together beforehand.
+"""The same networks with less arithmetic: successive linear operations are merged in advance.
 
-Everything here is exact up to rounding. Batch normalisation after a convolution is folded where a graph is made of
-the module: by torch's ONNX exporter, see `engines.py`.
+Everything here is exact up to rounding. torch's ONNX exporter folds batch normalisation into convolutions, see
+`engines.py`.
 """
 
 import copy
@@ -19,14 +19,14 @@ from deepfusion.networks.models.iresnet import IResNet50
 from deepfusion.networks.models.sface import SFaceTrunk
 
 ONE_NORMALISATION = (CompactVGG, SFaceTrunk, InceptionResNetV1, IResNet50)
-"""Networks that normalise all channels alike: three equal channels stay equal, and one does for them."""
+"""Networks that normalise all channels alike: three equal channels stay equal, so one is enough."""
 
 
 def folded(net: nn.Module) -> nn.Module:
-    """The network as a function of crops as they are in memory.
+    """The network as a function of uint8 crops, channels last.
 
     Args:
-        net: a network of the catalogue, (B, 3, S, S) float32 RGB -> (B, D); left as it is, its numbers are shared.
+        net: a network of the catalogue, (B, 3, S, S) float32 RGB -> (B, D); not changed, its weights are shared.
 
     Returns:
         (B, S, S, 3) uint8 RGB -> (B, D) float32, in evaluation mode.
@@ -45,7 +45,7 @@ def folded(net: nn.Module) -> nn.Module:
 
 
 class Colour(nn.Module):
-    """Crops to float, channels first, as all networks want them."""
+    """Crops to float, channels first, as all networks expect."""
 
     def __init__(self, net: nn.Module):
         super().__init__()
@@ -57,7 +57,7 @@ class Colour(nn.Module):
 
 
 class Grey(nn.Module):
-    """Colour taken out by one product; the trunk's normalisation spreads the one channel to three where it must."""
+    """RGB to grey by one product; the trunk's normalisation expands it to three channels if needed."""
 
     def __init__(self, trunk: nn.Module, luma: Tensor):
         super().__init__()
@@ -70,7 +70,7 @@ class Grey(nn.Module):
 
 
 def _sees_one_channel(first: nn.Conv2d) -> None:
-    """Three equal channels through a convolution are one through the sum of its filters."""
+    """Make a convolution of three equal channels one of a single channel, by summing its filters over them."""
     first.weight = nn.Parameter(first.weight.sum(1, keepdim=True), requires_grad=False)
     first.in_channels = 1
 
@@ -85,7 +85,7 @@ def _folded(net: nn.Module) -> nn.Module:
 
 
 class NormalisedDlib(nn.Module):
-    """dlib's ResNet-29 with its normalisation in the first convolution, which pads nothing: exact at the border."""
+    """dlib's ResNet-29, normalisation folded into the first convolution; exact, because that has no padding."""
 
     def __init__(self, net: DlibResNet29):
         super().__init__()
@@ -100,10 +100,10 @@ class NormalisedDlib(nn.Module):
 
 
 class TurnedFaceRes(nn.Module):
-    """HSE faceres on images turned by 180 degrees, with turned filters.
+    """HSE faceres on images rotated by 180 degrees, with rotated filters.
 
-    TensorFlow pads a stride of 2 at the right and below alone. Turned, that is left and above: what a padding of 1 on
-    all sides comes to where the side is even, and a convolution does that itself, without a padded copy.
+    TensorFlow pads convolutions of stride 2 only at the right and the bottom. After rotation that is left and top: for
+    an even side, the same as a padding of 1 on all sides, which a convolution does itself, without a padded copy.
     """
 
     def __init__(self, net: FaceRes):
@@ -115,7 +115,7 @@ class TurnedFaceRes(nn.Module):
                 conv.padding = (1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Faces, (B, 3 or 1, S, S), to features; the mean over the map does not see that it is turned."""
+        """Faces, (B, 3 or 1, S, S), to features; the mean over the map is invariant to the rotation."""
         x = F.relu6(self.net.conv1(x.flip(1, 2, 3) - self.net.mean))
         for layer in self.net.layers.values():
             x = F.relu6(layer(x))
@@ -123,9 +123,9 @@ class TurnedFaceRes(nn.Module):
 
 
 class PReLUConvolved(nn.Module):
-    """A parametric ReLU made of what graph engines fuse: slope x + (1 - slope) max(x, 0), each factor a filter of 1 px.
+    """A parametric ReLU that graph engines can fuse: slope x + (1 - slope) max(x, 0), each factor a filter of 1 px.
 
-    ONNX Runtime's own reads and writes another order in memory than its convolutions; that costs more than the work.
+    ONNX Runtime's own has another memory layout than its convolutions; conversion costs more than the computation.
     """
 
     def __init__(self, slope: Tensor):

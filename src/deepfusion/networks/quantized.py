@@ -1,7 +1,7 @@
 """Weights in a small file: safetensors, matrices and filters as 8-bit integers or half precision.
 
-An 8-bit tensor `name` has a float32 scale for each output channel in `name.scale`; value = integer * scale. What has
-one dimension (biases, batch normalisation, slopes) stays float32. The file's metadata names the base network.
+An 8-bit tensor `name` has a float32 scale for each output channel in `name.scale`; value = integer * scale. Tensors of
+one dimension (biases, batch normalisation, slopes) stay float32. The file's metadata names the base network.
 """
 
 from pathlib import Path
@@ -24,13 +24,13 @@ LARGEST = 127  # symmetric: -128 is not used
 
 
 def save(net: nn.Module, path: Path, *, base: str, storage: Storage) -> None:
-    """Write a fine-tuned network; the file is whole or absent.
+    """Write a fine-tuned network atomically.
 
     Args:
-        net: whose state dict is kept.
+        net: the network; its state dict is stored.
         path: of the .safetensors file.
         base: the network that was fine-tuned.
-        storage: of what has two dimensions or more.
+        storage: type of tensors of two dimensions or more.
     """
     tensors: dict[str, Tensor] = {}
     for name in state_dict.names(net):
@@ -56,24 +56,22 @@ def load(path: Path, base: str, dimension: int) -> Tuned:
     """Read a fine-tuned network, in evaluation mode.
 
     Args:
-        path: of a file that `save` has written.
-        base: the network that must have been fine-tuned.
-        dimension: of its features.
+        path: a file that `save` has written.
+        base: the expected base network.
+        dimension: D of its features.
 
     Raises:
-        UserError: the file is damaged, or holds something else.
+        UserError: the file is damaged, or holds another network.
     """
     try:
         with safetensors.safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no dictionary)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dictionary)
     except (OSError, safetensors.SafetensorError) as error:
-        raise UserError(f"{path}: no whole safetensors file: {error}") from error
+        raise UserError(f"{path}: not a complete safetensors file: {error}") from error
     if metadata.get("format") != FORMAT or metadata.get("base") != base:
-        found = (
-            f"{metadata.get('base')} in the form {metadata.get('format')}" if metadata else "no word about what it is"
-        )
-        raise UserError(f"{path}: wanted {base} in the form {FORMAT} (`snakemake finetune`), found {found}")
+        found = f"{metadata.get('base')} in format {metadata.get('format')}" if metadata else "no metadata"
+        raise UserError(f"{path}: expected {base} in format {FORMAT} (`snakemake finetune`), found {found}")
     scales = {name: tensors.pop(name) for name in list(tensors) if name.endswith(".scale") and name[:-6] in tensors}
     for name, scale in scales.items():
         integers = tensors[name.removesuffix(".scale")]

@@ -1,4 +1,4 @@
-"""What of a recognition network is fine-tuned: everything below the layer that is trained to tell people apart."""
+"""Trunks of recognition networks, which are fine-tuned: all layers below the one that distinguishes people."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +33,7 @@ _EMPTY: dict[str, Callable[[], nn.Module]] = {
     "arcface-iresnet50": IResNet50,
 }
 _FROZEN = {"sface": "conv_4", "faceres": "conv_pw_3"}
-"""The last of the layers that stay what recognition made of them: they see edges, and cost most of the time."""
+"""The last of the frozen first layers: they detect edges, and take most of the time."""
 
 
 def pretrained(base: str, weights: Path | None = None, sha256: str | None = None) -> nn.Module:
@@ -45,7 +45,7 @@ def pretrained(base: str, weights: Path | None = None, sha256: str | None = None
         sha256: of the user's file.
 
     Returns:
-        (B, 3, S, S) -> (B, D); layers that are not to be trained need no gradient.
+        (B, 3, S, S) -> (B, D); frozen layers need no gradient.
 
     Raises:
         UserError: as `catalogue.load`.
@@ -71,5 +71,5 @@ def _first_layers(trunk: nn.Module, last: str | None) -> list[nn.Module]:
 
 
 def empty(base: str) -> nn.Module:
-    """The trunk without its numbers, to be filled from a file."""
+    """The trunk without weights, to be filled from a file."""
     return _EMPTY[base]()

@@ -124,14 +124,14 @@ def line(path):
 def test_without_its_description(tmp_path, values):
     path = write(tmp_path, values)
     path.with_suffix(".json").unlink()
-    assert "needs faceres.json beside it" in line(path)
+    assert "needs faceres.json next to it" in line(path)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"weightsManifest": [{"weights": [{"name": "x"}]}]}'])
 def test_a_description_of_something_else(tmp_path, values, content):
     path = write(tmp_path, values)
     path.with_suffix(".json").write_text(content)
-    assert "no TensorFlow.js weights as faceres.json describes them" in line(path)
+    assert "not the TensorFlow.js weights that faceres.json describes" in line(path)
 
 
 @pytest.mark.parametrize("kept", [0, 1000, -1, -2])
@@ -144,7 +144,7 @@ def test_a_file_cut_off(tmp_path, values, kept):
 def test_a_file_that_is_too_long(tmp_path, values):
     path = write(tmp_path, values)
     path.write_bytes(path.read_bytes() + b"12")
-    assert "not of one package" in line(path)
+    assert "not from one package" in line(path)
 
 
 def test_another_networks_names(tmp_path, values):

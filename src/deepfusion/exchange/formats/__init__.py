@@ -1,1 +1,1 @@
-"""Formats of other tools, a module each: `export(store, out, keys)`. Being here is all it takes."""
+"""Formats of other tools, one module each, with `export(store, out, keys)`; no registration is needed."""

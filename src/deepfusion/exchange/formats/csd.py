@@ -17,11 +17,11 @@ from deepfusion.atomic import replacing
 from deepfusion.exchange.tables import features, intervals, rows_of, time_of
 from deepfusion.store import FeatureStore
 
-SAFE = "".join(chr(code) for code in range(33, 127) if chr(code) not in "%/") + " "  # stays as it is in a name
+SAFE = "".join(chr(code) for code in range(33, 127) if chr(code) not in "%/") + " "  # not escaped in a name
 
 
 def export(store: FeatureStore, out: Path, keys: Sequence[str] | None) -> None:
-    """Write a file per key, in the store's own type; clips without rows are not in it."""
+    """Write a file per key, in the store's own type; clips without rows are left out."""
     for key in features(store, keys):
         about = store.attributes(key)
         _write(store, out / f"{key}.csd", key, str(about.get("description", "")), _rows(store, key), about)

@@ -14,7 +14,7 @@ from deepfusion.store.reader import Clip
 def export(store: FeatureStore, out: Path, keys: Sequence[str] | None) -> None:
     """Write frames/<id>.csv and clips.csv; `keys` of the video are further columns, such as landmarks or EF-A."""
     if other := [key for key in keys or () if rows_of(store, key) != "video"]:
-        raise UserError(f"--keys {other[0]}: a table of frames holds what has a row per frame, and this has none")
+        raise UserError(f"--keys {other[0]}: a table of frames holds keys with one row per frame; this is not one")
 
     def table(clip: Clip) -> pd.DataFrame:
         more = [landmarks(store, clip) if key == "landmarks" else columns(key, clip[key]) for key in keys or ()]

@@ -1,8 +1,8 @@
 """lhotse: cuts.jsonl.gz with a cut per clip, arrays as numpy files under arrays/.
 
 The spectrogram is the cut's `features`; all else is a temporal array in its custom fields, "EF-A" as EF_A. lhotse
-counts rows by a fixed shift, here the cut's duration divided by the rows: the true times are the fields time,
-audio_time, ... Clips without any row are left out.
+assumes a fixed shift between rows, here the cut's duration divided by the number of rows; the true times are in the
+fields time, audio_time, ... Clips without any row are left out.
 """
 
 import gzip
@@ -42,7 +42,7 @@ def _cut(store: FeatureStore, clip: Clip, out: Path, keys: Sequence[str]) -> dic
     duration = max(span[-1, 1] for span in spans.values())
     row, custom, held = store.clips.loc[clip.id], {}, None
     for key, span in spans.items():
-        # lhotse takes rows by counting: with this shift a whole cut has all of them.
+        # lhotse selects rows by counting shifts: with this one, a whole cut has all rows.
         array, shift = _save(out, clip, key), duration / len(span)
         if key == "spectrogram":
             held = _features(store, array, shift, duration, clip.id)

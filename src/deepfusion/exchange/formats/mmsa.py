@@ -2,7 +2,7 @@
 
 Frames without a face are left out, since MMSA's models have no mask: `vision_lengths` counts the others, and
 `vision_time` and `audio_time` hold their times. There is no text: `text` is a single row of zeros, `raw_text` is empty.
-`regression_labels` and `classification_labels` are the number of the class, or -1, which `annotations` names.
+`regression_labels` and `classification_labels` are the index of the class, or -1; `annotations` is its name.
 """
 
 import pickle
@@ -18,7 +18,7 @@ from deepfusion.store import FeatureStore
 
 
 def export(store: FeatureStore, out: Path, keys: Sequence[str] | None) -> None:
-    """Write features.pkl. `keys`: one or more per modality, side by side; None: all face features, the spectrogram."""
+    """Write features.pkl. `keys`: one or more per modality, concatenated; None: all face features, the spectrogram."""
     wanted = features(store, keys or [*store.networks, "spectrogram"])
     video = [key for key in wanted if rows_of(store, key) == "video"]
     audio = [key for key in wanted if key not in video]
@@ -60,7 +60,7 @@ def _side_by_side(arrays: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _padded(clips: Sequence[np.ndarray]) -> np.ndarray:
-    """(clips, T, D) with zeros after the rows of each clip; at least one row, as MMSA wants it."""
+    """(clips, T, D) with zeros after the rows of each clip; at least one row, as MMSA requires."""
     length = max([1, *map(len, clips)])
     found = np.zeros((len(clips), length, clips[0].shape[1] if clips else 0), np.float32)
     for row, clip in zip(found, clips, strict=True):

@@ -1,4 +1,4 @@
-"""A numpy archive per clip with everything that the store holds of it; clips.csv and store.json next to them."""
+"""One numpy archive per clip with all its data; clips.csv and store.json next to them."""
 
 import json
 from collections.abc import Sequence
@@ -25,5 +25,5 @@ def export(store: FeatureStore, out: Path, keys: Sequence[str] | None) -> None:
 
 
 def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    with path.open("wb") as file:  # by its name numpy would add a suffix
+    with path.open("wb") as file:  # given a name, numpy would add a suffix
         np.savez(file, **arrays)

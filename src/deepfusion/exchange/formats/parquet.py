@@ -1,7 +1,7 @@
 """Parquet: clips.parquet, and a file per kind of row (video, audio, and streams with times of their own).
 
 A row has the clip's id; arrays are lists of fixed size in the store's own type, their shape as JSON in the field's
-metadata. So it is lossless, and pandas, polars, DuckDB and Spark read it.
+metadata. It is lossless, and pandas, polars, DuckDB and Spark read it.
 """
 
 import json
@@ -20,7 +20,7 @@ ROWS = 4096  # of a row group, about
 
 
 def export(store: FeatureStore, out: Path, keys: Sequence[str] | None) -> None:
-    """Write the files; those of `keys`, and the times of their rows."""
+    """Write the files, with `keys` and the times of their rows."""
     _write_clips(store, out / "clips.parquet")
     for group, found in store.groups.items():
         wanted = [key for key in found if keys is None or key in keys or key in {time_of(store, k) for k in keys}]

@@ -1,1 +1,1 @@
-"""The same face tracks as `faces.tracker` with dlib's detector gives, in a fraction of the time."""
+"""Face tracks like those of `faces.tracker` with dlib's detector, in a fraction of the time."""

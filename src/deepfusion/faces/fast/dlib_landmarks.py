@@ -1,9 +1,9 @@
-"""The 68 landmarks of a face: those of dlib's predictor, point for point, sooner (benchmarks/face_parts.py).
+"""dlib's predictor of 68 landmarks: the same points, computed faster (benchmarks/face_parts.py).
 
-Kazemi and Sullivan, "One millisecond face alignment with an ensemble of regression trees" (2014): 15 times, each of 500
-trees adds to the face's shape the one of its 16 leaves that it comes to by comparing grey levels of pixels, whose
-places move with the shape. What takes time is to fetch 7,500 leaves out of 65 MB. dlib goes from tree to tree; here the
-leaves of a round are all known before the first is added, so that the processor fetches many at a time.
+Kazemi and Sullivan, "One millisecond face alignment with an ensemble of regression trees" (2014): in each of 15 rounds,
+500 trees each add one of their 16 leaves to the shape, selected by comparing grey levels of pixels that move with the
+shape. Most of the time goes into fetching 7,500 leaves out of 65 MB. dlib adds them tree by tree; here all leaves of a
+round are selected before the first is added, so that the processor fetches many at a time.
 """
 
 from pathlib import Path
@@ -39,7 +39,7 @@ class Predictor(NamedTuple):
 def read(path: Path) -> Predictor:
     """The trees of dlib's file of 68 landmarks (`detect.predictor_path`, which knows its checksum).
 
-    It is a row of integers, each a control byte (low nibble: how many bytes follow; 0x80: negative) and its bytes,
+    It is a sequence of integers, each a control byte (low nibble: how many bytes follow; 0x80: negative) and its bytes,
     lowest first; a float is two of them, mantissa and exponent; each list begins with its length.
     """
     content, position = np.fromfile(path, np.uint8), 0
@@ -49,7 +49,7 @@ def read(path: Path) -> Predictor:
         numbers, position = _integers(content, position, count)
         return numbers
 
-    take(1)  # the form's version
+    take(1)  # version of the format
     mean = _floats(take(SHAPE)[2:])
     pairs = np.empty((ROUNDS, TREES, SPLITS, 2), np.uint16)
     least = np.empty((ROUNDS, TREES, SPLITS), np.float32)
@@ -66,12 +66,12 @@ def read(path: Path) -> Predictor:
 
 
 def landmarks(predictor: Predictor, grey: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """The 68 points of the face in a box of an (H, W) uint8 picture: (68, 2) float32 x, y, whole px as dlib gives them.
+    """The 68 points of the face in a box of an (H, W) uint8 image: (68, 2) float32 x, y, whole px as dlib gives them.
 
     Args:
         predictor: From `read`.
-        grey: The picture.
-        box: (4,) left, top, right, bottom in px, the last ones inclusive; it may reach beyond the picture.
+        grey: The image.
+        box: (4,) left, top, right, bottom in px, the last ones inclusive; it may reach beyond the image.
     """
     left, top, right, bottom = (float(side) for side in box)
     return _landmarks(np.ascontiguousarray(grey), left, top, right - left, bottom - top, *predictor)

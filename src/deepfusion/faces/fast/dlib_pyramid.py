@@ -1,9 +1,9 @@
 """The image pyramid that dlib's frontal detector searches, computed for a part of the frame only.
 
-dlib searches a face at many scales: it shrinks the frame by 5/6 again and again, and moves one window of 80 px over
-each of these levels in steps of 8 px. The window's score depends on which pixels of the frame its own are mixed
-from, so much that the same face scores 1.0 or 1.2 on frames that differ by one pixel in width. So a part of the frame
-gives dlib's own boxes only if its levels hold the very pixels of those of the whole frame, as they do here.
+dlib searches at many scales: it shrinks the frame by 5/6 repeatedly, and moves a window of 80 px over each level in
+steps of 8 px. The score is sensitive to resampling: the same face scores 1.0 or 1.2 on frames that differ by one pixel
+in width. A part of the frame therefore gives dlib's own boxes only if its levels hold exactly the pixels of the whole
+frame's levels, as they do here.
 """
 
 import math
@@ -21,14 +21,14 @@ STEP = 1.2  # from a level to the next smaller one
 
 
 class Size(NamedTuple):
-    """Height and width of a picture, px."""
+    """Height and width of an image, px."""
 
     height: int
     width: int
 
 
 class Part(NamedTuple):
-    """A part of a picture: columns left to right - 1 and rows top to bottom - 1, px."""
+    """A part of an image: columns left to right - 1 and rows top to bottom - 1, px."""
 
     left: int
     top: int
@@ -65,11 +65,11 @@ class Pyramid:
 
     @property
     def levels(self) -> int:
-        """How many levels dlib searches."""
+        """Number of levels that dlib searches."""
         return len(self._chain) - self._upsample
 
     def level_of(self, box: np.ndarray) -> int:
-        """The level on which a box (4,) of the detector was found; it may be none for a box of another kind."""
+        """The level on which a box (4,) of the detector was found; it may not exist for another detector's box."""
         side = (box[2] - box[0] + 1) * 2**self._upsample
         return round(math.log(side / SIDE, STEP))
 
@@ -83,12 +83,12 @@ class Pyramid:
         return _rounded(box)
 
     def parts(self, frame: np.ndarray, box: np.ndarray, levels: range, margin: int) -> dict[int, tuple]:
-        """The pixels of some levels round a box.
+        """The pixels of some levels around a box.
 
         Args:
             frame: (H, W) uint8.
             box: (4,) left, top, right, bottom in px of the frame.
-            levels: Those wanted; the ones that do not exist are left out.
+            levels: Requested levels; those that do not exist are left out.
             margin: How far a part reaches beyond the box, in steps of the window at that level.
 
         Returns:
@@ -123,7 +123,7 @@ class Pyramid:
         return found
 
     def _part(self, box: np.ndarray, level: int, margin: int) -> Part:
-        """The cells of a level round a box of the frame, whole cells so that the window moves in dlib's steps."""
+        """The cells of a level around a box of the frame; whole cells, so that the window moves in dlib's steps."""
         size = self._chain[self._upsample + level]
         x, y = self._pixel(self._upsample + level)
         left, top, right, bottom = box / [x, y, x, y] / CELL

@@ -1,7 +1,7 @@
 """Resample a grey image as dlib does, pixel for pixel: its detector's score depends on single grey levels.
 
-The arithmetic is that of `resize_image` in dlib's image_transforms/interpolation.h, but for the order of its sums: very
-few pixels come out a grey level higher or lower. How few, and what is gained: benchmarks/face_parts.py.
+The arithmetic is that of `resize_image` in dlib's image_transforms/interpolation.h, except for the order of sums: very
+few pixels differ, by one grey level. benchmarks/face_parts.py measures how many, and the time saved.
 """
 
 from typing import NamedTuple
@@ -33,8 +33,8 @@ class Axis(NamedTuple):
 def columns(before: int, after: int) -> Axis:
     """The columns of an image that dlib resizes from `before` columns to `after`, each at least 2.
 
-    It lays the first on the first and the last on the last. Four at a time, it adds up their places in float32 and
-    rounds their values; from the first four that reach beyond the image it continues one by one, and truncates.
+    dlib aligns the first and the last columns. It handles four at a time, sums positions in float32 and rounds
+    values; from the first four that reach beyond the image on, it handles one at a time and truncates.
     """
     step = (before - 1) / (after - 1)
     four = np.arange(4) * step
@@ -54,7 +54,7 @@ def rows(before: int, after: int) -> Axis:
 
 
 def _axis(place: np.ndarray, half: np.ndarray, before: int) -> Axis:
-    # On the last column itself: all the way from the one before it.
+    # The last column lies at fraction 1 from the one before it.
     first = np.clip(np.floor(place), 0, before - 2)
     return Axis(*(array.astype(dtype) for array, dtype in ((first, "i4"), (place - first, "f4"), (half, "f4"))))
 
@@ -62,8 +62,8 @@ def _axis(place: np.ndarray, half: np.ndarray, before: int) -> Axis:
 def transposed(picture: np.ndarray, down: Axis, across: Axis) -> np.ndarray:
     """An (H, W) uint8 image resampled, bilinear: (columns of `across`, rows of `down`) uint8, axes swapped.
 
-    Resampled again, with the axes given in the other order, it is upright again: one swap of axes each
-    time, so that a whole row is mixed at once in both directions; to gather pixels along a row would take longer.
+    A second call, with the axes in the other order, makes it upright again. Swapping the axes in each call lets
+    both directions interpolate whole rows at once, which is faster than gathering pixels along a row.
     """
     height, width = len(down.first), picture.shape[1]
     strip, turned = np.empty((STRIP, width), np.float32), np.empty((width, STRIP), np.float32)
@@ -77,7 +77,7 @@ def transposed(picture: np.ndarray, down: Axis, across: Axis) -> np.ndarray:
 
 @compiled
 def _mix(picture, first, fraction, half, start, end, found, offset):
-    """Write rows start to end - 1 of an `Axis`, each mixed of two rows of a picture, into columns of another.
+    """Write rows start to end - 1 of an `Axis`, each interpolated between two rows of an image, to columns of another.
 
     `picture` (H, W) and `found` are uint8 or float32; the rows go to rows 0, 1 ... of `found`, from column `offset` on.
     """

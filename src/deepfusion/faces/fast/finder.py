@@ -1,4 +1,4 @@
-"""Where the followed person's face is in a frame: by dlib's detector, or by YuNet where dlib finds none."""
+"""Find the followed person's face in a frame: by dlib's detector, or by YuNet where dlib finds none."""
 
 from typing import NamedTuple, TypeVar
 
@@ -13,35 +13,34 @@ from deepfusion.faces.yunet import Seen, YuNet, misalignment, roll
 
 F = TypeVar("F", Seen, Sighting)
 
-# Where a face is searched first: since the frame before, it has moved by less than a third of itself, and has grown
-# or shrunk by less than 1.2.
+# First search: between frames a face moves by less than a third of its size, and its size changes by less than 1.2.
 CLOSE = {"reach": 3, "levels": 1}
-FAR = 0.15  # of its width, by which a face may have moved without a second look
-# And where else before it counts as gone: all that could share 0.3 of its area with the face seen last.
+FAR = 0.15  # share of its width by which a face may move without a second search
+# Second search, before the face counts as lost: covers every box that could overlap the last face by 0.3.
 WIDE = {"reach": 7, "levels": 3}
 
 PROPOSED = 0.5  # least score of YuNet's in the reduced frame for a second search at a larger scale
-CHOOSING = 0.7  # and there, for a person to be chosen; at both scales for others to be counted
-SURE = 0.85  # score of YuNet's from which it chooses alone; below, dlib's landmarks must fit its points:
+CHOOSING = 0.7  # and at that scale, to choose a person; at both scales, to count other faces
+SURE = 0.85  # score of YuNet's from which it chooses alone; below it, dlib's landmarks must fit its points:
 FITTING = 0.2  # misalignment at most
 SECOND = 0.5  # least score of YuNet's for a person to be chosen by a weak face of dlib's
 AGREEING = 0.3  # least score of YuNet's for a weak face of dlib's
-AGREED = -1.0  # least score of dlib's for a box that YuNet agrees with: its landmarks fit better than those in YuNet's
+AGREED = -1.0  # least score of dlib's for a box that YuNet confirms: its landmarks fit better than those in YuNet's box
 GOOD = 0.25  # misalignment of a frontal face at most
 TOUCHING = 0.2  # intersection over union of YuNet's box with the last one's that may be the same person's
 
 
 class Picture(NamedTuple):
-    """A frame: (H, W, 3) uint8 RGB for YuNet, and the grey of it, (H, W) uint8, for dlib's detector."""
+    """A frame: (H, W, 3) uint8 RGB for YuNet, and its grey image, (H, W) uint8, for dlib's detector."""
 
     rgb: np.ndarray
     grey: np.ndarray
 
 
 def picture_of(rgb: np.ndarray) -> Picture:
-    """A frame for the search."""
-    # The grey of the RGB picture, as `follow` has it, not the file's luma: a grey level more or less, which is all that
-    # they differ by, moves the landmarks.
+    """Prepare a frame for the search."""
+    # Grey of the RGB image, as in `follow`, not the file's luma: they differ by one grey level, and that moves the
+    # landmarks.
     return Picture(rgb, cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY))
 
 
@@ -50,7 +49,7 @@ class Finder:
 
     Args:
         detector: dlib's.
-        yunet: None: dlib's detector alone.
+        yunet: YuNet; None: dlib's detector alone.
         min_overlap: As `tracker.follow`.
         weak_threshold: Least score of dlib's for a face next to the last one that YuNet does not see.
         yunet_threshold: Least score of YuNet's for a face next to the last one.
@@ -70,16 +69,16 @@ class Finder:
         self._least = min(detector.threshold, weak_threshold if yunet is None else AGREED)
 
     def around(self, picture: Picture, last: Detection, *, in_view: bool) -> Detection | None:
-        """The face that continues the last one, from a search round it.
+        """Find the face that continues the last one, by a search around it.
 
-        dlib's face comes first, at its usual threshold. Where there is none, YuNet is asked, which is cheap on a part
-        of the frame; where it sees the face, dlib's box is taken even at a low score. Last comes a weak face of dlib's
-        that YuNet does not see: its `alignment` is NaN.
+        dlib's detector runs first, at its usual threshold. If it finds no face, YuNet searches the same part of the
+        frame, which is cheap; if YuNet sees the face, dlib's box is accepted even at a low score. The last resort is a
+        weak face of dlib's that YuNet does not see: its `alignment` is NaN.
 
         Args:
             picture: The frame.
             last: The face seen last.
-            in_view: It was in the frame before.
+            in_view: Whether it was in the previous frame.
         """
         weak: list[Sighting] = []
         if in_view and last.source != Source.YUNET:
@@ -103,10 +102,10 @@ class Finder:
         return face or self._continuing(picture, weak, last)
 
     def person(self, picture: Picture, person: Person) -> tuple[Detection | None, list[Sighting]]:
-        """Whom to follow in a frame, and all faces found on the way, by a search of the whole frame.
+        """Choose whom to follow by a search of the whole frame; also returns all faces that it found.
 
-        YuNet's faces come first: its search is the cheaper one. Where it finds none, dlib's detector is run, and its
-        weak faces that YuNet confirms at a larger scale are taken.
+        YuNet runs first, because it is cheaper. If it finds no face, dlib's detector runs; its weak faces count if
+        YuNet confirms them at a larger scale.
 
         Args:
             picture: The frame.
@@ -134,7 +133,7 @@ class Finder:
         return self._by_both(picture, seen, [best]), [face for face, _ in agreed]
 
     def everybody(self, picture: Picture, least: float) -> list[Sighting]:
-        """All faces of a frame, those of dlib's from about `least` px of width, those of YuNet's of any."""
+        """All faces of a frame: dlib's from a width of about `least` px, YuNet's of any width."""
         if self._yunet is not None:
             return self._agreed(picture, self._seen(picture, CHOOSING))
         return self._detector.detect_full(picture.grey, self._coarsest(least))
@@ -142,11 +141,11 @@ class Finder:
     def _by_dlib(
         self, picture: Picture, box: np.ndarray, last: Detection, where: dict[str, int]
     ) -> tuple[Detection | None, list[Sighting]]:
-        """The face round a box that continues the last one, and those that are too weak to do so."""
+        """The face around a box that continues the last one, and those that are too weak to do so."""
         found = self._detector.detect_local(picture.grey, box, **where, threshold=self._least)
         face = self._continuing(picture, self._strong(found), last)
         if face is not None and np.abs(face.box - box).max() > FAR * (box[2] - box[0]):
-            # Near the rim of the part searched dlib would have seen more, and perhaps preferred another box.
+            # Near the edge of the searched part, a full search sees more and might prefer another box.
             again = self._detector.detect_local(picture.grey, face.box, **CLOSE)
             face = self._continuing(picture, again, last) or face
         return face, [other for other in found if other.score < self._detector.threshold]
@@ -155,7 +154,7 @@ class Finder:
         return [face for face in found if face.score >= self._detector.threshold]
 
     def _continuing(self, picture: Picture, found: list[Sighting], last: Detection) -> Detection | None:
-        """The one of these faces that continues the last one. What its box does not touch needs no landmarks."""
+        """The face that continues the last one. Faces whose boxes do not touch the last box need no landmarks."""
         touching = [
             face for face in found if (face.box[:2] < last.box[2:]).all() and (face.box[2:] > last.box[:2]).all()
         ]
@@ -164,7 +163,7 @@ class Finder:
         )
 
     def _by_both(self, picture: Picture, seen: Seen, weak: list[Sighting]) -> Detection:
-        """The face that YuNet sees, in the weak box of dlib's or in YuNet's: where the landmarks fit better."""
+        """The face that YuNet sees, with dlib's weak box or YuNet's, whichever has better fitting landmarks."""
         faces = []
         for box in (_nearest(weak, seen.box, SAME_FACE), _sighting(seen)):
             if box is not None:
@@ -201,7 +200,7 @@ class Finder:
         return [_sighting(seen) for seen in self._yunet.in_frame(picture.rgb) if seen.score >= least]
 
     def _confirmed(self, picture: Picture, face: Sighting) -> Detection | None:
-        """A face of the whole frame's search as the search round it finds it; None if it does not."""
+        """Search again around a face of a whole frame's search; None if it is not found again."""
         seen = self._near(picture, face.box, CHOOSING)
         found = self._detector.detect_local(picture.grey, (seen or face).box, reach=4, levels=2, threshold=self._least)
         strong = _nearest(self._strong(found), (seen or face).box, SAME_FACE)
@@ -214,11 +213,11 @@ class Finder:
         return face if seen.score >= SURE or face.alignment <= FITTING else None
 
     def _near(self, picture: Picture, box: np.ndarray, least: float) -> Seen | None:
-        """The face that YuNet sees in a box, searching round it."""
+        """The face that YuNet sees in a box, by a search around it."""
         return _nearest([seen for seen in self._yunet.near(picture.rgb, box) if seen.score >= least], box, SAME_FACE)
 
     def _agreed(self, picture: Picture, found: list[Sighting]) -> list[Sighting]:
-        """Those faces of the reduced frame that YuNet confirms at a larger scale: text and fur are not."""
+        """The faces of the reduced frame that YuNet confirms at a larger scale; this rejects text and fur."""
         return [face for face in found if self._near(picture, face.box, CHOOSING) is not None]
 
     def _by_dlib_in_full(self, picture: Picture, coarser: int = 0) -> tuple[list[Sighting], list[Sighting]]:
@@ -229,9 +228,9 @@ class Finder:
         return strong, found[len(strong) :]  # sorted by their scores
 
     def _most_prominent(self, picture: Picture) -> tuple[Sighting | None, list[Sighting], list[Sighting]]:
-        """The most prominent face by dlib's detector, all that were found on the way to it, and the weak ones.
+        """The most prominent face by dlib's detector, all faces found before the search ended, and the weak ones.
 
-        The search is coarse first: it ends once no face too small for it could be more prominent than what it found.
+        The search goes from coarse to fine, and ends once no smaller face could be more prominent.
         """
         height, width = picture.grey.shape
         for coarser in range(self._coarsest(min(height, width) / 3), -1, -1):
@@ -257,6 +256,6 @@ def _sighting(seen: Seen) -> Sighting:
 
 
 def _nearest(found: list[F], box: np.ndarray, least: float) -> F | None:
-    """The face that shares most with a box, if more than `least` (intersection over union)."""
+    """The face that overlaps a box most, if by more than `least` (intersection over union)."""
     best = max(found, key=lambda face: shared(face.box, box), default=None)
     return best if best is not None and shared(best.box, box) > least else None

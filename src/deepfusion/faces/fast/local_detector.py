@@ -1,6 +1,6 @@
-"""Find faces round a known place: dlib's own boxes and landmarks, at a small part of the cost of the whole frame.
+"""Find faces around a known position: dlib's own boxes and landmarks, at a fraction of the cost of the whole frame.
 
-How often they are not, and by how much, is measured in docs/performance.md.
+docs/performance.md says how often they differ from dlib's, and by how much.
 """
 
 import tempfile
@@ -30,17 +30,17 @@ class Sighting(NamedTuple):
 
 
 class NearDetector:
-    """The search of `detect.Detector`, in the whole of a grey frame or only round a box.
+    """The search of `detect.Detector`, in a whole grey frame or only around a box.
 
-    Round a box it gives the boxes and scores of the whole frame's search, because it moves dlib's window over the
-    same pixels; only few of them. Landmarks, half the cost of a face, are found where they are asked for.
+    Around a box it gives the boxes and scores of the whole frame's search, because it moves dlib's window over the
+    same pixels. Landmarks, half the cost of a face, are computed only on request.
 
     Args:
         upsample: As `Detector`.
         threshold: As `Detector`.
 
     Raises:
-        UserError: As `Detector`, or dlib keeps its detector in a form unknown here.
+        UserError: As `Detector`, or dlib stores its detector in an unknown format.
     """
 
     def __init__(self, upsample: int = 0, threshold: float = 0.0) -> None:
@@ -56,13 +56,13 @@ class NearDetector:
         return SIDE * 2.0 ** (coarser - self.upsample)
 
     def detect_full(self, grey: np.ndarray, coarser: int = 0, threshold: float | None = None) -> list[Sighting]:
-        """The faces of an (H, W) uint8 picture, highest score first.
+        """The faces of an (H, W) uint8 image, highest score first.
 
         Args:
-            grey: The picture.
+            grey: The image.
             coarser: How many times it is halved first, which takes a quarter of the time and finds faces from
                 twice the size; the boxes are then not quite those of `detect_local`.
-            threshold: Least score, where it is not the detector's own.
+            threshold: Least score; None: the detector's own.
         """
         doublings = max(self.upsample - coarser, 0)
         factor = 2 ** max(coarser - self.upsample, 0)
@@ -74,7 +74,7 @@ class NearDetector:
         return _sorted([self._sighting(place, score) for place, score in zip(places, scores, strict=True)])
 
     def refined(self, grey: np.ndarray, face: Sighting) -> Sighting | None:
-        """The face of a coarser search as `detect_local` finds it; None if it does not."""
+        """Refine a face of a coarser search by `detect_local`; None if that does not find it."""
         found = self.detect_local(grey, face.box, reach=4, levels=2)
         best = max(found, key=lambda other: shared(face.box, other.box), default=None)
         return best if best is not None and shared(face.box, best.box) > SAME_FACE else None
@@ -82,14 +82,14 @@ class NearDetector:
     def detect_local(
         self, grey: np.ndarray, box: np.ndarray, *, reach: int, levels: int, threshold: float | None = None
     ) -> list[Sighting]:
-        """The faces round a box of an (H, W) uint8 picture, else as `detect_full`.
+        """The faces around a box of an (H, W) uint8 image, otherwise as `detect_full`.
 
         Args:
-            grey: The picture.
+            grey: The image.
             box: (4,) in px, a box of this detector.
             reach: How far beyond the box is searched, in steps of the window: a ninth of the box each.
             levels: How many sizes larger and smaller than the box are searched, a factor of 1.2 each.
-            threshold: Least score, where it is not the detector's own.
+            threshold: Least score; None: the detector's own.
         """
         pyramid = self._pyramid_of(grey)
         middle = pyramid.level_of(box)
@@ -114,7 +114,7 @@ class NearDetector:
         return Sighting(box.astype(np.float32), score, Source.DLIB if score >= self.threshold else Source.DLIB_WEAK)
 
     def _pyramid_of(self, grey: np.ndarray) -> Pyramid:
-        # One size after the other: the frames of a clip are alike.
+        # One pyramid is enough: the frames of a clip have one size.
         if self._pyramid[0] != grey.shape:
             self._pyramid = (grey.shape, Pyramid(*grey.shape, self.upsample))
         return self._pyramid[1]
@@ -123,21 +123,21 @@ class NearDetector:
 def one_level(detector: dlib.fhog_object_detector) -> dlib.fhog_object_detector:
     """The detector, made to search an image at its own size only.
 
-    dlib's Python module has no setting for it, but the file it keeps a detector in: there the most levels of the
-    pyramid (1000) stand before the least sides of a level (64, 64).
+    dlib's Python module has no setting for this, but its detector file has: the largest number of pyramid levels
+    (1000), followed by the smallest sides of a level (64, 64).
 
     Raises:
-        UserError: The file is not of that form.
+        UserError: The file has another format.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "detector"
         detector.save(str(path))
-        # A whole number is kept as the number of its bytes and the bytes, lowest first.
+        # An integer is stored as its number of bytes and the bytes, lowest first.
         many, one = (bytes([2, *(1000).to_bytes(2, "little")]), bytes([1, 1]))
         sides = bytes([1, LEAST, 1, LEAST])
         content = path.read_bytes()
         if content.count(many + sides) != 1:
-            raise UserError("this dlib keeps its detector in an unknown form: set faces.search to exact")
+            raise UserError("this dlib stores its detector in an unknown format: set faces.search to exact")
         path.write_bytes(content.replace(many + sides, one + sides))
         return dlib.fhog_object_detector(str(path))
 

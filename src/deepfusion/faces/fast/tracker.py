@@ -1,4 +1,4 @@
-"""Follow one person as `follow` does, searching most frames only where the face was."""
+"""Follow one person like `follow`, but search most frames only around the last face."""
 
 from collections.abc import Iterable, Iterator
 
@@ -30,30 +30,29 @@ def follow_near(
 ) -> Iterator[Row]:
     """One row per frame, like `follow`, with few searches of a whole frame.
 
-    A person is followed by the faces round the last one: that search covers all that could be the person. The whole
-    frame is searched where a person is to be chosen, where the person is lost from view, and every `redetect` seconds.
-    So the rows differ from those of `follow` in this: `faces` counts the person, where seen, and the others of the
-    latest search of the whole frame; and those others decide whether a frame without the person has OTHER_PERSON or
-    NO_FACE as its reason. Others are counted if they are at least half as wide as the person's face, and a search that
-    chooses a person stops before the faces that are too small to be chosen.
+    The search around the last face covers every position that could be the person's. The whole frame is searched to
+    choose a person, when the person is lost, and every `redetect` seconds. The rows therefore differ from those of
+    `follow`: `faces` counts the person, if seen, and the others of the latest search of the whole frame; those others
+    decide whether a frame without the person has the reason OTHER_PERSON or NO_FACE. Others count if they are at least
+    half as wide as the person's face, and a search that chooses a person skips faces too small to be chosen.
 
-    As long as no face is found, one frame per `pause` seconds is searched. Skipped frames are buffered and searched
+    While no face is found, one frame per `pause` seconds is searched. Skipped frames are buffered and searched
     backwards once a face is found, so a row may be emitted up to 2 x `pause` late, but no frame is lost, even of a
     face that is visible in every second frame only.
 
     Args:
         frames: In presentation order.
-        detector: Finds faces in grey pictures.
-        yunet: A second one, where the first sees none; None: none.
+        detector: Finds faces in grey images.
+        yunet: Second detector, for frames in which the first finds no face; None: not used.
         weak_threshold: As `Finder`; a face that is weak and that YuNet does not see is followed for `max_gap` at most.
         yunet_threshold: As `Finder`.
-        max_misalignment: Largest `yunet.misalignment` of a face that is not a strong one of dlib's: with more, the
-            frame has the face's box and the reason MISALIGNED.
+        max_misalignment: Largest `yunet.misalignment` of a face that is not a strong one of dlib's. Above it, the
+            frame keeps the face's box, with the reason MISALIGNED.
         max_gap: As `follow`.
         min_overlap: As `follow`.
         cut_difference: As `follow`.
-        redetect: Seconds between searches of the whole frame while a person is followed: how old the count of the
-            other faces may be.
+        redetect: Seconds between searches of the whole frame while a person is followed: the greatest age of the
+            count of other faces.
         pause: Seconds between unsuccessful searches of the whole frame. The first and last frame of a shot without
             a person are searched as well, so that only a person who comes and goes within this time is missed.
         person: As `follow`.
@@ -68,22 +67,22 @@ def follow_near(
 
 
 class _Follower:
-    """What `follow_near` remembers from frame to frame."""
+    """State of `follow_near` between frames."""
 
     def __init__(self, finder, max_misalignment, max_gap, cut_difference, redetect, pause, person) -> None:
         self._finder: Finder = finder
         self._max_misalignment, self._max_gap, self._cut_difference = max_misalignment, max_gap, cut_difference
         self._redetect, self._pause, self._person = redetect, pause, person
-        self._last: Detection | None = None  # None: a person is to be chosen, and `_new` says why
+        self._last: Detection | None = None  # None: a person is to be chosen, for the reason `_new`
         self._new = Choice.FIRST
         self._choice = Choice.CONTINUED  # of the next row that is valid
         self._seen = self._looked = -np.inf  # times of the last face and of the last search of a whole frame
         self._missed = -np.inf  # time of the last search for others because of a miss
         self._sure = -np.inf  # time of the last face that was not weak, or that YuNet saw as well
         self._others = 0  # faces other than the person's in that search
-        self._found: dict[float, tuple[Found, ...]] = {}  # what such searches found, by the frame's time, until its row
-        self._in_view = False  # the frame before had the person's face
-        self._waiting: list[Frame] = []  # of one shot, nobody found: since the last search but one
+        self._found: dict[float, tuple[Found, ...]] = {}  # faces of such searches by frame time, until its row
+        self._in_view = False  # the previous frame had the person's face
+        self._waiting: list[Frame] = []  # buffered frames of a shot without a face, since the last search but one
         self._thumb = None
         self._shape: tuple[int, ...] | None = None
 
@@ -117,7 +116,7 @@ class _Follower:
         self._waiting = []
 
     def _choose(self) -> Iterator[Row]:
-        """Choose a person in the last frame that waits, and find the same in those before it."""
+        """Choose a person in the last buffered frame, and find the same person in the earlier ones."""
         *earlier, frame = self._waiting
         vain, self._looked = self._looked, frame.time
         best, found = self._finder.person(picture_of(frame.image), self._person)
@@ -145,7 +144,7 @@ class _Follower:
         """The person's face in a frame, or none."""
         face = self._finder.around(picture, self._last, in_view=self._in_view)
         if face is not None and face.source == Source.DLIB_WEAK and np.isnan(face.alignment):
-            # Nobody else agrees that it is a face.
+            # Only dlib, at a low score, takes it for a face.
             face = face if time - self._sure <= self._max_gap else None
         elif face is not None:
             self._sure = time
@@ -167,7 +166,7 @@ class _Follower:
         self._note(time, found, self._last)
 
     def _note(self, time: float, found: list[Sighting], face: Detection | None) -> None:
-        """Keep what a search of the whole frame found."""
+        """Keep the faces that a search of the whole frame found."""
         self._others = sum(face is None or shared(other.box, face.box) <= SAME_FACE for other in found)
         self._found[time] = tuple(Found(time, other.box, other.score, other.source) for other in found)
 
@@ -182,5 +181,5 @@ class _Follower:
             reason, choice, points = Reason.MISALIGNED, Choice.NONE, NO_LANDMARKS
         else:
             reason, choice = Reason.FACE, self._choice
-            self._choice = Choice.CONTINUED  # the first valid frame says how the person was chosen
+            self._choice = Choice.CONTINUED  # only the first valid frame records how the person was chosen
         return Row(time, face.box, points, score, reason, choice, faces, source, alignment, found)

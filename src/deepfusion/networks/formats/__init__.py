@@ -1,1 +1,1 @@
-"""Readers of foreign weight files."""
+"""Readers of other projects' weight files."""

@@ -26,7 +26,7 @@ class DatReader:
         """Skip past the next string `name`: every layer of a dlib network begins with its kind as a string.
 
         Raises:
-            UserError: there is none between here and the end of the file.
+            UserError: there is none before the end of the file.
         """
         tag = bytes([1, len(name)]) + name.encode()
         found = self.data.find(tag, self.position)
@@ -52,7 +52,7 @@ class DatReader:
         """Read a tensor: (samples, k, rows, columns) float32.
 
         Raises:
-            UserError: the file ends early, or these bytes are no tensor.
+            UserError: the file ends early, or the bytes are not a tensor.
         """
         version, *shape = (self.integer() for _ in range(5))
         if version != 2 or min(shape) < 0:

@@ -1,7 +1,7 @@
 """Reader of Keras weight files (HDF5), in torch's names and order of axes.
 
-Keras keeps a group for each layer and in it the layer's numbers, called `<layer>_W_1:0` and `<layer>_b_1:0` by
-Keras 1, `kernel:0` and `bias:0` by Keras 2, there a group or two deeper.
+A Keras file has one group per layer. Its weights are called `<layer>_W_1:0` and `<layer>_b_1:0` by Keras 1; `kernel:0`
+and `bias:0`, one or two groups deeper, by Keras 2.
 """
 
 import re
@@ -21,18 +21,18 @@ AXES = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
 
 
 def read(path: Path, layers: set[str]) -> dict[str, Tensor]:
-    """The numbers of a Keras file, `<layer>.weight` and `<layer>.bias`.
+    """The weights of a Keras file, `<layer>.weight` and `<layer>.bias`.
 
     Args:
-        path: of the file.
-        layers: whose numbers are wanted; the others', which may be large, are not read.
+        path: the file.
+        layers: layers to read; the others, which may be large, are skipped.
 
     Returns:
-        Kernels of convolutions as (outputs, inputs, rows, columns), of dense layers as (outputs, inputs). What no
-        layer is known for is listed by its path in the file, empty.
+        Kernels of convolutions as (outputs, inputs, rows, columns), of dense layers as (outputs, inputs). A dataset of
+        no known layer is listed by its path in the file, empty.
 
     Raises:
-        UserError: the file is no HDF5 file, or damaged.
+        UserError: the file is not HDF5, or is damaged.
     """
     tensors: dict[str, Tensor] = {}
 

@@ -1,7 +1,7 @@
-"""A weight file in torch's manner: a dictionary of names and tensors, read without running code, and put into a module.
+"""Weight files in torch's layout, names and tensors: read without running code in them, and loaded into a module.
 
-The names and shapes are compared before anything is copied: another network's file ends in one line that says
-what is missing, what is unknown, or which tensor has the wrong shape.
+Names and shapes are compared before anything is copied: for another network's file, one line names the missing and
+unknown tensors, or the one with the wrong shape.
 """
 
 import re
@@ -22,7 +22,7 @@ def read(path: Path) -> dict[str, Tensor]:
     """The tensors of a .safetensors file, or of a torch state dict, by name.
 
     Raises:
-        UserError: the file cannot be read without executing code in it, or holds something else.
+        UserError: the file cannot be read without executing code in it, or is not a state dict.
     """
     try:
         if path.suffix == ".safetensors":
@@ -41,7 +41,7 @@ def read(path: Path) -> dict[str, Tensor]:
 
 
 def names(net: nn.Module) -> list[str]:
-    """The module's parameters and saved buffers without the counters: what a file has to give."""
+    """The module's parameters and saved buffers without the counters: the tensors that a file must have."""
     return [name for name in net.state_dict() if not name.endswith(COUNTERS)]
 
 
@@ -54,14 +54,14 @@ def fill(
     network: str,
     unused: str,
 ) -> None:
-    """Put a file's tensors into a module, as float32; the module may be on the meta device.
+    """Load a file's tensors into a module, as float32; the module may be on the meta device.
 
     Args:
         net: the module.
         tensors: of the file.
-        ours: the file's name of every tensor that the module needs -> the module's name of it; None: the same names.
-        path: of the file, for the error line.
-        network: what the network is called, for the error line.
+        ours: name in the file -> name in the module, for every tensor that the module needs; None: the same names.
+        path: the file, for the error message.
+        network: name of the network, for the error message.
         unused: regular expression of the names that the file may also hold, such as its classifier's.
 
     Raises:

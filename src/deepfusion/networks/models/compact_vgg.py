@@ -1,7 +1,7 @@
 """A compact VGG with a 4096-d fc6, for images of FER2013's size.
 
 The plan is VGG-16's (Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition",
-ICLR 2015; VGG-Face has the same): 3 x 3 convolutions in groups that end in a maximum over 2 x 2, then fc6. It is
+ICLR 2015; VGG-Face has the same): 3 x 3 convolutions in groups that end in a 2 x 2 max-pool, then fc6. It is
 narrower, starts from 48 px, has batch normalisation after every convolution, and three convolutions fewer.
 """
 

@@ -1,11 +1,11 @@
-"""A depthwise 3 x 3 convolution that trains at full speed in reduced precision, too."""
+"""A depthwise 3 x 3 convolution that also trains at full speed in reduced precision."""
 
 import torch
 from torch import Tensor, nn
 
 
 class DepthwiseConv2d(nn.Conv2d):
-    """One 3 x 3 filter a channel: (B, C, H, W) -> (B, C, H / stride, W / stride)."""
+    """One 3 x 3 filter per channel: (B, C, H, W) -> (B, C, H / stride, W / stride)."""
 
     def __init__(self, channels: int, *, stride: int, padding: int, bias: bool = True):
         super().__init__(channels, channels, 3, stride=stride, padding=padding, groups=channels, bias=bias)

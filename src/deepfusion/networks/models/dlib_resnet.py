@@ -32,7 +32,7 @@ class Block(nn.Module):
         y = self.conv2(F.relu(self.conv1(x)))
         if self.down:
             x = F.avg_pool2d(x, 2)
-        # dlib's add_prev: the smaller of the two is filled up with zeros to the right, below and in channels.
+        # dlib's add_prev: the smaller of the two is padded with zeros at the right, the bottom and in channels.
         shape = [max(pair) for pair in zip(x.shape, y.shape, strict=True)]
         return F.relu(_filled(x, shape) + _filled(y, shape))
 
@@ -70,7 +70,7 @@ class DlibResNet29(nn.Module):
 def build(path: Path) -> DlibResNet29:
     """Read the weights out of dlib's file.
 
-    dlib's `affine_` layers (its batch normalisation, frozen) are multiplied into the convolution before them.
+    dlib's `affine_` layers (its batch normalisation, frozen) are folded into the convolution before them.
 
     Raises:
         UserError: the file is cut off or holds another network.

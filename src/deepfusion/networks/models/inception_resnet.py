@@ -1,4 +1,4 @@
-"""FaceNet: an Inception-ResNet v1 trained on VGGFace2, up to its embedding before it is brought to unit length.
+"""FaceNet: an Inception-ResNet v1 trained on VGGFace2, up to its embedding before normalisation to unit length.
 
 Source: Schroff, Kalenichenko, Philbin, "FaceNet: A Unified Embedding for Face Recognition and Clustering", CVPR 2015;
 Szegedy, Ioffe, Vanhoucke, Alemi, "Inception-v4, Inception-ResNet and the Impact of Residual Connections on
@@ -24,7 +24,7 @@ def unit(inputs: int, outputs: int, kernel: Size, *, stride: int = 1, padding: S
 
 
 class Branches(nn.Module):
-    """Several ways through, side by side, joined along the channels: `branch0`, `branch1`, ..."""
+    """Parallel branches, concatenated along the channels: `branch0`, `branch1`, ..."""
 
     def __init__(self, *branches: nn.Module):
         super().__init__()
@@ -38,7 +38,7 @@ class Branches(nn.Module):
 
 
 class Block(Branches):
-    """Branches, brought back to the input's channels, scaled, and added to the input."""
+    """Branches, projected to the input's channels, scaled, and added to the input."""
 
     def __init__(self, *branches: nn.Module, joined: int, channels: int, scale: float, last: nn.Module):
         super().__init__(*branches)
@@ -52,7 +52,7 @@ class Block(Branches):
 
 
 def block35() -> Block:
-    """Of the 35x35 grid, by the paper's name; 17x17 here."""
+    """The paper's block for a 35x35 grid; 17x17 here."""
     return Block(
         unit(256, 32, 1),
         nn.Sequential(unit(256, 32, 1), unit(32, 32, 3, padding=1)),
@@ -65,13 +65,13 @@ def block35() -> Block:
 
 
 def block17() -> Block:
-    """Of the 17x17 grid, by the paper's name; 8x8 here."""
+    """The paper's block for a 17x17 grid; 8x8 here."""
     cross = (unit(896, 128, 1), unit(128, 128, (1, 7), padding=(0, 3)), unit(128, 128, (7, 1), padding=(3, 0)))
     return Block(unit(896, 128, 1), nn.Sequential(*cross), joined=256, channels=896, scale=0.1, last=nn.ReLU())
 
 
 def block8(scale: float, last: nn.Module) -> Block:
-    """Of the 8x8 grid, by the paper's name; 3x3 here."""
+    """The paper's block for an 8x8 grid; 3x3 here."""
     cross = (unit(1792, 192, 1), unit(192, 192, (1, 3), padding=(0, 1)), unit(192, 192, (3, 1), padding=(1, 0)))
     return Block(unit(1792, 192, 1), nn.Sequential(*cross), joined=384, channels=1792, scale=scale, last=last)
 
@@ -96,7 +96,7 @@ def mixed_7a() -> Branches:
 
 
 class InceptionResNetV1(nn.Sequential):
-    """(B, 3, 160, 160) float32 RGB 0..255 -> (B, 512), layer `last_bn`. `build` gives it its numbers."""
+    """(B, 3, 160, 160) float32 RGB 0..255 -> (B, 512), layer `last_bn`. `build` loads its weights."""
 
     def __init__(self):
         layers = OrderedDict(

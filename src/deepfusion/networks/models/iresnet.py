@@ -18,7 +18,7 @@ STAGES = [(64, 3), (128, 4), (256, 14), (512, 3)]
 
 
 class Block(nn.Module):
-    """Normalisation, two convolutions, and the input, which is halved and projected where they halve."""
+    """Normalisation, two convolutions, and a shortcut, which is a projection where the block halves the map."""
 
     def __init__(self, inputs: int, outputs: int, stride: int):
         super().__init__()

@@ -4,8 +4,8 @@ Source: Cao, Shen, Xie, Parkhi, Zisserman, "VGGFace2: A dataset for recognising 
 the weights and the names of the layers are those of S. Albanie's `resnet50_ft_dag.pth` (pretrained on
 MS-Celeb-1M, then tuned on VGGFace2).
 
-The network is Caffe's, not torchvision's: in a block that halves the map, the first convolution (1x1) does it
-and not the second (3x3), and the max-pool has no border but counts a last, incomplete window.
+The network is Caffe's, not torchvision's: in a block that halves the map, the first convolution (1x1) has the stride,
+not the second (3x3), and the max-pool has no padding but includes a last, incomplete window.
 """
 
 from pathlib import Path
@@ -20,11 +20,11 @@ MEAN = (131.0912, 103.8827, 91.4953)
 """Mean RGB of the VGGFace2 training images, of 255."""
 BLOCKS = [3, 4, 6, 3]
 LAYERS = {"1x1_reduce": "1", "3x3": "2", "1x1_increase": "3"}
-"""A block's convolutions by their original names, and their numbers in torchvision's."""
+"""A block's convolutions by their original names, and their indices in torchvision's."""
 
 
 class ResNet50(nn.Module):
-    """(B, 3, 224, 224) float32 RGB 0..255 -> (B, 2048), layer `pool5_7x7_s1`. `build` gives it its numbers."""
+    """(B, 3, 224, 224) float32 RGB 0..255 -> (B, 2048), layer `pool5_7x7_s1`. `build` loads its weights."""
 
     def __init__(self):
         super().__init__()

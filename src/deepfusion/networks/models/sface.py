@@ -24,7 +24,7 @@ BATCHNORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "
 
 
 class PReLUFunction(torch.autograd.Function):
-    """torch's own, with a backward pass that a CPU does faster in bfloat16: benchmarks/training_layers.py."""
+    """torch's PReLU with a backward pass that is faster in bfloat16 on a CPU: benchmarks/training_layers.py."""
 
     @staticmethod
     def forward(ctx, x: Tensor, slope: Tensor) -> Tensor:
@@ -95,7 +95,7 @@ class SFace(nn.Module):
 class SFaceTrunk(nn.Module):
     """SFace below its fully connected layer: (B, 3, S, S) float32 RGB 0..255 -> (B, 1024), the mean over the map.
 
-    Batch normalisation is multiplied into the convolutions: fine-tuned, it stays what recognition made of it.
+    Batch normalisation is folded into the convolutions, which freezes it during fine-tuning.
     """
 
     def __init__(self, net: SFace):
@@ -123,14 +123,14 @@ NAMES = {
     nn.BatchNorm2d: BATCHNORM,
     nn.BatchNorm1d: BATCHNORM,
 }
-"""torch's names of a layer's numbers, and the file's."""
+"""torch's names of a layer's tensors, and the file's."""
 
 
 def build(path: Path) -> SFace:
     """Read the weights out of the ONNX file and undo their quantisation.
 
     Raises:
-        UserError: the file is no ONNX file or holds another network.
+        UserError: the file is not ONNX, or holds another network.
     """
     net, state = SFace(), {}
     try:
@@ -147,7 +147,7 @@ def build(path: Path) -> SFace:
 
 
 def _values(path: Path) -> dict[str, np.ndarray]:
-    """The numbers of an ONNX file by name; what is quantised in blocks is (integer - zero point) * scale."""
+    """The tensors of an ONNX file by name; values quantised in blocks are (integer - zero point) * scale."""
     values = {
         x.name: numpy_helper.to_array(x).copy() for x in onnx.load(path, load_external_data=False).graph.initializer
     }

@@ -21,17 +21,17 @@ CONVOLUTIONS = {
     "conv1_1": 0, "conv1_2": 2, "conv2_1": 5, "conv2_2": 7, "conv3_1": 10, "conv3_2": 12, "conv3_3": 14,
     "conv4_1": 17, "conv4_2": 19, "conv4_3": 21, "conv5_1": 24, "conv5_2": 26, "conv5_3": 28,
 }  # fmt: skip
-"""Layers by their original names, and their places in torchvision's `features`."""
+"""Layers by their original names, and their indices in torchvision's `features`."""
 UNUSED = r"(fc7|fc8|classifier\.3|classifier\.6)\.(weight|bias)|(.*/)?fc[78]/.*"
 """Names of the layers after fc6, in a state dict and in a Keras file."""
 
 
 class VGG16(nn.Module):
-    """(B, 3, 224, 224) float32 RGB 0..255 -> (B, 4096), layer `fc6` after its ReLU. `build` gives it its numbers."""
+    """(B, 3, 224, 224) float32 RGB 0..255 -> (B, 4096), layer `fc6` after its ReLU. `build` loads its weights."""
 
     def __init__(self):
         super().__init__()
-        with torch.device("meta"):  # the layers without their 553 MB of numbers
+        with torch.device("meta"):  # the layers without their 553 MB of weights
             whole = torchvision_cpu.models().vgg16(weights=None, init_weights=False)
         self.register_buffer("mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
         self.features = whole.features
@@ -47,8 +47,8 @@ def build(path: Path) -> VGG16:
 
     Three layouts are known: the original layers' names (`conv1_1.weight` ... `fc6.bias`, as in S. Albanie's
     `vgg_face_dag.pth`), torchvision's (`features.0.weight` ... `classifier.0.bias`), and Keras's, R. C. Malli's
-    `rcmalli_vggface_tf_vgg16.h5`. fc7, fc8 are unused. The network of the first two must have been trained on
-    RGB of 0..255 less MEAN, as the published one; Keras's sees BGR less MEAN: a file cannot tell.
+    `rcmalli_vggface_tf_vgg16.h5`. fc7, fc8 are unused. The first two layouts must have been trained on
+    RGB of 0..255 less MEAN, like the published one, Keras's on BGR less MEAN: the file does not say.
 
     Raises:
         UserError: the file cannot be read without executing code in it, or is not VGG-Face.
@@ -72,7 +72,7 @@ def _names(original: bool) -> dict[str, str]:
 
 
 def _keras(path: Path) -> dict[str, Tensor]:
-    """The numbers of a Keras file in torch's order, for RGB."""
+    """The weights of a Keras file in torch's order, for RGB."""
     tensors = keras_h5.read(path, {*CONVOLUTIONS, "fc6"})
     first, fc6 = tensors.get("conv1_1.weight"), tensors.get("fc6.weight")
     if first is not None and first.ndim == 4:
