@@ -182,7 +182,8 @@ def test_the_help_states_every_exit_status(tmp_path):
 
 
 def test_completion_for_a_shell(tmp_path):
-    command = [DEEPFUSION, "--show-completion", "bash"]
+    # Typer takes the shell from the parent process; with a second command, bash does not replace itself by the first.
+    command = ["bash", "-c", f"{DEEPFUSION} --show-completion; exit $?"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "_DEEPFUSION_COMPLETE=complete_bash" in done.stdout
 

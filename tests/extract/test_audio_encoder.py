@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from command_line import deepfusion
 from small_corpus import SLOTS, extract, write_clips
 
 from deepfusion import FeatureStore
@@ -185,14 +186,10 @@ def test_files_that_are_no_encoder(tmp_path):
 
 
 def test_the_command_does_what_the_function_does(results, tmp_path):
-    from typer.testing import CliRunner
-
-    from deepfusion.cli import app
-
     out = tmp_path / "AF.h5"
     arguments = ["--spectrograms", str(results / "shards/spectrogram/00000.h5"), "--out", str(out)]
-    done = CliRunner().invoke(app, ["audio-encoder", *arguments])
-    assert done.exit_code == 0, done.output
+    done = deepfusion("audio-encoder", *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     with read_shard(out) as shard, read_shard(results / "shards/AF/00000.h5") as wanted:
         assert shard.key == wanted.key
         assert np.array_equal(shard.columns["positions"][:], wanted.columns["positions"][:])

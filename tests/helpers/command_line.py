@@ -27,6 +27,7 @@ def deepfusion(*arguments: str, cwd: Path) -> Done:
     level, handlers = log.level, list(log.handlers)
     signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGALRM)}
     out, err, status = io.StringIO(), io.StringIO(), 0
+    log.handlers.clear()
     with (
         contextlib.chdir(cwd),
         mock.patch.object(sys, "argv", ["deepfusion", *arguments]),
