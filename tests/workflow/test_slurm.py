@@ -93,4 +93,5 @@ def test_a_job_killed_on_the_node_is_made_again_and_the_store_is_the_same(local,
     # A job has the profile's threads, whatever this machine has; the second attempt asks for twice as much.
     texts = [path.read_text() for path in (cluster / ".snakemake/slurm_logs/rule_faces").rglob("*.log")]
     (again,) = [text for text in texts if "--attempt 2" in text]
-    assert "threads: 8\n" in again and "mem_mb=16000" in again and "runtime=72" in again
+    assert "threads: 8\n" in again and "mem_mb=16000" in again
+    assert "runtime=72" in again or "runtime=66" in again  # of the shard with 6 clips, or with 3
