@@ -9,9 +9,11 @@ import time
 from pathlib import Path
 
 import pytest
+from command_line import deepfusion
 from mediafiles import Video, write
 from small_corpus import portrait, voice
 
+from deepfusion import cli
 from deepfusion.cli.interrupt import Interrupted, unwind
 
 DEEPFUSION = str(Path(sys.executable).with_name("deepfusion"))
@@ -88,7 +90,19 @@ def test_hdf5_is_never_interrupted_while_it_writes(monkeypatch):
     later = []
     monkeypatch.setattr(signal, "setitimer", lambda *arguments: later.append(arguments))
     monkeypatch.setattr(signal, "signal", lambda *arguments: None)
+    monkeypatch.setattr(Interrupted, "raised", False)  # and again after the test
     Disk().write()
     assert len(later) == 1
     with pytest.raises(Interrupted):
         unwind(signal.SIGINT, inspect.currentframe())
+
+
+def test_an_interrupt_that_a_library_replaces_by_its_own_error_is_still_one(monkeypatch, tmp_path):
+    def replaced():
+        Interrupted.raised = True  # as `unwind` leaves it
+        raise TypeError("of h5py")
+
+    monkeypatch.setattr(Interrupted, "raised", False)
+    monkeypatch.setattr(cli, "app", replaced)
+    done = deepfusion("info", cwd=tmp_path)
+    assert done.returncode == 130 and done.stderr == ""

@@ -16,26 +16,30 @@ def main() -> None:
     signal.signal(signal.SIGALRM, unwind)
     try:
         app()
-        return
     except Interrupted:
-        pass  # leaving this block releases the stack frames that hold open files and progress bars
-    except UserError as error:
-        log.error("%s", error)
-        sys.exit(2)
-    except MachineError as error:
-        log.error("%s", error)
-        sys.exit(1)
-    except OSError as error:
-        if (line := machine_reason(error)) is None:
-            log.exception("internal error (please report)")
-        else:
-            log.error("%s", line)
-        sys.exit(1)
-    except Exception:
-        log.exception("internal error (please report)")
-        sys.exit(1)
+        pass  # the frames that hold open files and progress bars end with this block
+    except Exception as error:
+        if not Interrupted.raised:
+            sys.exit(_failed(error))
+    else:
+        return
     log.error("interrupted: no partial file is left; the same command resumes")
     sys.exit(EXIT_INTERRUPTED)
+
+
+def _failed(error: Exception) -> int:
+    """Log an error that ended a command; its exit status."""
+    if isinstance(error, UserError):
+        log.error("%s", error)
+        return 2
+    line = str(error) if isinstance(error, MachineError) else None
+    if isinstance(error, OSError):
+        line = machine_reason(error)
+    if line is None:
+        log.exception("internal error (please report)")
+    else:
+        log.error("%s", line)
+    return 1
 
 
 app.registered_commands.sort(key=lambda command: GROUPS.index(command.rich_help_panel))  # the order of the help
