@@ -75,7 +75,10 @@ def test_an_extraction_leaves_nothing_half_written(folder, arguments):
 
 
 def test_predictions_that_were_made_are_kept(folder):
-    interrupted(["predict", "many.csv", "--out", "answers"], folder, lambda: list((folder / "answers").rglob("*.json")))
+    (folder / "clips").mkdir()
+    for i in range(40):
+        (folder / f"clips/{i}.mp4").symlink_to(folder / "a.mp4")
+    interrupted(["predict", "clips", "--out", "answers"], folder, lambda: list((folder / "answers").rglob("*.json")))
     assert not (folder / "answers/predictions.csv").exists()
 
 
