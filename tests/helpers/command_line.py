@@ -1,4 +1,4 @@
-"""The command line in the test's own process: the same as a process of its own, without importing torch each time."""
+"""Run the command line inside the test process, which imports torch once instead of once per command."""
 
 import contextlib
 import io
@@ -14,7 +14,7 @@ from deepfusion import cli
 
 @dataclass(frozen=True)
 class Done:
-    """What a process leaves behind."""
+    """Exit status and output of a command."""
 
     returncode: int
     stdout: str
@@ -22,7 +22,7 @@ class Done:
 
 
 def deepfusion(*arguments: str, cwd: Path) -> Done:
-    """Run `deepfusion ARGUMENTS` in a folder; its log and its signal handlers end with it."""
+    """Run `deepfusion ARGUMENTS` in a folder; log handlers and signal handlers are restored afterwards."""
     log = logging.getLogger("deepfusion")
     level, handlers = log.level, list(log.handlers)
     signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGALRM)}

@@ -28,6 +28,12 @@ def test_files_folders_and_manifests(files):
     assert len(clips_of(["a/x.mp4", "a/x.mp4", files / "a"])) == 1  # the same file is one clip
 
 
+def test_a_manifest_may_give_a_clip_several_ids(files):
+    (files / "n.csv").write_text("path,id\nb/x.mp4,one\nb/x.mp4,two\n")
+    assert clips_of("n.csv")["id"].tolist() == ["one", "two"]
+    assert clips_of(["n.csv", "b/x.mp4"])["id"].tolist() == ["one", "two"]
+
+
 def test_a_table_needs_paths_alone(files):
     table = clips_of(pd.DataFrame({"path": ["a/x.mp4", "b/x.mp4"], "speaker": ["anna", None], "other": [1, 2]}))
     assert table["id"].tolist() == ["x", "x-2"] and table["speaker"].tolist() == ["anna", ""]

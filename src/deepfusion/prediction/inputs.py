@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from deepfusion import corpora
@@ -66,9 +67,14 @@ def _of_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _distinct(tables: list[pd.DataFrame]) -> pd.DataFrame:
-    """All clips in one table, without duplicates; equal ids of different clips are numbered."""
+    """All clips in one table; equal ids of different clips are numbered.
+
+    A clip that several inputs contain is taken from the first. The rows of one manifest are all kept: each has its id.
+    """
     table = pd.concat(tables, ignore_index=True)
-    table = table.drop_duplicates(["path", "audio", "start", "end", "person"], ignore_index=True)
+    source = pd.Series(np.repeat(range(len(tables)), list(map(len, tables))))
+    clip = [table[name] for name in ("path", "audio", "start", "end", "person")]
+    table = table[source.eq(source.groupby(clip, dropna=False).transform("min"))].reset_index(drop=True)
     return table.assign(id=_numbered(table["id"].tolist()))
 
 
