@@ -24,9 +24,9 @@ demo: install
 study: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake fusion_study
 
-# One thread per worker: more threads than cores slow the tests down.
+# One thread per worker: more threads than cores slow the tests down. The tests of a file share what its fixtures extract.
 test: install
-	OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" pytest -n 2
+	OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" pytest -n 2 --dist loadfile
 	$(MAKE) wheel
 
 # Test the wheel in an empty environment outside this folder: first the store's reader with numpy, h5py and pandas alone,
@@ -45,14 +45,14 @@ wheel: install
 	rm -rf $(OUTSIDE)
 
 docs: $(VENV)/docs
-	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 sphinx-build -W --keep-going --quiet docs docs/_build/html
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 sphinx-build -W --keep-going --quiet -j 2 docs docs/_build/html
 
 $(VENV)/docs: $(VENV)/installed
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[pipeline,dev,docs]'
 	touch $@
 
 coverage: install
-	OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" pytest -n 2 --cov --cov-report=term --cov-report=html:results/coverage
+	OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" pytest -n 2 --dist loadfile --cov --cov-report=term --cov-report=html:results/coverage
 
 # Performance benchmarks, one after another; the machine should be otherwise idle. Then the tables.
 BENCHMARKS := front_end face_parts networks end_to_end fusion_scale dag store

@@ -56,7 +56,11 @@ def test_kfold_depends_on_the_seed_alone():
     [
         (["a", "a"], {"protocol": "loso"}, "two speakers or more, and the corpus has 1: a"),
         ([], {"protocol": "loso"}, "two speakers or more"),
-        (["a", "b"], {"protocol": "kfold", "k": 3}, "k = 3 folds do not fit 2 speakers: k is from 2 to 2"),
+        (
+            ["a", "b"],
+            {"protocol": "kfold", "k": 3},
+            "k = 3 folds do not fit 2 speakers: set protocol.k in config.yaml to 2 to 2",
+        ),
         (["a", "b"], {"protocol": "kfold", "k": 1}, "k = 1"),
         (["a", "b"], {"protocol": "k-fold"}, "unknown protocol 'k-fold': it is loso or kfold"),
     ],

@@ -340,8 +340,10 @@ def test_a_comparison_in_words():
     )
     worse = comparison(difference=-0.05, interval=[-0.09, -0.0001], sign_flip_p_holm=0.0498, mcnemar_p_holm=1e-7)
     assert in_words(worse | {"mcnemar_b": 5, "mcnemar_c": 50, "comparisons": 1}) == (
-        "fbp is right less often than concat by 5.0 points (95 % interval 0.01 to 9.0 over speakers); the difference "
-        "is supported over speakers and over clips: p = 0.0498 over speakers, p < 0.0001 over clips, the only "
-        "comparison"
+        "fbp is right less often than concat by 5.0 points (95 % interval of fbp minus concat -9.0 to -0.01 over "
+        "speakers); the difference is supported over speakers and over clips: p = 0.0498 over speakers, p < 0.0001 "
+        "over clips, the only comparison"
     )
-    assert "(95 % interval 0.0 to 9.0 over speakers)" in in_words(worse | {"interval": [-0.09, 0.0]})
+    assert "(95 % interval of fbp minus concat -9.0 to 0.0 over speakers)" in in_words(
+        worse | {"interval": [-0.09, 0.0]}
+    )

@@ -1,9 +1,10 @@
 """What is damaged or missing is computed again, and nothing else."""
 
+import contextlib
 import shutil
 
 import pytest
-from small_corpus import CPU
+from small_corpus import CPU, write_clips
 
 from deepfusion import FeatureStore
 from deepfusion.config import check
@@ -14,23 +15,31 @@ from deepfusion.plan import Plan
 from deepfusion.store import check_whole
 
 
-@pytest.fixture
-def results(tmp_path, monkeypatch):
-    """A folder of results, as the workflow makes it."""
-    from small_corpus import write_clips
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder of results, as the workflow makes it, in the folder of its clips."""
+    folder = tmp_path_factory.mktemp("made")
+    with contextlib.chdir(folder):
+        write_clips(folder)
+        values = {
+            "corpus": {"name": "small", "source": "manifest", "path": "manifest.csv"},
+            "networks": {"EF-A": {"network": "dlib-resnet29"}},
+            "store": {"clips_per_shard": 5},
+        }
+        plan = Plan(check(values))
+        plan.write()
+        found = repair(plan.folder, device=CPU)
+        assert len(found) == 2 * 4 + 1  # two shards of each stage, and the store
+    return folder / plan.folder
 
+
+@pytest.fixture
+def results(made, tmp_path, monkeypatch):
+    """A copy of it, the clips in the working directory."""
+    project = made.parents[1]
+    shutil.copytree(project, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    write_clips(tmp_path)
-    values = {
-        "corpus": {"name": "small", "source": "manifest", "path": "manifest.csv"},
-        "networks": {"EF-A": {"network": "dlib-resnet29"}},
-        "store": {"clips_per_shard": 5},
-    }
-    plan = Plan(check(values))
-    plan.write()
-    made = repair(plan.folder, device=CPU)
-    assert len(made) == 2 * 4 + 1  # two shards of each stage, and the store
-    return plan.folder
+    return made.relative_to(project)
 
 
 def flip(path):
@@ -127,7 +136,7 @@ def test_order_shard_size_and_workers_change_no_byte(results, tmp_path):
     values = {
         "corpus": {"name": "other", "source": "manifest", "path": "other.csv"},
         "networks": {"EF-A": {"network": "dlib-resnet29"}},
-        "store": {"clips_per_shard": 2},
+        "store": {"clips_per_shard": 4},
     }
     plan = Plan(check(values))
     plan.write()

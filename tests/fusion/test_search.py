@@ -48,6 +48,11 @@ def bench_of(store, chosen=None, settings=SETTINGS):
     return Bench(corpus, parts, data, settings, torch.device("cpu"))
 
 
+def trained(bench, row, places):
+    """Networks of one model, each with its data."""
+    return search.train_row(bench, row, places, lambda i, network, data: (network, data))
+
+
 @pytest.fixture(scope="module")
 def bench(store):
     return bench_of(store)
@@ -104,7 +109,7 @@ def test_choices_and_networks_never_look_at_test_clips(tmp_path):
         (tmp_path / name).mkdir()
         made = bench_of(write_store(tmp_path / name, clips), [Fold("fold02", ("s1",))])
         chosen = choose(made, FBP)
-        ((network, data),) = search.train_row(made, FBP, [Place(0, made.parts[0].train, 5, chosen.candidates[0])])
+        ((network, data),) = trained(made, FBP, [Place(0, made.parts[0].train, 5, chosen.candidates[0])])
         logits, _ = predict(network, data, made.parts[0].train)
         found.append((chosen, logits, predict(network, data, made.parts[0].test)[0]))
     (before, logits, of_test), (after, same_logits, other) = found
@@ -131,11 +136,29 @@ def test_folds_of_unequal_size_train_with_their_own_numbers_of_steps(bench):
     whole = bench.parts[3].train
     places = [Place(3, of, seed, candidate) for of, seed in ((whole, 1), (few, 1), (whole, 2))]
     places.append(Place(3, whole, 1, replace(candidate, learning_rate=candidate.learning_rate / 10)))
-    together = search.train_row(bench, FBP, places)
+    together = trained(bench, FBP, places)
     for (network, data), place in zip(together, places, strict=True):
-        ((alone, _),) = search.train_row(bench, FBP, [place])
+        ((alone, _),) = trained(bench, FBP, [place])
         wanted, found = (predict(of, data, range(24))[0].softmax(1) for of in (alone, network))
         torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_large_networks_train_few_at_a_time(bench, monkeypatch):
+    places = [Place(3, bench.parts[3].train, seed, Candidate(1e-2, 4)) for seed in range(5)]
+    expected = [predict(network, data, range(24))[0] for network, data in trained(bench, FBP, places)]
+    ((network, _),) = trained(bench, FBP, places[:1])
+    monkeypatch.setattr(search, "PARAMETERS", 2 * sum(p.numel() for p in network.parameters()) + 1)
+    groups, train_together = [], search.train_together
+
+    def counted(new, tasks, labels, **settings):
+        groups.append(len(tasks))
+        return train_together(new, tasks, labels, **settings)
+
+    monkeypatch.setattr(search, "train_together", counted)
+    found = [predict(network, data, range(24))[0] for network, data in trained(bench, FBP, places)]
+    assert groups == [2, 2, 1]
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
 
 
 def test_predictions_are_calibrated_means_of_the_members_and_only_of_test_clips(store):
@@ -155,9 +178,7 @@ def test_predictions_are_calibrated_means_of_the_members_and_only_of_test_clips(
             of_members = []
             assert members(settings, seed) == [1000 * seed, 1000 * seed + 1]
             for member in members(settings, seed):
-                ((network, data),) = search.train_row(
-                    bench, FBP, [Place(fold, bench.parts[fold].train, member, candidate)]
-                )
+                ((network, data),) = trained(bench, FBP, [Place(fold, bench.parts[fold].train, member, candidate)])
                 logits, alpha = predict(network, data, positions)
                 of_members.append(softmax(logits.numpy() / divisor, axis=1))
                 for m in BOTH:
@@ -238,7 +259,7 @@ def test_a_sweep_changes_one_setting_and_keeps_the_rest(bench):
 def test_changes_of_a_row_reach_its_network_and_its_training(bench):
     paper = replace(FBP, changes={"bias": False, "signed_sqrt": "mfb", "lambda": "learned"})
     place = [Place(0, bench.parts[0].train, 0, Candidate(1e-2, 2))]
-    ((plain, _),), ((other, _),) = (search.train_row(bench, row, place) for row in (FBP, paper))
+    ((plain, _),), ((other, _),) = (trained(bench, row, place) for row in (FBP, paper))
     assert plain.layer.U.bias is not None and other.layer.U.bias is None
     assert (plain.layer.root, other.layer.root) == ("smooth", "mfb")
     assert isinstance(other.branches["video"].attention.lam, torch.nn.Parameter)
@@ -246,7 +267,7 @@ def test_changes_of_a_row_reach_its_network_and_its_training(bench):
 
 def test_a_training_that_diverges_names_its_model(bench):
     with pytest.raises(UserError, match="fbp: training diverged") as caught:
-        search.train_row(bench, FBP, [Place(0, bench.parts[0].train, 0, Candidate(1e35, 2))])
+        trained(bench, FBP, [Place(0, bench.parts[0].train, 0, Candidate(1e35, 2))])
     assert "\n" not in str(caught.value)
 
 
@@ -272,7 +293,7 @@ def test_networks_that_train_side_by_side_are_the_same(bench):
     before = torch.get_num_threads()
     for threads in (1, 3):
         torch.set_num_threads(threads)
-        found.append([predict(n, data, positions)[0] for n, data in search.train_row(bench, FBP, places)])
+        found.append([predict(n, data, positions)[0] for n, data in trained(bench, FBP, places)])
     torch.set_num_threads(before)
     for a, b in zip(*found, strict=True):
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)

@@ -19,7 +19,7 @@ POINTS = [
     {"value": "learned", "loss": [0.9, 1.1], "accuracy": [0.6, 0.6]},
 ]
 CURVE = [
-    {"axes": axes, "learning_rate": rate, "loss": [0.5 + rate, 0.6 + axes / 100], "accuracy": [0.5, 0.6]}
+    {"axes": axes, "learning_rate": rate, "loss": [0.5 + rate, 0.6 + axes / 100, 9.9], "accuracy": [0.5, 0.6, 0.0]}
     for axes in (64, 128)
     for rate in (0.001, 0.01)
 ]
@@ -29,7 +29,8 @@ CHOICES = {
     "settings": {"k": 8, "learning_rates": [0.001, 0.01]},
     "sweeps": {"lambda": POINTS, "k": POINTS},
     "curves": {"audio": CURVE, "fbp": CURVE},
-    "chosen": {"fbp": [{"axes": 64, "learning_rate": 0.001}, {"axes": 128, "learning_rate": 0.001}]},
+    # Of two outer folds and of the final model.
+    "chosen": {"fbp": [{"axes": axes, "learning_rate": 0.001} for axes in (64, 128, 128)]},
 }
 
 
@@ -65,7 +66,8 @@ def write_corpus(folder, clips):
     shares = {"model": "fbp", "video": {"effective_share": 0.873, "least": 0.5}}
     metrics = {"normalisation": "training", **summary(table), "notes": ["no model EF-B: <why>"], "attention": shares}
     (results / "metrics.json").write_text(json.dumps(metrics))
-    (results / "choices.json").write_text(json.dumps(CHOICES))
+    folds = 2 * table["fold"].unique().tolist()
+    (results / "choices.json").write_text(json.dumps(CHOICES | {"folds": [*folds[:2], "everyone"]}))
     write_page(read_results([results]), folder / "features.h5", folder / "report.html")
     return folder
 

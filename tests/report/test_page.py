@@ -31,7 +31,9 @@ def test_figures_claims_and_choices_stand_in_the_page(text, metrics):
     for words in (
         f"{100 * figures['accuracy_mean']:.1f} ± {100 * figures['accuracy_std']:.1f}",
         f"{100 * figures['ece']:.1f}",
-        "8 folds, 2 seeds, 2 classes,",
+        "Leave one speaker out, 8 folds, 2 seeds,",
+        "2 classes, 8 test speakers",
+        "fbp/predictions.csv",
         "8 test speakers",
         "64: 1, 128: 1",
         "87.3 % of a clip",

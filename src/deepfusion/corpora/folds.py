@@ -55,7 +55,10 @@ def loso(clips: dict[str, int]) -> list[Fold]:
 def kfold(clips: dict[str, int], *, k: int, seed: int) -> list[Fold]:
     """Make k folds: each speaker, largest first, goes to the fold with the fewest clips so far."""
     if not 2 <= k <= len(clips):
-        raise UserError(f"k = {k} folds do not fit {len(clips)} speakers: k is from 2 to {len(clips)}")
+        raise UserError(
+            f"k = {k} folds do not fit {len(clips)} speakers: set protocol.k in config.yaml to 2 to {len(clips)}, or "
+            "protocol.folds: loso"
+        )
     names = sorted(clips)
     # Permute indices, not names: numpy strings lose trailing NUL characters.
     speakers = [names[i] for i in np.random.default_rng(seed).permutation(len(names))]

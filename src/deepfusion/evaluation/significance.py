@@ -322,8 +322,7 @@ def in_words(comparison: dict) -> str:
     """
     model, than, difference = comparison["model"], comparison["than"], comparison["difference"]
     low, high = comparison["interval"]
-    if difference < 0:
-        low, high = -high, -low
+    of_what = f" of {model} minus {than}" if difference < 0 else ""
     if difference:
         way = "more" if difference > 0 else "less"
         claim = f"{model} is right {way} often than {than} by {_points(abs(difference))} points"
@@ -333,6 +332,6 @@ def in_words(comparison: dict) -> str:
     n = comparison["comparisons"]
     corrected = f"each corrected for {n} comparisons" if n > 1 else "the only comparison"
     return (
-        f"{claim} (95 % interval {_points(low)} to {_points(high)} over speakers); {_verdict(comparison)}: "
+        f"{claim} (95 % interval{of_what} {_points(low)} to {_points(high)} over speakers); {_verdict(comparison)}: "
         f"{over_speakers} over speakers, {over_clips} over clips, {corrected}"
     )

@@ -48,7 +48,7 @@ def summary(predictions: pd.DataFrame) -> dict:
 def markdown(models: dict[str, dict]) -> str:
     """A table: mean and standard deviation over speakers, in per cent, and the share on clips with a face."""
     lines = [
-        "| model | accuracy | UAR | macro-F1 | ECE | accuracy, clips with a face | clips |",
+        "| model | accuracy | UAR | macro-F1 | ECE | accuracy, clips with a face | predictions |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, figures in models.items():

@@ -152,7 +152,9 @@ def run(
 def run_group(found: Findings, rows: Sequence[Row], made: Bench, refiners: Refiners) -> dict[str, Choice]:
     """`run` for some folds; returns their choices by model."""
     choices = {}
-    for row in track(rows, f"{len(made.parts)} folds", unit="models"):
+    tested = sum(bool(part.test) for part in made.parts)
+    final = " and the final model" if tested < len(made.parts) else ""
+    for row in track(rows, f"{tested} folds{final}", unit="models"):
         choice = choices[row.name] = choose(made, row)
         refine = refiners[row.name](made, row) if row.name in refiners else None
         found.add(row, choice, test(made, row, choice, refine))

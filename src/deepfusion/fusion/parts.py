@@ -74,4 +74,10 @@ def part(clips: pd.DataFrame, fold: Fold, *, inner_folds: int) -> Part:
         needed = "clips of a class" if note else "speakers"
         raise UserError(f"fold {fold.name}: inner folds need two training {needed} or more")
     pairs = [([train[i] for i in a], [train[i] for i in b]) for a, b in inner]
-    return Part(fold.name, train, tested, pairs, note, speakers_known=not note)
+    known = not note
+    if known and len(inner) < inner_folds:
+        note = (
+            f"{len(inner)} inner folds where fusion.inner_folds is {inner_folds}: the training clips of a fold have "
+            f"{len(inner)} speakers, so the selected hyperparameters are uncertain"
+        )
+    return Part(fold.name, train, tested, pairs, note, speakers_known=known)

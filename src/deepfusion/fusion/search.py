@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -20,10 +21,12 @@ from deepfusion.fusion.parts import Part
 from deepfusion.fusion.side_by_side import side_by_side
 from deepfusion.fusion.streams import Modality
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-# Maximum networks per computation: more take memory and gain nothing.
-TOGETHER = 128
+# Maximum networks per computation, and maximum parameters of all of them: more take memory and gain nothing. With
+# gradients and AdamW's moments this is about 0.7 GB.
+TOGETHER, PARAMETERS = 128, 2**25
 # Minimum networks per computation: fewer are not faster, because Python overhead dominates.
 LEAST = 16
 MEMBER_SEEDS = 1000  # seed s has the members s * MEMBER_SEEDS + 0, 1, ...
@@ -119,8 +122,23 @@ class Place:
     candidate: Candidate
 
 
-def train_row(bench: Bench, row: Row, places: Sequence[Place]) -> list[tuple[Network, Mapping[Modality, Reduced]]]:
-    """Networks of one model, each with the data of its fold.
+def train_row(
+    bench: Bench,
+    row: Row,
+    places: Sequence[Place],
+    use: Callable[[int, Network, Mapping[Modality, Reduced]], T],
+) -> list[T]:
+    """Train the networks of one model, each with the data of its fold.
+
+    Args:
+        bench: What all models share.
+        row: The model.
+        places: The networks.
+        use: Called with the index of each place, its trained network and its data. A network is in memory only until
+            then, unless the result contains it.
+
+    Returns:
+        The results of `use`.
 
     Raises:
         UserError: A training diverged.
@@ -141,11 +159,13 @@ def train_row(bench: Bench, row: Row, places: Sequence[Place]) -> list[tuple[Net
     work = []
     for (shapes, _), group in groups.items():
         new = partial(Network, dict(shapes), classes, design=row.design, shape=shape)
-        at_once = min(TOGETHER, max(LEAST, -(-len(group) // threads)))
+        with torch.device("meta"):
+            parameters = sum(p.numel() for p in new().parameters())
+        at_once = min(TOGETHER, max(LEAST, -(-len(group) // threads)), max(1, PARAMETERS // parameters))
         work += [(new, group[start : start + at_once]) for start in range(0, len(group), at_once)]
 
-    def train(new: Callable[[], Network], some: list[int]) -> list[Network]:
-        return train_together(
+    def train(new: Callable[[], Network], some: list[int]) -> list[T]:
+        networks = train_together(
             new,
             [tasks[i] for i in some],
             bench.corpus.label,
@@ -153,15 +173,16 @@ def train_row(bench: Bench, row: Row, places: Sequence[Place]) -> list[tuple[Net
             learning_rates=[places[i].candidate.learning_rate for i in some],
             device=bench.device,
         )
+        return [use(i, network, tasks[i].data) for i, network in zip(some, networks, strict=True)]
 
     try:
-        trained = side_by_side(train, work, threads)
+        results = side_by_side(train, work, threads)
     except UserError as error:
         raise UserError(f"{row.name}: {error}") from error
-    networks = {
-        i: network for (_, some), of in zip(work, trained, strict=True) for i, network in zip(some, of, strict=True)
+    by_place = {
+        i: result for (_, some), of in zip(work, results, strict=True) for i, result in zip(some, of, strict=True)
     }
-    return [(networks[i], task.data) for i, task in enumerate(tasks)]
+    return [by_place[i] for i in range(len(places))]
 
 
 Validation = list[list[tuple[list[int], np.ndarray]]]
@@ -177,10 +198,15 @@ def validate(bench: Bench, row: Row, candidates: Sequence[Candidate]) -> list[Va
         for i, part in enumerate(bench.parts)
         for train, held in part.inner
     ]
-    trained = train_row(bench, row, [place for *_, place in inner])
+
+    def logits(i: int, network: Network, data: Mapping[Modality, Reduced]) -> np.ndarray:
+        _, held, _ = inner[i]
+        return predict(network, data, held)[0].numpy()
+
     found: list[Validation] = [[[] for _ in bench.parts] for _ in candidates]
-    for (c, held, place), (network, data) in zip(inner, trained, strict=True):
-        found[c][place.fold].append((held, predict(network, data, held)[0].numpy()))
+    predicted = train_row(bench, row, [place for *_, place in inner], logits)
+    for (c, held, place), of in zip(inner, predicted, strict=True):
+        found[c][place.fold].append((held, of))
     return found
 
 
@@ -261,12 +287,16 @@ def test(bench: Bench, row: Row, choice: Choice, refine: Refine | None = None) -
         for of in settings.seeds
         for seed in members(settings, of)
     ]
-    trained = train_row(bench, row, [place for _, place in places])
-    for (s, place), (network, data) in zip(places, trained, strict=True):
+
+    def answers(i: int, network: Network, data: Mapping[Modality, Reduced]) -> tuple[torch.Tensor, dict]:
+        _, place = places[i]
         if refine is not None:
             network, data = refine(place.fold, place.candidate, place.seed, network)
+        return predict(network, data, bench.parts[place.fold].test)
+
+    predicted = train_row(bench, row, [place for _, place in places], answers)
+    for (s, place), (logits, weights) in zip(places, predicted, strict=True):
         positions = bench.parts[place.fold].test
-        logits, weights = predict(network, data, positions)
         probabilities = softmax(logits.numpy() / choice.temperature[place.fold], axis=1) / settings.members
         p[s, positions] = np.nan_to_num(p[s, positions]) + probabilities
         for m, of in weights.items():

@@ -83,7 +83,7 @@ def train_model(
         candidate, temperature = choices[row.name].candidates[last], choices[row.name].temperature[last]
         seeds = members(bench.settings, bench.settings.seeds[0])
         places = [Place(last, bench.parts[last].train, seed, candidate) for seed in seeds]
-        networks = [network for network, _ in train_row(bench, row, places)]
+        networks = train_row(bench, row, places, lambda i, network, data: network)
         trained.append(Trained(row, candidate.axes, temperature, networks))
     return {name: bench.data[last].reductions[name] for name in rows.streams_of(wanted)}, trained
 

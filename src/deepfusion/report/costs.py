@@ -73,7 +73,7 @@ def expected(found: dict[str, Any]) -> str:
         [
             *lines,
             _lines([("stage", "CPU time", "share", *HEAD[1:6]), *rows]),
-            f"expected on {found['cores']} cores: {_time(found['seconds'])}; bottleneck: {limit}",
+            f"expected on {found['cores']} otherwise idle cores: {_time(found['seconds'])}; bottleneck: {limit}",
             f"rates: the first seconds of {tried:.0f} clips of this corpus, on {_machines(costs)}",
         ]
     )

@@ -1,6 +1,7 @@
 """The report of a corpus and its fusion models: one self-contained HTML page."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -97,7 +98,7 @@ def write_page(results: Sequence[Result], store: Path, out: Path) -> None:
     """
     with FeatureStore(store) as opened:
         values = _corpus(opened) | _setup(opened, results)
-        studies = [_study(result, opened) for result in results]
+        studies = [_study(result, opened, out.parent) for result in results]
     page = (
         Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
         .from_string(PAGE.lstrip())
@@ -174,8 +175,8 @@ def _tiles(values: Mapping[str, Any], studies: Sequence[Mapping[str, Any]]) -> l
     return [dict(zip(("name", "value", "more"), tile, strict=True)) for tile in tiles if tile]
 
 
-def _study(result: Result, store: FeatureStore) -> dict[str, Any]:
-    """Values of the page on one comparison of models."""
+def _study(result: Result, store: FeatureStore, beside: Path) -> dict[str, Any]:
+    """Values of the page on one comparison of models; `beside` is the folder of the page."""
     metrics, choices, predictions = result.metrics, result.choices, result.predictions
     labels, models = metrics["labels"], metrics["models"]
     explained = metrics["attention"]["model"]
@@ -185,6 +186,8 @@ def _study(result: Result, store: FeatureStore) -> dict[str, Any]:
     known = predictions["speaker"][predictions["speaker"].ne("")].nunique()
     best = max(models, key=lambda name: models[name]["accuracy_mean"])
     file = result.folder / "attention.h5"
+    # The final model is trained on all clips: its choice is no outer fold.
+    tested = [i for i, fold in enumerate(choices["folds"]) if fold in set(predictions["fold"])]
     return {
         "heading": result.heading,
         "short": SHORT[metrics["normalisation"]],
@@ -200,7 +203,10 @@ def _study(result: Result, store: FeatureStore) -> dict[str, Any]:
         "difference_ends": comparison.axis([of["interval"] for of in compared], 0),
         "by_speaker": comparison.speaker_rows(metrics),
         "seeds": len(choices["seeds"]),
-        "folds": predictions["fold"].nunique(),
+        "protocol": _protocol(predictions),
+        "folder": os.path.relpath(result.folder, beside),
+        "model": (result.folder / "model").is_dir(),
+        "least_p": min(1.0, len(compared) * 2.0 ** (1 - known)),  # of the sign-flip test, corrected
         "speakers": f"{known} test speakers" if known else "test speakers unknown",
         "labels": labels,
         "confusions": {name: comparison.confusion_rows(of, labels) for name, of in models.items()},
@@ -212,17 +218,28 @@ def _study(result: Result, store: FeatureStore) -> dict[str, Any]:
             if modality != "model"
         ],
         "examples": examples(store, file, predictions) if file.is_file() else [],
-        "searches": {name: _search(curve) for name, curve in choices.get("curves", {}).items()},
+        "searches": {name: _search(curve, tested) for name, curve in choices.get("curves", {}).items()},
         "sweeps": [chart for what, points in choices.get("sweeps", {}).items() for chart in _sweep(what, points)],
         "chosen": [
-            (name, *(comparison.counts([c[key] for c in chosen]) for key in ("learning_rate", "axes")))
+            (name, *(comparison.counts([chosen[i][key] for i in tested]) for key in ("learning_rate", "axes")))
             for name, chosen in choices["chosen"].items()
         ],
     }
 
 
-def _search(curve: Sequence[Mapping[str, Any]]) -> Markup:
-    return line_chart("learning rate", *_named(comparison.search_series(curve)))
+def _protocol(predictions: pd.DataFrame) -> str:
+    """Folds, and how the speakers are divided between them."""
+    folds = predictions.groupby("fold")["speaker"].unique()
+    count = f"{len(folds)} fold{'s' if len(folds) > 1 else ''}"
+    speakers = [speaker for of in folds for speaker in of]
+    if len(folds) < 2 or "" in speakers or len(speakers) > len(set(speakers)):
+        return count
+    return f"leave one speaker out, {count}" if len(speakers) == len(folds) else f"{count} by speaker"
+
+
+def _search(curve: Sequence[Mapping[str, Any]], folds: Sequence[int]) -> Markup:
+    measured = [{**point, "loss": [point["loss"][i] for i in folds]} for point in curve]
+    return line_chart("learning rate", *_named(comparison.search_series(measured)))
 
 
 def _named(of: tuple[list[str], list[dict[str, Any]]]) -> tuple[list[str], str, list[dict[str, Any]]]:

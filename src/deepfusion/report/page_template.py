@@ -124,8 +124,8 @@ PAGE = (
 
 <section id="data">
 <h2>Data</h2>
-<h3>Preflight findings</h3>
-{% call scroll("Preflight findings") %}
+<h3>Findings</h3>
+{% call scroll("Findings") %}
 <table class="findings"><thead><tr><th scope="col">check</th><th scope="col" class="number">clips</th>
 <th scope="col">consequence</th></tr></thead><tbody>
 {% for check in findings %}
@@ -248,9 +248,11 @@ coverage{% endif %}</summary>
 <section id="models-{{ id }}">
 <h2>Models{% if studies | length > 1 %}: {{ study.short }}{% endif %}</h2>
 <p>{{ study.heading }}.
-{{ study.folds }} folds, {{ study.seeds }} seed{{ "s" if study.seeds != 1 }}, {{ study.labels | length }} classes,
-{{ study.speakers }}. Test clips of a fold are used neither in training nor in hyperparameter selection of that
-fold.</p>
+{{ study.protocol | capitalize }}, {{ study.seeds }} seed{{ "s" if study.seeds != 1 }},
+{{ study.labels | length }} classes, {{ study.speakers }}. Test clips of a fold are used neither in training nor in hyperparameter selection of that
+fold. Next to this page, <code>{{ study.folder }}/predictions.csv</code> has the predictions of all test clips
+{%- if study.model %}, and <code>{{ study.folder }}/model/</code> the final model, trained on all clips:
+<code>deepfusion predict CLIP --model FOLDER</code> applies it to new ones{% endif %}.</p>
 {% for sentence in study.notes %}
 <p class="note">{{ sentence }}</p>
 {% endfor %}
@@ -305,7 +307,9 @@ filled circle marks a difference that is supported over speakers: the interval e
 p over
 speakers: sign-flip test; p over clips: McNemar's exact test; both corrected for the {{ study.comparisons | length }}
 comparisons, which were fixed in advance (Holm). +/=/−: speakers for whom the first model is better, equal, worse. d_z:
-Cohen's d of the speakers' differences.</p>
+Cohen's d of the speakers' differences.
+{%- if study.least_p >= level %} With these speakers and comparisons, the smallest possible p over speakers is
+{{ "%.2g" | format(study.least_p) }}: no difference can be supported.{% endif %}</p>
 <details class="print"><summary>In words</summary><ul>{% for sentence in study.words %}<li>{{ sentence }}</li>
 {% endfor %}</ul></details>
 {% else %}
