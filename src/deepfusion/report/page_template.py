@@ -250,7 +250,8 @@ coverage{% endif %}</summary>
 <p>{{ study.heading }}.
 {{ study.protocol | capitalize }}, {{ study.seeds }} seed{{ "s" if study.seeds != 1 }},
 {{ study.labels | length }} classes, {{ study.speakers }}. Test clips of a fold are used neither in training nor in
-hyperparameter selection of that fold. Next to this page, <code>{{ study.folder }}/predictions.csv</code> has the predictions of all test clips
+hyperparameter selection of that fold. Next to this page, <code>{{ study.folder }}/predictions.csv</code>
+has the predictions of all test clips
 {%- if study.model %}, and <code>{{ study.folder }}/model/</code> the final model, trained on all clips:
 <code>deepfusion predict CLIP --model FOLDER</code> applies it to new ones{% endif %}.</p>
 {% for sentence in study.notes %}
