@@ -76,11 +76,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="results/<corpus>")
     parser.add_argument("--made-by", action="append", default=[], help="command that made the folder; may be repeated")
+    parser.add_argument(
+        "--by-speaker",
+        type=Path,
+        help="results/<corpus> in another folder, of train_fbp with fusion.normalisation: speaker",
+    )
     args = parser.parse_args()
     made = [name for name in STAGES if (args.folder / "benchmarks" / name).exists()]
     figures = {"corpus": args.folder.name, "extraction": extraction(args.folder), "stages": stages(args.folder, made)}
-    for name, folder in (("train_fbp", "fbp"), ("study", "study/training"), ("study_by_speaker", "study/speaker")):
-        if (path := args.folder / "fusion" / folder / "metrics.json").exists():
+    folders = {
+        "train_fbp": args.folder / "fusion/fbp",
+        "study": args.folder / "fusion/study/training",
+        "study_by_speaker": args.folder / "fusion/study/speaker",
+    }
+    if args.by_speaker:
+        folders["train_fbp_by_speaker"] = args.by_speaker / "fusion/fbp"
+    for name, folder in folders.items():
+        if (path := folder / "metrics.json").exists():
             figures[name] = compact(json.loads(path.read_text()))
     publish(Path("docs/results") / f"{args.folder.name}.json", figures, made_by=args.made_by)
 

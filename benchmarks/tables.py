@@ -32,6 +32,11 @@ def train_fbp(figures: dict) -> str:
     return _summary(figures["train_fbp"])
 
 
+def train_fbp_by_speaker(figures: dict) -> str:
+    """The same, features normalised by each speaker's own clips."""
+    return _summary(figures["train_fbp_by_speaker"])
+
+
 def front_page(figures: dict) -> str:
     """The README's table: accuracy and UAR of `train_fbp`, and the conclusion."""
     found = figures["train_fbp"]
@@ -600,6 +605,7 @@ TABLES = {
     "javsed": ("javsed.json", study),
     "javsed-by-speaker": ("javsed.json", study_by_speaker),
     "javsed-fbp": ("javsed.json", train_fbp),
+    "javsed-fbp-by-speaker": ("javsed.json", train_fbp_by_speaker),
     "javsed-extraction": ("javsed.json", extraction),
     "demo": ("demo.json", study),
     "demo-fbp": ("demo.json", train_fbp),

@@ -14,12 +14,13 @@ from deepfusion.fusion.batched_training import (
     Columns,
     Reduced,
     Task,
+    beside_class,
     class_weights,
     clip_grad_norms,
     draw,
     padded,
     predict,
-    speaker_means,
+    speaker_effects,
     stacked,
     step_count,
     train_together,
@@ -221,48 +222,69 @@ def test_transposition_is_to_the_speaker_of_another_training_clip(share):
     assert set(drawn.like.flatten().tolist()) <= set(TRAINS[1])
 
 
-def test_speaker_means_are_over_the_clips_that_have_the_modality():
+def regression(x, owner, labels):
+    """Coefficients of the speakers in a least-squares regression on speaker and class."""
+    design = torch.cat([torch.nn.functional.one_hot(owner), torch.nn.functional.one_hot(labels)], 1).double()
+    return torch.linalg.lstsq(design, x.double(), driver="gelsd").solution[: int(owner.max()) + 1]
+
+
+def test_speaker_effects_are_those_of_a_regression_on_speaker_and_class():
     of = DATA["audio"]
-    means = speaker_means(of, TRAINS[3], SPEAKERS)
-    rows, clip = means.rows[means.owner], means.clip[means.owner]
     assert of.present.tolist() == [i not in ABSENT for i in range(CLIPS)]
+    train = [i for i in TRAINS[3] if i not in (0, 1, 8)]  # so that the speakers' classes differ
+    effects = speaker_effects(of, train, SPEAKERS, LABELS)
+    some = [i for i in train if i not in ABSENT]
+    owner, labels = torch.tensor([int(SPEAKERS[i][1:]) for i in some]), LABELS[some]
+    means = torch.stack([of.rows[of.offsets[i] : of.offsets[i + 1]].mean(0) for i in some])
+    for found, x in ((effects.rows, means), (effects.clip, of.clip[some])):
+        expected = regression(x, owner, labels)
+        torch.testing.assert_close(found[1:3] - found[:1], (expected[1:] - expected[:1]).float(), atol=1e-4, rtol=1e-4)
     for i in range(CLIPS):
-        own = [j for j in TRAINS[3] if SPEAKERS[j] == SPEAKERS[i] and j not in ABSENT]
-        if i not in TRAINS[3]:
-            assert not rows[i].any() and not clip[i].any()
-            continue
-        each = [of.rows[of.offsets[j] : of.offsets[j + 1]].mean(0) for j in own]
-        torch.testing.assert_close(rows[i], sum(each) / len(own), atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(clip[i], sum(of.clip[j] for j in own) / len(own), atol=1e-5, rtol=1e-5)
+        row = effects.rows[effects.owner[i]]
+        assert torch.equal(row, effects.rows[int(SPEAKERS[i][1:])]) if i in train else not row.any()
 
 
-def test_a_speaker_without_the_modality_has_a_mean_of_0():
+def test_with_equal_classes_the_effects_are_the_speakers_means():
+    of, train = DATA["video"], TRAINS[3]
+    effects = speaker_effects(of, train, SPEAKERS, LABELS).rows
+    means = torch.stack([of.means[[i for i in train if SPEAKERS[i] == name]].mean(0) for name in ("s0", "s1", "s2")])
+    torch.testing.assert_close(effects[:3], means - means.mean(0), atol=1e-5, rtol=1e-5)
+
+
+def test_speakers_of_one_class_each_keep_their_class():
+    """What cannot be told apart is not moved: transposing must not remove the class."""
+    owner, labels = torch.tensor([0, 0, 1, 1, 2, 2]), torch.tensor([0, 0, 0, 0, 1, 1])
+    x = torch.tensor([1.0, 1.0, 3.0, 3.0, 9.0, 9.0])[:, None]
+    torch.testing.assert_close(beside_class(x, owner, labels, speakers=4)[:, 0], torch.tensor([-1.0, 1.0, 0.0, 0.0]))
+
+
+def test_a_speaker_without_the_modality_has_an_effect_of_0():
     of = reduced(0, 5, 2, absent=range(6))
-    means = speaker_means(of, TRAINS[3], SPEAKERS)
-    rows, clip = means.rows[means.owner], means.clip[means.owner]
+    effects = speaker_effects(of, TRAINS[3], SPEAKERS, LABELS)
+    rows, clip = effects.rows[effects.owner], effects.clip[effects.owner]
     assert rows.isfinite().all() and clip.isfinite().all()
     assert not rows[:6].any() and rows[6:12].any()
 
 
-def test_transposition_moves_a_clip_by_the_difference_of_the_means():
+def test_transposition_moves_a_clip_by_the_difference_of_the_effects():
     from deepfusion.fusion.batched_training import _Steps
 
     settings = SETTINGS.model_copy(update={"transposed": 1.0})
     task = Task(DATA, TRAINS[1], SPEAKERS, 3)
     drawn = draw(task, settings, steps=4, batch=6)
-    work = _Steps([task, Task(DATA, TRAINS[2], SPEAKERS, 4)], settings, 4, 6, CPU)
+    work = _Steps([task, Task(DATA, TRAINS[2], SPEAKERS, 4)], LABELS, settings, 4, 6, CPU)
     some = 0
     for step in range(4):
         for m, (values, whole) in work.batch(step).items():
-            of, means = DATA[m], speaker_means(DATA[m], task.train, SPEAKERS)
-            mean, mean_clip = means.rows[means.owner], means.clip[means.owner]
+            of, effects = DATA[m], speaker_effects(DATA[m], task.train, SPEAKERS, LABELS)
+            rows, clips = effects.rows[effects.owner], effects.clip[effects.owner]
             for b in range(6):
                 i, like = int(drawn.clips[step, b]), int(drawn.like[step, b])
                 if m == "audio" and i in ABSENT:  # what stands in for its voice belongs to nobody
                     like, some = i, some + 1
-                moved = mean[like] - mean[i]
+                moved = rows[like] - rows[i]
                 torch.testing.assert_close(values[0, b], of.rows[drawn.rows[m][step, b]] + moved)
-                torch.testing.assert_close(whole[0, b], of.clip[i] + mean_clip[like] - mean_clip[i])
+                torch.testing.assert_close(whole[0, b], of.clip[i] + clips[like] - clips[i])
     assert some
 
 

@@ -195,7 +195,7 @@ def test_what_is_kept_lies_between_before_and_after(start, spectrograms, share):
 
 def test_a_step_sees_what_prediction_sees(start, spectrograms):
     """Without augmentation and transposition, on a clip as long as the stretch; silence is never transposed."""
-    work = end_to_end._Batches(start, TrainingSettings(transposed=0), steps=len(TRAIN), batch=1, device=CPU)
+    work = end_to_end._Batches(start, LABELS, TrainingSettings(transposed=0), steps=len(TRAIN), batch=1, device=CPU)
     for step, (i,) in enumerate(work.draws.clips.tolist()):
         heard = torch.tensor([float(i != SILENT)])
         positions = start.encoder.positions(spectrograms[0 if i == SILENT else i])
@@ -205,7 +205,9 @@ def test_a_step_sees_what_prediction_sees(start, spectrograms):
         own = wanted.rows[wanted.offsets[i] : wanted.offsets[i + 1]]
         if i == SILENT:
             assert not own.any() and not seen.values.any()
-            moved = end_to_end._Batches(start, TrainingSettings(transposed=1), steps=len(TRAIN), batch=1, device=CPU)
+            moved = end_to_end._Batches(
+                start, LABELS, TrainingSettings(transposed=1), steps=len(TRAIN), batch=1, device=CPU
+            )
             step = moved.draws.clips[:, 0].tolist().index(SILENT)
             assert not moved.rows(step, torch.from_numpy(positions)[None], heard)["audio"].values.any()
         else:

@@ -27,6 +27,8 @@ CHECKED = 50  # steps between checks for divergence
 GRAIN = 1.1  # numbers of clips are rounded to powers of it, so that folds of similar size have equally many steps
 # Maximum rows in memory when clips are padded or averaged, unless a single clip has more.
 AT_ONCE = 30_000
+# Estimates of speakers and classes in turn: they converge unless hardly any speaker has two classes.
+ALTERNATIONS = 50
 # Initial weights come from torch's global generator, so that threads must take turns.
 SEEDED = Lock()
 
@@ -161,33 +163,65 @@ def draw(task: Task, settings: TrainingSettings, *, steps: int, batch: int) -> D
 
 
 @dataclass(frozen=True)
-class SpeakerMeans:
-    """Means that are subtracted and added to transpose a clip from one speaker to another.
+class SpeakerEffects:
+    """Vectors that are subtracted and added to transpose a clip from one speaker to another.
 
     This augmentation keeps a network from relying on the speaker. Its linear counterpart is within-class covariance
     normalisation (Hatch, Kajarekar and Stolcke 2006). It has no effect on streams that are normalised by speaker, whose
     means are about zero.
     """
 
-    rows: Tensor  # (speakers + 1, p) mean row of each speaker's clips; the last is 0
-    clip: Tensor  # (speakers + 1, q) mean vector
-    owner: Tensor  # (clips,) int64: speaker of each training clip; the last, whose means are 0, for all other clips
+    rows: Tensor  # (speakers + 1, p) effect of each speaker on the mean row of a clip; the last is 0
+    clip: Tensor  # (speakers + 1, q) likewise on the vector of a clip
+    owner: Tensor  # (clips,) int64: speaker of each training clip; the last, whose effects are 0, for all other clips
 
 
-def speaker_means(data: Reduced, train: Sequence[int], speakers: Sequence[str]) -> SpeakerMeans:
-    """Means over the training clips that have the modality; 0 for a speaker without any."""
+def speaker_effects(data: Reduced, train: Sequence[int], speakers: Sequence[str], labels: Tensor) -> SpeakerEffects:
+    """Effects in the training clips that have the modality; 0 for a speaker without any.
+
+    Args:
+        data: Of all clips.
+        train: Positions of the training clips.
+        speakers: Of all clips.
+        labels: (clips,) int64; only those of training clips are used.
+    """
     train = torch.tensor(train)
     names = [speakers[i] for i in train.tolist()]
     code = {name: i for i, name in enumerate(sorted(set(names)))}
     owner = torch.full((len(data.clip),), len(code))
     owner[train] = torch.tensor([code[name] for name in names])
     some = train[data.present[train]]
-    count = torch.bincount(owner[some], minlength=len(code) + 1).clamp_min(1)[:, None]
     rows, clip = (
-        of.new_zeros(len(count), of.shape[1]).index_add(0, owner[some], of[some]) / count
-        for of in (data.means, data.clip)
+        beside_class(of[some], owner[some], labels[some], speakers=len(code) + 1) for of in (data.means, data.clip)
     )
-    return SpeakerMeans(rows, clip, owner)
+    return SpeakerEffects(rows, clip, owner)
+
+
+def beside_class(x: Tensor, owner: Tensor, labels: Tensor, *, speakers: int) -> Tensor:
+    """Effect of each speaker, next to an effect of each class, by least squares.
+
+    With equally many clips of each class per speaker it is the speaker's mean minus the mean of all. The plain mean of
+    a speaker with mostly one class would contain that class, and transposing would remove it from the clip. What
+    speaker and class could both explain counts for the class.
+
+    Args:
+        x: (n, p) vectors.
+        owner: (n,) int64 speaker of each.
+        labels: (n,) int64 class of each.
+        speakers: Their number.
+
+    Returns:
+        (speakers, p); 0 for a speaker without any vector.
+    """
+    x, classes = x.double(), int(labels.max()) + 1 if len(labels) else 0
+    counts = x.new_zeros(speakers, classes).index_put_((owner, labels), x.new_ones(1), accumulate=True)
+    of_speaker = x.new_zeros(speakers, x.shape[1]).index_add_(0, owner, x)
+    of_class = x.new_zeros(classes, x.shape[1]).index_add_(0, labels, x)
+    effect = torch.zeros_like(of_speaker)
+    for _ in range(ALTERNATIONS):
+        class_effect = (of_class - counts.T @ effect) / counts.sum(0).clamp_min(1)[:, None]
+        effect = (of_speaker - counts @ class_effect) / counts.sum(1).clamp_min(1)[:, None]
+    return effect.float()
 
 
 def stacked(tables: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -225,47 +259,57 @@ class _Stack:
 class _Modality:
     """One modality of the batches of all tasks."""
 
-    def __init__(self, tasks: Sequence[Task], draws: Sequence[Draws], modality: Modality, device: torch.device):
-        data, means = [task.data[modality] for task in tasks], self._means(tasks, modality)
+    def __init__(
+        self, tasks: Sequence[Task], labels: Tensor, draws: Sequence[Draws], modality: Modality, device: torch.device
+    ):
+        data, effects = [task.data[modality] for task in tasks], self._effects(tasks, labels, modality)
         self.rows = torch.stack([d.rows[modality] for d in draws], 1)
         # The placeholder of an absent modality has no speaker: it is not transposed.
         like = [torch.where(of.present[d.clips], d.like, d.clips) for of, d in zip(data, draws, strict=True)]
-        owners = [of.owner.int() for of in means]
+        owners = [of.owner.int() for of in effects]
         self.owner = torch.stack([owner[d.clips] for owner, d in zip(owners, draws, strict=True)], 1)
         self.like = torch.stack([owner[of] for owner, of in zip(owners, like, strict=True)], 1)
         self.parts = [_Stack(parts, device) for parts in zip(*(of.rows.parts for of in data), strict=True)]
         self.factor = torch.stack([of.rows.factor for of in data])[:, None, None].to(device)
         self.clip = _Stack([of.clip for of in data], device)
-        self.mean_row, self.mean_clip = (
-            _Stack(tables, device) for tables in zip(*((of.rows, of.clip) for of in means), strict=True)
+        self.effect_row, self.effect_clip = (
+            _Stack(tables, device) for tables in zip(*((of.rows, of.clip) for of in effects), strict=True)
         )
 
     @staticmethod
-    def _means(tasks: Sequence[Task], modality: Modality) -> list[SpeakerMeans]:
-        """Speaker means per task; tasks with equal data and training clips share them."""
-        made: dict[tuple, SpeakerMeans] = {}
+    def _effects(tasks: Sequence[Task], labels: Tensor, modality: Modality) -> list[SpeakerEffects]:
+        """Speaker effects per task; tasks with equal data and training clips share them."""
+        made: dict[tuple, SpeakerEffects] = {}
         keys = [(id(task.data[modality]), tuple(task.train)) for task in tasks]
         for key, task in zip(keys, tasks, strict=True):
             if key not in made:
-                made[key] = speaker_means(task.data[modality], task.train, task.speakers)
+                made[key] = speaker_effects(task.data[modality], task.train, task.speakers, labels)
         return [made[key] for key in keys]
 
     def batch(self, step: int, clips: Tensor) -> tuple[Tensor, Tensor]:
         """(tasks, batch, vectors, p) rows and (tasks, batch, q) clip vectors."""
         owner, like, rows = self.owner[step], self.like[step], self.rows[step]
-        moved = self.mean_row.take(like) - self.mean_row.take(owner)
+        moved = self.effect_row.take(like) - self.effect_row.take(owner)
         taken = [part.take(rows) for part in self.parts]
         values = torch.addcmul(moved[:, :, None], torch.cat(taken, -1).float(), self.factor)
-        return values, self.clip.take(clips) + self.mean_clip.take(like) - self.mean_clip.take(owner)
+        return values, self.clip.take(clips) + self.effect_clip.take(like) - self.effect_clip.take(owner)
 
 
 class _Steps:
     """The batches of all tasks, step by step."""
 
-    def __init__(self, tasks: Sequence[Task], settings: TrainingSettings, steps: int, batch: int, device: torch.device):
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        labels: Tensor,
+        settings: TrainingSettings,
+        steps: int,
+        batch: int,
+        device: torch.device,
+    ):
         draws = [draw(task, settings, steps=steps, batch=batch) for task in tasks]
         self.clips = torch.stack([d.clips for d in draws], 1)  # (steps, tasks, batch)
-        self.modalities = {m: _Modality(tasks, draws, m, device) for m in tasks[0].data}
+        self.modalities = {m: _Modality(tasks, labels, draws, m, device) for m in tasks[0].data}
 
     def batch(self, step: int) -> dict[Modality, tuple[Tensor, Tensor]]:
         """(tasks, batch, vectors, p) rows and (tasks, batch, q) clip vectors of each modality."""
@@ -307,7 +351,7 @@ def train_together(
     weights = {name: value.detach().to(device).requires_grad_() for name, value in weights.items()}
     buffers = {name: value.to(device) for name, value in buffers.items()}
     ((steps, batch),) = {step_count(len(task.train), settings) for task in tasks}
-    work = _Steps(tasks, settings, steps, batch, device)
+    work = _Steps(tasks, labels, settings, steps, batch, device)
     masks = _masks([task.seed for task in tasks], (batch, skeleton.dropped), settings.dropout)
     inside = torch.ones(batch, settings.vectors, dtype=torch.bool, device=device)
     priors = torch.stack([class_weights(labels, task.train, settings) for task in tasks]).to(device)

@@ -25,7 +25,7 @@ from deepfusion.fusion.batched_training import (
     Task,
     class_weights,
     draw,
-    speaker_means,
+    speaker_effects,
 )
 from deepfusion.fusion.corpus import FoldData, reduced
 from deepfusion.fusion.finite import check_training
@@ -88,7 +88,16 @@ def encoder_streams(positions: Tensor) -> dict[str, Tensor]:
 class _Batches:
     """The batches of a training; streams that do not come from the encoder come from the fold."""
 
-    def __init__(self, start: Start, training: TrainingSettings, *, steps: int, batch: int, device: torch.device):
+    def __init__(
+        self,
+        start: Start,
+        labels: Tensor,
+        training: TrainingSettings,
+        *,
+        steps: int,
+        batch: int,
+        device: torch.device,
+    ):
         self.start, self.device = start, device
         made = {m: start.fold.modality(names, axes=start.axes) for m, names in start.streams.items()}
         task = Task(made, start.train, start.speakers, start.seed)
@@ -96,9 +105,11 @@ class _Batches:
         # The placeholder of an absent modality has no speaker: it is not transposed.
         clips, like = self.draws.clips, self.draws.like
         self.like = {m: torch.where(of.present[clips], like, clips) for m, of in made.items()}
-        means = {m: speaker_means(of, start.train, start.speakers) for m, of in made.items()}
+        effects = {m: speaker_effects(of, start.train, start.speakers, labels) for m, of in made.items()}
         self.data = {m: Reduced(of.rows.to(device), of.offsets, of.clip.to(device)) for m, of in made.items()}
-        self.means = {m: tuple(table[of.owner].to(device) for table in (of.rows, of.clip)) for m, of in means.items()}
+        self.effects = {
+            m: tuple(table[of.owner].to(device) for table in (of.rows, of.clip)) for m, of in effects.items()
+        }
         reductions = {name: start.fold.reductions[name] for name in encoded(start.streams["audio"])}
         self.reductions = copy.deepcopy(reductions)  # `Module.to` works in place: the fold's own must stay on the CPU
         for reduction in self.reductions.values():
@@ -131,7 +142,7 @@ class _Batches:
         return data.rows[self.draws.rows[m][step].to(self.device)], data.clip[clips]
 
     def _transposed(self, m: Modality, step: int, values: Tensor, whole: Tensor) -> Rows:
-        rows, clip = self.means[m]
+        rows, clip = self.effects[m]
         clips, like = self.draws.clips[step].to(self.device), self.like[m][step].to(self.device)
         values = values + (rows[like] - rows[clips])[:, None]
         inside = torch.ones(values.shape[:2], dtype=torch.bool, device=self.device)
@@ -168,7 +179,7 @@ def train(
     encoder, network = (copy.deepcopy(of).train().to(device) for of in (start.encoder, start.network))
     steps = max(1, round(settings.epochs * len(start.train) / settings.batch))
     batch = min(settings.batch, len(start.train))
-    work = _Batches(start, training, steps=steps, batch=batch, device=device)
+    work = _Batches(start, labels, training, steps=steps, batch=batch, device=device)
     rates = ((encoder.convolutions, settings.learning_rate), (network, settings.network_learning_rate))
     parameters = [p for module, _ in rates for p in module.parameters()]
     optimiser = torch.optim.AdamW(

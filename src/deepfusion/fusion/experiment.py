@@ -155,6 +155,7 @@ def run_group(found: Findings, rows: Sequence[Row], made: Bench, refiners: Refin
     tested = sum(bool(part.test) for part in made.parts)
     final = " and the final model" if tested < len(made.parts) else ""
     for row in track(rows, f"{tested} folds{final}", unit="models"):
+        log.info("model %s", row.name)
         choice = choices[row.name] = choose(made, row)
         refine = refiners[row.name](made, row) if row.name in refiners else None
         found.add(row, choice, test(made, row, choice, refine))
