@@ -164,7 +164,7 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("examples")
     render("s01-f0-v0-t0", folder / "clip.mp4", seed=0)
     (folder / "clips").mkdir()
-    (folder / "clips" / "one.mp4").symlink_to(folder / "clip.mp4")
+    (folder / "clips" / "anna-happy-1.mp4").symlink_to(folder / "clip.mp4")
     write_store(folder, make_clips()).rename(folder / "features.h5")
     (folder / "results/mine/fusion").mkdir(parents=True)
     (folder / "results/mine/fusion/fbp").symlink_to(SHIPPED)  # holds `model/`
