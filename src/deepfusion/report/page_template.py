@@ -80,7 +80,10 @@ PAGE = (
  style="left: {{ place(middle, ends) }}"></b></td>
 {%- endmacro %}
 {% macro scale(ends, mark, text) %}
-<th class="scale" aria-hidden="true"><span class="first" style="left: 0">{{ "%.0f" | format(100 * ends[0]) }}</span>
+<th class="scale" aria-hidden="true">
+{#- A longer text at the mark would cover the left end's number. #}
+{%- if text | length == 1 or mark <= ends[0] or mark > ends[0] + (ends[1] - ends[0]) / 3 %}
+<span class="first" style="left: 0">{{ "%.0f" | format(100 * ends[0]) }}</span>{% endif %}
 {%- if ends[0] < mark < ends[1] %}<span style="left: {{ place(mark, ends) }}">{{ text }}</span>{% endif %}
 <span class="last" style="left: 100%">{{ "%.0f" | format(100 * ends[1]) }}</span></th>
 {%- endmacro %}
