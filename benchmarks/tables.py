@@ -598,7 +598,27 @@ def speaker_groups(figures: dict) -> str:
     return "\n".join([*lines, "", about])
 
 
+def skewed_classes(figures: dict) -> str:
+    """Accuracy and cross-entropy by the way of transposing, mean of the draws."""
+    trials = figures["trials"]
+    models, ways = (list(dict.fromkeys(trial[key] for trial in trials)) for key in ("model", "way"))
+    lines = [f"| transposition | {' | '.join(models)} |", "|---" * (len(models) + 1) + "|"]
+    for way in ways:
+        cells = []
+        for model in models:
+            own = [trial for trial in trials if trial["way"] == way and trial["model"] == model]
+            accuracy, loss = (sum(trial[key] for trial in own) / len(own) for key in ("accuracy", "loss"))
+            cells.append(f"{percent(accuracy)} ({loss:.3f})")
+        lines.append(f"| {way} | {' | '.join(cells)} |")
+    draws = len({trial["draw"] for trial in trials})
+    about = (
+        f"accuracy in per cent and, in brackets, cross-entropy in nats, leave one speaker out, mean of {draws} draws"
+    )
+    return "\n".join([*lines, "", about])
+
+
 TABLES = {
+    "skewed-classes": ("skewed_classes.json", skewed_classes),
     "front-page": ("javsed.json", front_page),
     "recall": ("javsed.json", recall),
     "recall-of-faces": ("fer2013.json", recall_of_faces),

@@ -1,0 +1,91 @@
+"""Transposition if speakers have different classes: python benchmarks/skewed_classes.py results/javsed/features.h5
+
+Of each speaker's training clips, all of two random classes and at most one of each other class are kept. Models are
+selected and trained on these and tested on all clips of the speaker left out. Compared: clips as they are, transposed
+by the plain means of the speakers, and by the speakers' effects next to those of the classes
+(`fusion/batched_training.py`). Writes docs/results/skewed_classes.json.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from provenance import publish
+from torch import Tensor
+
+from deepfusion import FeatureStore
+from deepfusion.config import FusionSettings
+from deepfusion.corpora.folds import folds
+from deepfusion.fusion import batched_training, experiment
+from deepfusion.fusion.corpus import Corpus, read_corpus
+from deepfusion.fusion.parts import Part, part
+from deepfusion.fusion.rows import base, streams_in, streams_of
+from deepfusion.fusion.search import accuracy, choose, test
+
+PURPOSE = "the benchmark of skewed classes"
+LIKED = 2  # classes of which a speaker keeps all clips
+CPU = torch.device("cpu")
+WAYS = {"no transposition": 0.0, "by plain means of the speakers": 0.8, "by effects next to the classes": 0.8}
+
+
+def plain_means(x: Tensor, owner: Tensor, labels: Tensor, *, speakers: int) -> Tensor:
+    """The alternative to `batched_training.beside_class`."""
+    counts = torch.bincount(owner, minlength=speakers).clamp_min(1)[:, None]
+    return x.new_zeros(speakers, x.shape[1]).index_add_(0, owner, x) / counts
+
+
+def kept(corpus: Corpus, seed: int) -> np.ndarray:
+    """(clips,) bool, the clips that may be trained on."""
+    rng, label, speakers = np.random.default_rng(seed), corpus.label.numpy(), np.array(corpus.speakers)
+    found = np.zeros(len(label), bool)
+    for speaker in sorted(set(speakers)):
+        liked = rng.permutation(len(corpus.labels))[:LIKED]
+        for c in range(len(corpus.labels)):
+            own = rng.permutation(np.flatnonzero((speakers == speaker) & (label == c)))
+            found[own if c in liked else own[: rng.integers(2)]] = True
+    return found
+
+
+def parts_of(corpus: Corpus, keep: np.ndarray, inner_folds: int) -> list[Part]:
+    """Leave one speaker out, trained on the kept clips."""
+
+    def left(positions: Sequence[int]) -> list[int]:
+        return [i for i in positions if keep[i]]
+
+    whole = [
+        part(corpus.table, fold, inner_folds=inner_folds) for fold in folds(corpus.table["speaker"], protocol="loso")
+    ]
+    return [replace(p, train=left(p.train), inner=[(left(a), left(b)) for a, b in p.inner]) for p in whole]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("store", type=Path)
+    parser.add_argument("--draws", type=int, default=2, help="random choices of the kept clips")
+    args = parser.parse_args()
+    settings = FusionSettings(seeds=(0, 1), axes=(64,))
+    with FeatureStore(args.store) as store:
+        rows = [row for row in base(streams_in(store, settings)) if row.name in ("audio", "fbp")]
+    corpus = read_corpus(args.store, streams_of(rows), purpose=PURPOSE)
+    label, beside_class, found = corpus.label.numpy(), batched_training.beside_class, []
+    for draw in range(args.draws):
+        keep = kept(corpus, draw)
+        for way, share in WAYS.items():
+            batched_training.beside_class = plain_means if "plain" in way else beside_class
+            of = settings.model_copy(update={"transposed": share})
+            bench = experiment.bench(corpus, parts_of(corpus, keep, of.inner_folds), of, CPU)
+            for row in rows:
+                p = test(bench, row, choose(bench, row)).probabilities
+                loss = -np.log(p[:, np.arange(len(label)), label]).mean()
+                entry = {"draw": draw, "clips": int(keep.sum()), "way": way, "model": row.name}
+                found.append(entry | {"accuracy": accuracy(p, corpus), "loss": float(loss)})
+                print(found[-1], flush=True)
+    publish(Path("docs/results/skewed_classes.json"), {"trials": found})
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main()
