@@ -1,4 +1,4 @@
-"""Transposition if speakers have different classes: python benchmarks/skewed_classes.py results/javsed/features.h5
+"""Transposition if speakers have different classes: python benchmarks/skewed_classes.py results/javsed/features.h5.
 
 Of each speaker's training clips, all of two random classes and at most one of each other class are kept. Models are
 selected and trained on these and tested on all clips of the speaker left out. Compared: clips as they are, transposed

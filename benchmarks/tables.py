@@ -20,7 +20,8 @@ def source(figures: dict, file: str) -> str:
     """Provenance of the figures, as a line of text."""
     made = figures["provenance"]
     machine = made["machine"]
-    commands = ", then ".join(f"`{command}`" for command in made["commands"])
+    # The last command repeats those before it as options.
+    commands = ", then ".join(f"`{command.partition(' --made-by ')[0]}`" for command in made["commands"])
     return (
         f"Measured by {commands} on {machine['cores']} cores of {machine['processor']}, {made['date']}, "
         f"commit {made['commit'][:7]} ([docs/results/{file}](/docs/results/{file}))."
