@@ -3,6 +3,8 @@
 import pytest
 import reliability
 
+from deepfusion.costs import peak_memory_mb
+
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory):
@@ -10,11 +12,12 @@ def clips(tmp_path_factory):
 
 
 def test_mutated_files_between_good_ones(clips, tmp_path):
+    before = peak_memory_mb()  # by the tests that ran in this process
     found = reliability.files(100, clips, tmp_path / "files")
     assert found["failed"] > 40
     assert found["of_them"] == [] and found["unforeseen_errors"] == 0
     assert found["neighbours_changed"] == 0
-    assert found["peak_memory_mb"] < 1500
+    assert found["peak_memory_mb"] < max(1500, before + 200)
 
 
 @pytest.mark.workflow

@@ -56,7 +56,7 @@ def test_expected_is_what_the_clips_have_times_what_they_cost(tmp_path):
         "3 clips, 3 of them read: 10",
         "250 frames",
         "cannot be read: bad: ",
-        "on 2 cores",
+        "on 2 otherwise idle cores",
         "bottleneck: ",
     ):
         assert part in text

@@ -24,7 +24,8 @@ class Done:
 def deepfusion(*arguments: str, cwd: Path) -> Done:
     """Run `deepfusion ARGUMENTS` in a folder; log handlers and signal handlers are restored afterwards."""
     log = logging.getLogger("deepfusion")
-    level, handlers = log.level, list(log.handlers)
+    engines = logging.getLogger("deepfusion.networks.engines")  # `predict` makes it quiet
+    levels, handlers = {of: of.level for of in (log, engines)}, list(log.handlers)
     signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGALRM)}
     out, err, status = io.StringIO(), io.StringIO(), 0
     log.handlers.clear()
@@ -42,7 +43,8 @@ def deepfusion(*arguments: str, cwd: Path) -> Done:
             for handler in set(log.handlers) - set(handlers):
                 handler.close()
             log.handlers[:] = handlers
-            log.setLevel(level)
+            for of, level in levels.items():
+                of.setLevel(level)
             for number, action in signals.items():
                 signal.signal(number, action)
     return Done(status, out.getvalue(), err.getvalue())

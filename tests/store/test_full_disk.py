@@ -57,7 +57,7 @@ COMMON = """
 
 
 def run(script, *arguments):
-    command = [sys.executable, "-c", textwrap.dedent(COMMON) + textwrap.dedent(script), *map(str, arguments)]
+    command = [sys.executable, "-u", "-c", textwrap.dedent(COMMON) + textwrap.dedent(script), *map(str, arguments)]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=120, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
