@@ -32,7 +32,7 @@ WAYS = {"no transposition": 0.0, "by plain means of the speakers": 0.8, "by effe
 
 
 def plain_means(x: Tensor, owner: Tensor, labels: Tensor, *, speakers: int) -> Tensor:
-    """The alternative to `batched_training.beside_class`."""
+    """The alternative to `batched_training.additive_effects`."""
     counts = torch.bincount(owner, minlength=speakers).clamp_min(1)[:, None]
     return x.new_zeros(speakers, x.shape[1]).index_add_(0, owner, x) / counts
 
@@ -70,11 +70,11 @@ def main() -> None:
     with FeatureStore(args.store) as store:
         rows = [row for row in base(streams_in(store, settings)) if row.name in ("audio", "fbp")]
     corpus = read_corpus(args.store, streams_of(rows), purpose=PURPOSE)
-    label, beside_class, found = corpus.label.numpy(), batched_training.beside_class, []
+    label, additive_effects, found = corpus.label.numpy(), batched_training.additive_effects, []
     for draw in range(args.draws):
         keep = kept(corpus, draw)
         for way, share in WAYS.items():
-            batched_training.beside_class = plain_means if "plain" in way else beside_class
+            batched_training.additive_effects = plain_means if "plain" in way else additive_effects
             of = settings.model_copy(update={"transposed": share})
             bench = experiment.bench(corpus, parts_of(corpus, keep, of.inner_folds), of, CPU)
             for row in rows:

@@ -14,7 +14,7 @@ from deepfusion.fusion.batched_training import (
     Columns,
     Reduced,
     Task,
-    beside_class,
+    additive_effects,
     class_weights,
     clip_grad_norms,
     draw,
@@ -252,10 +252,11 @@ def test_with_equal_classes_the_effects_are_the_speakers_means():
 
 
 def test_speakers_of_one_class_each_keep_their_class():
-    """What cannot be told apart is not moved: transposing must not remove the class."""
+    """What speaker and class could both explain is not moved: transposing must not remove the class."""
     owner, labels = torch.tensor([0, 0, 1, 1, 2, 2]), torch.tensor([0, 0, 0, 0, 1, 1])
     x = torch.tensor([1.0, 1.0, 3.0, 3.0, 9.0, 9.0])[:, None]
-    torch.testing.assert_close(beside_class(x, owner, labels, speakers=4)[:, 0], torch.tensor([-1.0, 1.0, 0.0, 0.0]))
+    found = additive_effects(x, owner, labels, speakers=4)[:, 0]
+    torch.testing.assert_close(found, torch.tensor([-1.0, 1.0, 0.0, 0.0]))
 
 
 def test_a_speaker_without_the_modality_has_an_effect_of_0():

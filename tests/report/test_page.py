@@ -34,7 +34,6 @@ def test_figures_claims_and_choices_stand_in_the_page(text, metrics):
         "Leave one speaker out, 8 folds, 2 seeds,",
         "2 classes, 8 test speakers",
         "fbp/predictions.csv",
-        "8 test speakers",
         "64: 1, 128: 1",
         "87.3 % of a clip",
         "no model EF-B: &lt;why&gt;",

@@ -161,8 +161,11 @@ def test_a_new_clip_at_the_end_computes_its_shard_alone(project):
     write(project / "clips/new.mp4", Video(portrait(5)), voice())
     with (project / "manifest.csv").open("a") as file:
         file.write("new,clips/new.mp4,sad,bert,,\n")
-    wanted = {"faces": 1, "networks": 1, "spectrogram": 1, "audio_encoder": 1, "join": 1, "store": 1}
-    assert jobs(run(project, "--dry-run", "extract_features")) == wanted
+    output = run(project, "extract_features")
+    assert jobs(output) == {"faces": 1, "networks": 1, "spectrogram": 1, "audio_encoder": 1, "join": 1, "store": 1}
+    with FeatureStore(project / "results/small/features.h5") as store:
+        assert store.clips.index[-1] == "new"
+        assert len(store["new"]["EF-A"]) == 5
 
 
 def test_a_corrected_label_computes_no_feature(project):
@@ -186,8 +189,11 @@ def test_settings_of_another_corpus_compute_nothing(project):
 
 def test_another_network_computes_networks_alone(project):
     configured(project, networks={"EF-A": {"network": "dlib-resnet29"}, "EF-B": {"network": "sface"}})
-    output = run(project, "--dry-run", "extract_features")
-    assert jobs(output) == {"networks": 2, "join": 1, "store": 1}
+    before = {path: path.read_bytes() for path in project.glob("results/small/shards/EF-A/[0-9]*.h5")}
+    assert jobs(run(project, "extract_features")) == {"networks": 2, "join": 1, "store": 1}
+    assert {path: path.read_bytes() for path in before} == before
+    with FeatureStore(project / "results/small/features.h5") as store:
+        assert list(store.networks) == ["EF-A", "EF-B"]
 
 
 def other_encoder(project, bias=1.0):
@@ -261,8 +267,10 @@ def test_a_changed_segment_and_a_corrected_label_at_once(project):
 def test_a_changed_setting_and_a_corrected_label_at_once(project):
     edit(project, "other,clips/other.mp4,happy", "other,clips/other.mp4,sad")
     configured(project, spectrogram={"floor_db": -60})
-    output = run(project, "--dry-run", "extract_features")
-    assert jobs(output) == {"spectrogram": 2, "audio_encoder": 2, "join": 1, "store": 1}
+    run(project, "extract_features")
+    with FeatureStore(project / "results/small/features.h5") as store:
+        assert store.clips.loc["other", "label"] == "sad"
+        assert store["other"]["spectrogram"].min() == -60
 
 
 def test_without_snakemakes_records_every_change_is_still_seen(project):
@@ -370,9 +378,9 @@ def test_a_second_run_at_once_is_refused_and_a_killed_one_says_what_to_do(projec
     first.communicate()
     assert "snakemake --unlock" in run(project, "extract_features", status=1)
     run(project, "--unlock")
-    assert jobs(run(project, "--dry-run", "extract_features"))["networks"] == 1
-    manifest = pd.read_csv(project / "results/small/manifest.csv", index_col="id")
-    assert len(manifest) == 9 and manifest.loc["other", "label"] == "sad"
+    run(project, "extract_features")
+    with FeatureStore(project / "results/small/features.h5") as store:
+        assert len(store) == 9 and store.clips.loc["other", "label"] == "sad"
 
 
 @pytest.fixture(scope="module")

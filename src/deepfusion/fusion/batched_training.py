@@ -192,12 +192,12 @@ def speaker_effects(data: Reduced, train: Sequence[int], speakers: Sequence[str]
     owner[train] = torch.tensor([code[name] for name in names])
     some = train[data.present[train]]
     rows, clip = (
-        beside_class(of[some], owner[some], labels[some], speakers=len(code) + 1) for of in (data.means, data.clip)
+        additive_effects(of[some], owner[some], labels[some], speakers=len(code) + 1) for of in (data.means, data.clip)
     )
     return SpeakerEffects(rows, clip, owner)
 
 
-def beside_class(x: Tensor, owner: Tensor, labels: Tensor, *, speakers: int) -> Tensor:
+def additive_effects(x: Tensor, owner: Tensor, labels: Tensor, *, speakers: int) -> Tensor:
     """Effect of each speaker, next to an effect of each class, by least squares.
 
     With equally many clips of each class per speaker it is the speaker's mean minus the mean of all. The plain mean of
