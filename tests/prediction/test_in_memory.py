@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from dying_reader import begin_to_die_of_hidden
 from small_corpus import extract
 from small_model import SLOTS
 
 from deepfusion.config import Extraction, FaceSettings, StoreSettings
 from deepfusion.corpora import read_manifest
-from deepfusion.extract import rows
+from deepfusion.extract import in_memory, rows
 from deepfusion.extract.in_memory import Extractor
 from deepfusion.store import FeatureStore
 
@@ -76,19 +77,7 @@ def test_long_columns_are_kept_in_a_file():
 
 
 def test_a_reader_that_dies_costs_its_clip_alone(media, monkeypatch):
-    import os
-    import signal
-
-    from deepfusion.extract import in_memory
-
-    real = in_memory.video_facts
-
-    def facts(path, limits):
-        if path.endswith("hidden.mp4"):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return real(path, limits)
-
-    monkeypatch.setattr(in_memory, "video_facts", facts)  # the processes are forked with it
+    monkeypatch.setattr(in_memory, "_begin", begin_to_die_of_hidden)
     clips = read_manifest(media / "manifest.csv", labels=None)
     clips = clips[clips["id"].isin(["good", "hidden", "mute"])]
     with Extractor(Extraction(networks=SLOTS), needs={"landmarks"}, device=CPU) as extractor:

@@ -1,13 +1,17 @@
 """Kills and full disks: what stands under its final name opens and is complete, always."""
 
+import gc
 import os
 import subprocess
 import sys
 import textwrap
 
+import h5py
+import numpy as np
 import pytest
 
 from deepfusion.store import read_shard
+from deepfusion.store.commit import FORMAT, Disk
 
 # Imports once; then forks a child for every kill, which is what makes hundreds of kills a matter of seconds.
 COMMON = """
@@ -176,3 +180,15 @@ def test_full_disk(tmp_path):
     assert set(out.split()) == {"3"}
     with read_shard(tmp_path / "s.h5") as shard:
         assert len(shard.clips) == 4
+
+
+def test_a_file_that_was_closed_before_hdf5_was_done(tmp_path, capfd):
+    """An interrupt inside h5py.File leaves it to be closed after its file; HDF5 must not see an error then."""
+    path = tmp_path / "s.h5"
+    path.touch()
+    with path.open("r+b", buffering=0) as raw:
+        file = h5py.File(Disk(raw, path), "w", libver=FORMAT)
+        file["x"] = np.arange(100)
+    del file
+    gc.collect()
+    assert capfd.readouterr().err == ""

@@ -1,6 +1,7 @@
 """Processes that read media: a crash, or a kill for memory or time, affects only the current clip."""
 
 import logging
+import math
 import re
 import resource
 import signal
@@ -232,7 +233,7 @@ def _plain(error: Exception) -> tuple[Exception, str]:
 def _limit_time(limits: LimitSettings) -> None:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     _, most = resource.getrlimit(resource.RLIMIT_CPU)
-    resource.setrlimit(resource.RLIMIT_CPU, (round(usage.ru_utime + usage.ru_stime) + limits.cpu_s, most))
+    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(usage.ru_utime + usage.ru_stime) + limits.cpu_s, most))
 
 
 def _limit_memory(limits: LimitSettings) -> None:

@@ -28,7 +28,7 @@ class Disk(io.RawIOBase):
     failure is kept for `check`, and later writes go to memory.
 
     Args:
-        file: Opened unbuffered, for reading and writing.
+        file: Opened unbuffered, for reading and writing; HDF5 may still write to it after it was closed.
         path: Named in the error.
     """
 
@@ -42,6 +42,10 @@ class Disk(io.RawIOBase):
         """Raise MachineError if a write has failed; call it after every larger write."""
         if self._error:
             raise refused(self._path, self._error) from self._error
+
+    def _lost(self) -> bool:
+        """Whether writes go to memory: one has failed, or an interrupt closed the file before HDF5 was done."""
+        return self._error is not None or self._file.closed
 
     def readable(self) -> bool:
         """See io.IOBase."""
@@ -67,7 +71,7 @@ class Disk(io.RawIOBase):
     def write(self, data) -> int:
         """Write all of it, to memory after a failure."""
         data = bytes(data)
-        if not self._error:
+        if not self._lost():
             try:
                 self._file.seek(self._at)
                 rest = memoryview(data)
@@ -75,7 +79,7 @@ class Disk(io.RawIOBase):
                     rest = rest[self._file.write(rest) :]
             except OSError as error:
                 self._error = error
-        if self._error:
+        if self._lost():
             self._after.append((self._at, data))
         self._at += len(data)
         self._end = max(self._end, self._at)
@@ -84,8 +88,11 @@ class Disk(io.RawIOBase):
     def readinto(self, buffer) -> int:
         """Read what was written, zeros where nothing was."""
         size = len(buffer)
-        self._file.seek(self._at)
-        found = bytearray((self._file.read(size) or b"").ljust(size, b"\0"))
+        written = b""
+        if not self._file.closed:
+            self._file.seek(self._at)
+            written = self._file.read(size) or b""
+        found = bytearray(written.ljust(size, b"\0"))
         for at, data in self._after:
             first, last = max(at, self._at), min(at + len(data), self._at + size)
             if first < last:
@@ -97,7 +104,7 @@ class Disk(io.RawIOBase):
     def truncate(self, size: int | None = None) -> int:
         """Set the length; a failure is kept."""
         self._end = self._at if size is None else size
-        if not self._error:
+        if not self._lost():
             try:
                 self._file.truncate(self._end)
             except OSError as error:
