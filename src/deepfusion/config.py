@@ -274,7 +274,7 @@ class TrainingSettings(Settings):
         0.8, ge=0, le=1, description="share of clips per step that are moved to another training speaker's mean"
     )
     balance: Literal["none", "weighted"] = Field(
-        "none", description="weighted: all classes have equal weight in the loss"
+        "weighted", description="weighted: all classes have equal weight in the loss; none: all clips"
     )
 
 
@@ -294,7 +294,7 @@ class FusionSettings(NetworkShape, TrainingSettings):
         "training",
         description="by the training clips; or by each speaker's own clips, without labels (transductive)",
     )
-    members: int = Field(1, ge=1, description="networks per model; their probabilities are averaged")
+    members: int = Field(3, ge=1, description="networks per model; their probabilities are averaged")
     learning_rates: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         (1e-3, 3e-3, 1e-2), min_length=1, description="candidates"
     )
@@ -302,9 +302,7 @@ class FusionSettings(NetworkShape, TrainingSettings):
         (64, 128), min_length=1, description="candidates for the number of principal axes per stream"
     )
     inner_folds: int = Field(3, ge=2, description="folds of the training clips by speaker, for selection")
-    seeds: tuple[int, ...] = Field(
-        (0, 1, 2, 3, 4), min_length=1, description="of initial weights, sampling and dropout"
-    )
+    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1, description="of initial weights, sampling and dropout")
 
     @property
     def shape(self) -> NetworkShape:

@@ -92,10 +92,10 @@ def test_a_network_is_the_same_alone_and_among_others(design):
     shape = SHAPE.model_copy(update={"lam": "learned"})
     together = predictions(train(tasks, design=design, shape=shape), data)
     backwards = predictions(train(tasks[::-1], design=design, shape=shape), data).flip(0)
-    torch.testing.assert_close(together, backwards, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(together, backwards, atol=1e-3, rtol=1e-3)
     for i in (0, 5):
         alone = predictions(train(tasks[i : i + 1], design=design, shape=shape), data)
-        torch.testing.assert_close(together[i], alone[0], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(together[i], alone[0], atol=1e-3, rtol=1e-3)
     assert (together[0] - together[1]).abs().max() > 1e-2  # seeds differ
     assert (together[0] - together[2]).abs().max() > 1e-2  # and folds
 
@@ -144,7 +144,7 @@ def test_one_step_of_one_network_is_plain_torch():
     sizes = {m: Sizes(of.rows.shape[1], of.clip.shape[1]) for m, of in DATA.items()}
     plain = Network(sizes, 3, design=DESIGNS["fbp"], shape=SHAPE)
     steps, batch = step_count(len(task.train), settings)
-    drawn = draw(task, settings, steps=steps, batch=batch)
+    drawn = draw(task, LABELS, settings, steps=steps, batch=batch)
     optimiser = torch.optim.AdamW(plain.parameters(), lr=1e-2, weight_decay=0.1)
     inside = torch.ones(batch, 3, dtype=torch.bool)
     seen = {
@@ -156,7 +156,7 @@ def test_one_step_of_one_network_is_plain_torch():
     torch.nn.utils.clip_grad_norm_(plain.parameters(), LARGEST_GRADIENT)
     optimiser.step()
     for (name, a), b in zip(found.named_parameters(), plain.parameters(), strict=True):
-        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4, msg=name)
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-3, msg=name)
 
 
 def test_gradients_are_clipped_per_network():
@@ -197,14 +197,14 @@ def test_networks_of_other_lengths_are_not_trained_together():
 
 def test_every_clip_is_drawn_once_before_any_comes_again():
     task = Task(DATA, TRAINS[1], SPEAKERS, 3)
-    drawn = draw(task, SETTINGS, steps=9, batch=6).clips.flatten().tolist()
+    drawn = draw(task, LABELS, SETTINGS, steps=9, batch=6).clips.flatten().tolist()
     for start in range(0, 54, 18):
         assert sorted(drawn[start : start + 18]) == sorted(task.train)
     assert drawn[:18] != drawn[18:36]
 
 
 def test_rows_are_of_their_clip_and_spread_over_its_length():
-    drawn = draw(Task(DATA, TRAINS[1], SPEAKERS, 3), SETTINGS, steps=9, batch=6)
+    drawn = draw(Task(DATA, TRAINS[1], SPEAKERS, 3), LABELS, SETTINGS, steps=9, batch=6)
     for m, of in DATA.items():
         rows, first = drawn.rows[m], of.offsets[drawn.clips][..., None]
         length = of.lengths[drawn.clips][..., None]
@@ -214,12 +214,13 @@ def test_rows_are_of_their_clip_and_spread_over_its_length():
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
-def test_transposition_is_to_the_speaker_of_another_training_clip(share):
+def test_transposition_is_to_the_speaker_of_another_training_clip_of_the_class(share):
     settings = SETTINGS.model_copy(update={"transposed": share})
-    drawn = draw(Task(DATA, TRAINS[1], SPEAKERS, 3), settings, steps=300, batch=6)
+    drawn = draw(Task(DATA, TRAINS[1], SPEAKERS, 3), LABELS, settings, steps=300, batch=6)
     moved = (drawn.like != drawn.clips).float().mean()
-    assert float(moved) == pytest.approx(share * 17 / 18, abs=0.04)  # 1 of 18 draws is the clip itself
-    assert set(drawn.like.flatten().tolist()) <= set(TRAINS[1])
+    assert float(moved) == pytest.approx(share * 5 / 6, abs=0.04)  # 1 of 6 draws is the clip itself
+    assert set(drawn.like.flatten().tolist()) == set(TRAINS[1])
+    assert torch.equal(LABELS[drawn.like], LABELS[drawn.clips])
 
 
 def regression(x, owner, labels):
@@ -272,7 +273,7 @@ def test_transposition_moves_a_clip_by_the_difference_of_the_effects():
 
     settings = SETTINGS.model_copy(update={"transposed": 1.0})
     task = Task(DATA, TRAINS[1], SPEAKERS, 3)
-    drawn = draw(task, settings, steps=4, batch=6)
+    drawn = draw(task, LABELS, settings, steps=4, batch=6)
     work = _Steps([task, Task(DATA, TRAINS[2], SPEAKERS, 4)], LABELS, settings, 4, 6, CPU)
     some = 0
     for step in range(4):
@@ -289,12 +290,12 @@ def test_transposition_moves_a_clip_by_the_difference_of_the_effects():
     assert some
 
 
-def testclass_weights_make_all_classes_count_alike():
+def test_class_weights_make_all_classes_count_alike():
     labels, train = torch.tensor([0, 0, 0, 1, 2, 2, 3]), [0, 1, 2, 3, 4, 5]
     weights = class_weights(labels, train, TrainingSettings(balance="weighted"))
     per_class = [float(weights[c]) * n for c, n in enumerate([3, 1, 2])]
     assert per_class == pytest.approx([2, 2, 2])  # 6 clips of 3 classes
-    assert class_weights(labels, train, TrainingSettings()).tolist() == [1, 1, 1, 1]
+    assert class_weights(labels, train, TrainingSettings(balance="none")).tolist() == [1, 1, 1, 1]
 
 
 def test_balance_reaches_the_loss():

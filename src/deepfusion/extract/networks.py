@@ -76,7 +76,11 @@ def network_shards(
         for slot, (network, fingerprint, key) in stale.items():
             shards[slot] = stack.enter_context(ShardWriter(outs[slot], stage=slot, key=key))
             _declare(shards[slot], slot, network, fingerprint, dtype)
-        opened = {slot: opened_network(load_network(networks[slot]), networks[slot], device, engine) for slot in stale}
+        modules = {slot: load_network(networks[slot]) for slot in stale}
+        if faces.clips["status"].eq("ok").any():
+            opened = {slot: opened_network(module, networks[slot], device, engine) for slot, module in modules.items()}
+        else:
+            opened = modules  # never called: opening takes seconds, and these clips, such as audio files, have no video
         where = {"device": _name(device), "threads": workers or torch.get_num_threads(), "alone": not workers}
         clock = stack.enter_context(measured(*shards.values(), media_s=faces.seconds(), **where))
         runs = [

@@ -140,10 +140,11 @@ class Draws:
     rows: dict[Modality, Tensor]  # (steps, batch, vectors) int32 if it suffices, else int64
 
 
-def draw(task: Task, settings: TrainingSettings, *, steps: int, batch: int) -> Draws:
+def draw(task: Task, labels: Tensor, settings: TrainingSettings, *, steps: int, batch: int) -> Draws:
     """Clips in random order, pass by pass, and for each clip rows spread evenly over its length.
 
-    A share of the clips is transposed to the speaker of a random training clip.
+    A share of the clips is transposed to the speaker of a random training clip of the same class. The effects of two
+    speakers who both have the class are comparable; those of speakers without a common class contain the classes.
     """
     generator = torch.Generator().manual_seed(task.seed)
     train = torch.tensor(task.train)
@@ -157,7 +158,10 @@ def draw(task: Task, settings: TrainingSettings, *, steps: int, batch: int) -> D
         inside = (place * length).long().minimum(length - 1)
         drawn = (of.offsets[order, None] + inside).view(steps, batch, count)
         rows[modality] = drawn.int() if len(of.rows) < 2**31 else drawn
-    other = train[torch.randint(len(train), (wanted,), generator=generator)]
+    like_class, count = train[labels[train].argsort(stable=True)], labels[train].bincount()
+    own = labels[order]
+    place = (torch.rand(wanted, generator=generator) * count[own]).long().minimum(count[own] - 1)
+    other = like_class[count.cumsum(0)[own] - count[own] + place]
     like = torch.where(torch.rand(wanted, generator=generator) < settings.transposed, other, order)
     return Draws(order.view(steps, batch), like.view(steps, batch), rows)
 
@@ -307,7 +311,7 @@ class _Steps:
         batch: int,
         device: torch.device,
     ):
-        draws = [draw(task, settings, steps=steps, batch=batch) for task in tasks]
+        draws = [draw(task, labels, settings, steps=steps, batch=batch) for task in tasks]
         self.clips = torch.stack([d.clips for d in draws], 1)  # (steps, tasks, batch)
         self.modalities = {m: _Modality(tasks, labels, draws, m, device) for m in tasks[0].data}
 
@@ -383,7 +387,7 @@ def train_together(
     for i, network in enumerate(networks):
         with torch.no_grad():
             for name, value in network.named_parameters():
-                value.copy_(weights[name][i])
+                value.copy_(weights[name][i].half())  # the precision of the model's file, which must reproduce it
         network.eval()
     return networks
 

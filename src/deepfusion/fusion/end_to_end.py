@@ -101,7 +101,7 @@ class _Batches:
         self.start, self.device = start, device
         made = {m: start.fold.modality(names, axes=start.axes) for m, names in start.streams.items()}
         task = Task(made, start.train, start.speakers, start.seed)
-        self.draws = draw(task, training, steps=steps, batch=batch)
+        self.draws = draw(task, labels, training, steps=steps, batch=batch)
         # The placeholder of an absent modality has no speaker: it is not transposed.
         clips, like = self.draws.clips, self.draws.like
         self.like = {m: torch.where(of.present[clips], like, clips) for m, of in made.items()}

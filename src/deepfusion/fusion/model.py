@@ -188,7 +188,7 @@ class Model:
         for of in self._trained.values():
             for i, network in enumerate(of.networks):
                 tensors |= {
-                    f"{of.row.name}.{i}.{key}": value.contiguous() for key, value in network.state_dict().items()
+                    f"{of.row.name}.{i}.{key}": value.half().contiguous() for key, value in network.state_dict().items()
                 }
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / WEIGHTS, lambda part: save_file(tensors, part))
