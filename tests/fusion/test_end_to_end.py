@@ -39,7 +39,7 @@ CLEAN = {
     "frequency_mask": 0,
 }
 SETTINGS = EndToEndSettings(
-    epochs=12, batch=6, frames=48, learning_rate=1e-2, network_learning_rate=1e-2, share=1.0, augment=CLEAN
+    epochs=30, batch=6, frames=48, learning_rate=1e-2, network_learning_rate=1e-2, share=1.0, augment=CLEAN
 )
 TRAINING = TrainingSettings(epochs=20, batch=6, dropout=0.0, smoothing=0)
 CPU = torch.device("cpu")
