@@ -1,9 +1,10 @@
 """Transposition if speakers have different classes: python benchmarks/skewed_classes.py results/javsed/features.h5.
 
 Of each speaker's training clips, all of two random classes and at most one of each other class are kept. Models are
-selected and trained on these and tested on all clips of the speaker left out. Compared: clips as they are, transposed
-by the plain means of the speakers, and by the speakers' effects next to those of the classes
-(`fusion/batched_training.py`). Writes docs/results/skewed_classes.json.
+selected and trained on these and tested on all clips of the speaker left out. Compared: clips as they are; transposed
+to any speaker, by the plain means of the speakers or by their effects next to those of the classes; and transposed by
+these effects to speakers who have the clip's class, as `fusion/batched_training.py` does it. Writes
+docs/results/skewed_classes.json.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from deepfusion import FeatureStore
 from deepfusion.config import FusionSettings
 from deepfusion.corpora.folds import folds
 from deepfusion.fusion import batched_training, experiment
+from deepfusion.fusion.batched_training import Draws, Task, draw
 from deepfusion.fusion.corpus import Corpus, read_corpus
 from deepfusion.fusion.parts import Part, part
 from deepfusion.fusion.rows import base, streams_in, streams_of
@@ -28,13 +30,24 @@ from deepfusion.fusion.search import accuracy, choose, test
 PURPOSE = "the benchmark of skewed classes"
 LIKED = 2  # classes of which a speaker keeps all clips
 CPU = torch.device("cpu")
-WAYS = {"no transposition": 0.0, "by plain means of the speakers": 0.8, "by effects next to the classes": 0.8}
+SHARE = 0.8
+ANY_BY_MEANS, ANY, SAME = (
+    "to any speaker, by means",
+    "to any speaker, by effects",
+    "to speakers with the class, by effects",
+)
+WAYS = {"no transposition": 0.0, ANY_BY_MEANS: SHARE, ANY: SHARE, SAME: SHARE}
 
 
 def plain_means(x: Tensor, owner: Tensor, labels: Tensor, *, speakers: int) -> Tensor:
     """The alternative to `batched_training.additive_effects`."""
     counts = torch.bincount(owner, minlength=speakers).clamp_min(1)[:, None]
     return x.new_zeros(speakers, x.shape[1]).index_add_(0, owner, x) / counts
+
+
+def draw_any(task: Task, labels: Tensor, *arguments: object, **settings: object) -> Draws:
+    """The alternative to `batched_training.draw`: the speaker may lack the clip's class."""
+    return draw(task, torch.zeros_like(labels), *arguments, **settings)
 
 
 def kept(corpus: Corpus, seed: int) -> np.ndarray:
@@ -66,21 +79,22 @@ def main() -> None:
     parser.add_argument("store", type=Path)
     parser.add_argument("--draws", type=int, default=2, help="random choices of the kept clips")
     args = parser.parse_args()
-    settings = FusionSettings(seeds=(0, 1), axes=(64,))
+    settings = FusionSettings(seeds=(0, 1), axes=(64,), members=1)
     with FeatureStore(args.store) as store:
         rows = [row for row in base(streams_in(store, settings)) if row.name in ("audio", "fbp")]
     corpus = read_corpus(args.store, streams_of(rows), purpose=PURPOSE)
     label, additive_effects, found = corpus.label.numpy(), batched_training.additive_effects, []
-    for draw in range(args.draws):
-        keep = kept(corpus, draw)
+    for i in range(args.draws):
+        keep = kept(corpus, i)
         for way, share in WAYS.items():
-            batched_training.additive_effects = plain_means if "plain" in way else additive_effects
+            batched_training.additive_effects = plain_means if way == ANY_BY_MEANS else additive_effects
+            batched_training.draw = draw if way == SAME else draw_any
             of = settings.model_copy(update={"transposed": share})
             bench = experiment.bench(corpus, parts_of(corpus, keep, of.inner_folds), of, CPU)
             for row in rows:
                 p = test(bench, row, choose(bench, row)).probabilities
                 loss = -np.log(p[:, np.arange(len(label)), label]).mean()
-                entry = {"draw": draw, "clips": int(keep.sum()), "way": way, "model": row.name}
+                entry = {"draw": i, "clips": int(keep.sum()), "way": way, "model": row.name}
                 found.append(entry | {"accuracy": accuracy(p, corpus), "loss": float(loss)})
                 print(found[-1], flush=True)
     publish(Path("docs/results/skewed_classes.json"), {"trials": found})

@@ -243,6 +243,18 @@ def test_every_engine_gives_the_same_features(made, store, tmp_path):
             assert (shard.key, out.stat().st_ino) == (key, before)
 
 
+def test_a_shard_without_video_opens_no_network(made, tmp_path, caplog):
+    caplog.set_level("INFO", logger="deepfusion")
+    clips = read_manifest(made[0], labels=None).query("id == 'voice'")
+    tracks, outs = tmp_path / "faces.h5", {slot: tmp_path / f"{slot}.h5" for slot in SLOTS}
+    faces_shard(clips, tracks, settings=FaceSettings())
+    network_shards(clips, tracks, outs, networks=SLOTS, dtype="float32", device=CPU)
+    assert "onnxruntime" not in caplog.text
+    for out in outs.values():
+        with read_shard(out) as shard:
+            assert shard.clips.loc["voice", "status"] == "absent"
+
+
 def test_a_file_that_changed_between_the_stages_is_told(made, tmp_path):
     manifest = write_clips(tmp_path / "copy")
     clips = read_manifest(manifest, labels=None).iloc[[3]]
