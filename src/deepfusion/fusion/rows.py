@@ -79,7 +79,8 @@ def streams_of(rows: Sequence[Row]) -> list[str]:
 
 
 def end_to_end(slots: Sequence[str], *, seed: int) -> list[Row]:
-    """`audio_encoder` and `fbp_paper` with the audio encoder trained as well, as in the paper; one seed (slow)."""
-    audio = Row("audio_end_to_end", ALONE["audio"], {"audio": ("AF", "AF-clip")}, {"seeds": (seed,)})
+    """`audio_encoder` and `fbp_paper` with the audio encoder trained as well, as in the paper; one network (slow)."""
+    one = {"seeds": (seed,), "members": 1}
+    audio = Row("audio_end_to_end", ALONE["audio"], {"audio": ("AF", "AF-clip")}, one)
     paper = {"audio": ("AF",), "video": tuple(slots)}
-    return [audio, fusion("fbp", paper, name="fbp_end_to_end", seeds=(seed,), **PAPER)]
+    return [audio, fusion("fbp", paper, name="fbp_end_to_end", **one, **PAPER)]
