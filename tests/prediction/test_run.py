@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from small_model import LABELS, SmallModel, predict_all
 
+from deepfusion.cache_key import file_sha256
 from deepfusion.errors import UserError
 from deepfusion.prediction.predictor import Predictor
 from deepfusion.prediction.records import file_name
@@ -42,6 +43,17 @@ def test_exit_status_and_no_files_without_a_folder(media, predictor, tmp_path, m
     assert predict_all(predictor, [media / "clips" / "good.mp4"], None)[0] == EXIT_ALL
     assert predict_all(predictor, [media / "clips" / "broken.mp4"], None)[0] == EXIT_SOME
     assert not list(tmp_path.iterdir())
+
+
+def test_clips_of_the_training_are_named(media, tmp_path):
+    model = SmallModel()
+    model.card["trained_on"] = [file_sha256(media / "clips" / "good.mp4")[:16], "0" * 16]
+    with Predictor(model, device="cpu") as predictor:
+        clips = [media / "clips" / name for name in ("good.mp4", "other.mp4")]
+        said = predict_all(predictor, clips, tmp_path, "html")[1]
+    (known,) = [line for line in said if "used to train" in line]
+    assert known == ("1 of 2 clips were used to train this model, so their predictions do not show its accuracy: good")
+    assert known in (tmp_path / "predict.html").read_text()
 
 
 class Counting(SmallModel):

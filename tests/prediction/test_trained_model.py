@@ -112,6 +112,7 @@ def test_the_command_line_gives_the_same(model_folder, store, clips, tmp_path):
     done = subprocess.run([*command, *norm, "--device", "cpu"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "on unseen speakers: accuracy" in done.stdout and "acted emotion" in done.stdout
+    assert "1 of 1 clips were used to train this model" in done.stdout
     (found,) = json.loads((tmp_path / "out" / "predict.json").read_text())["clips"]
     assert list(found["probabilities"].values()) == pytest.approx(wanted.probabilities.tolist(), abs=1e-6)
     assert len(found["windows"]) == 3 and all(window["label"] for window in found["windows"])

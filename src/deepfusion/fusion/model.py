@@ -26,6 +26,7 @@ from deepfusion.networks.catalogue import SHIPPED
 
 FORMAT = 1  # raised when older folders can no longer be read
 WEIGHTS, CARD = "model.safetensors", "model.json"
+KNOWN_BY = 16  # first digits of the SHA-256 of a training clip's file that the card lists
 Statistics = Mapping[str, tuple[Tensor, Tensor]]  # stream -> mean and deviation
 
 

@@ -13,7 +13,7 @@ from deepfusion.corpora.folds import Fold
 from deepfusion.corpora.needs import cautions
 from deepfusion.fusion import experiment, rows
 from deepfusion.fusion.corpus import Corpus, read_corpus
-from deepfusion.fusion.model import FORMAT, Model, Trained, row_card
+from deepfusion.fusion.model import FORMAT, KNOWN_BY, Model, Trained, row_card
 from deepfusion.fusion.preprocessing import Reduction
 from deepfusion.fusion.search import Bench, Choice, Place, Row, members, train_row
 from deepfusion.fusion.streams import keys
@@ -106,6 +106,7 @@ def card(
         "format": FORMAT,
         "name": attrs.get("corpus", ""),
         "corpus": attrs.get("corpus", ""),
+        "trained_on": sorted({sha256[:KNOWN_BY] for sha256 in corpus.table["sha256"] if sha256}),
         "clips": len(corpus.table),
         "speakers": len(speakers),
         "licence": attrs.get("licence", ""),

@@ -3,6 +3,10 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
+from deepfusion.extract.common import hash_of
+from deepfusion.fusion.model import KNOWN_BY
 from deepfusion.prediction.normalisation import IN_WORDS, Normalisation
 
 if TYPE_CHECKING:
@@ -20,6 +24,14 @@ def model_lines(predictor: "Predictor", norm: Normalisation) -> list[str]:
     if card.get("caution"):
         lines.append(str(card["caution"]))
     return lines
+
+
+def trained_on(card: Mapping[str, Any], clips: pd.DataFrame) -> list[str]:
+    """Ids of clips whose file the model was trained on: their predictions do not show its accuracy."""
+    known = set(card.get("trained_on", ()))
+    if not known:
+        return []
+    return [clip.id for clip in clips.itertuples() if hash_of(clip.path)[:KNOWN_BY] in known]
 
 
 def expectation(card: Mapping[str, Any]) -> str:

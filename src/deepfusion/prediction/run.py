@@ -11,7 +11,7 @@ import pandas as pd
 
 from deepfusion.atomic import write_atomically
 from deepfusion.errors import UserError
-from deepfusion.prediction.card import model_lines
+from deepfusion.prediction.card import model_lines, trained_on
 from deepfusion.prediction.normalisation import Normalisation, check_normalisation
 from deepfusion.prediction.predictor import Predictor, check_window
 from deepfusion.prediction.records import Records, file_name, together
@@ -78,13 +78,19 @@ def run(
         MachineError: The folder cannot be written.
     """
     norm = check_normalisation(predictor.card, options.norm, name=predictor.name)
-    for text in model_lines(predictor, norm):
+    about = model_lines(predictor, norm)
+    if known := trained_on(predictor.card, clips):
+        about.append(
+            f"{len(known)} of {len(clips)} clips were used to train this model, so their predictions do not show its "
+            f"accuracy: {_listed(known)}"
+        )
+    for text in about:
         show(text)
     if out is None:
         predicted = _each(predictor, clips, options)
         rows = [_shown(next(predicted).to_dict(), options, show) for _ in _tracked(clips)]
     else:
-        rows = list(_recorded(predictor, clips, out, options, norm, show))
+        rows = list(_recorded(predictor, clips, out, options, norm, about, show))
     without = [row["id"] for row in rows if row["status"] in UNANSWERED]
     if without:
         log.warning("%d of %d clips have no answer: %s", len(without), len(rows), _listed(without))
@@ -115,6 +121,7 @@ def _recorded(
     out: Path,
     options: Options,
     norm: Normalisation,
+    about: list[str],
     show: Callable[[str], None],
 ) -> Iterator[dict[str, Any]]:
     """`_shown` for each clip, without predicting those with an up-to-date record again; then write the tables."""
@@ -137,7 +144,7 @@ def _recorded(
         section, files = _write_clip(prediction, found, predictor, out, options)
         records.write(rows[prediction.id], found, section=section, files=files, together=group)
         yield _shown(found, options, show)
-    _write_tables(records, clips["id"].tolist(), predictor, norm, out, options)
+    _write_tables(records, clips["id"].tolist(), predictor, norm, about, out, options)
 
 
 def _write_clip(
@@ -157,21 +164,27 @@ def _write_clip(
 
 
 def _write_tables(
-    records: Records, ids: list[str], predictor: Predictor, norm: Normalisation, out: Path, options: Options
+    records: Records,
+    ids: list[str],
+    predictor: Predictor,
+    norm: Normalisation,
+    about: list[str],
+    out: Path,
+    options: Options,
 ) -> None:
-    about = {"model": predictor.name, "model_sha256": predictor.model.sha256, "normalisation": norm}
-    about |= {"labels": list(predictor.labels), "window": options.window, "hop": options.hop}
+    header = {"model": predictor.name, "model_sha256": predictor.model.sha256, "normalisation": norm}
+    header |= {"labels": list(predictor.labels), "window": options.window, "hop": options.hop}
     if "csv" in options.outputs:
         rows = [_row(found, predictor.labels) for found in records.all(ids)]
         write_table(out / "predictions.csv", pd.DataFrame(rows))
         if options.window:
             write_table(out / "windows.csv", _windows(records.all(ids), predictor.labels))
     if "json" in options.outputs:
-        write_atomically(out / "predict.json", lambda part: _write_json(part, about, records.all(ids)))
+        write_atomically(out / "predict.json", lambda part: _write_json(part, header, records.all(ids)))
     if "html" in options.outputs:
         from deepfusion.prediction.page import write_page
 
-        write_page(out / "predict.html", model_lines(predictor, norm), records, ids, labels=predictor.labels)
+        write_page(out / "predict.html", about, records, ids, labels=predictor.labels)
     log.info("%s: %s", out, ", ".join(options.outputs))
 
 
