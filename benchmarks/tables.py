@@ -614,12 +614,15 @@ def skewed_classes(figures: dict) -> str:
     draws = len({trial["draw"] for trial in trials})
     about = (
         f"accuracy in per cent and, in brackets, cross-entropy in nats, leave one speaker out, mean of {draws} draws"
+        if draws > 1
+        else "accuracy in per cent and, in brackets, cross-entropy in nats, five folds by speaker"
     )
     return "\n".join([*lines, "", about])
 
 
 TABLES = {
     "skewed-classes": ("skewed_classes.json", skewed_classes),
+    "urdu": ("urdu.json", skewed_classes),
     "front-page": ("javsed.json", front_page),
     "recall": ("javsed.json", recall),
     "recall-of-faces": ("fer2013.json", recall_of_faces),
