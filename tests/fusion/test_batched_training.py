@@ -87,15 +87,17 @@ def predictions(networks, data=DATA):
 @pytest.mark.parametrize("design", DESIGNS.values(), ids=DESIGNS)
 def test_a_network_is_the_same_alone_and_among_others(design):
     """Also its dropout and its transpositions; the order of the others does not matter."""
+    # Rounding errors grow most in full bilinear pooling, whose weights are the most by far.
+    equal = {"atol": 1e-3, "rtol": 1e-3} if design.layer == "bilinear" else {"atol": 1e-4, "rtol": 1e-4}
     data = {m: DATA[m] for m in design.modalities}
     tasks = tasks_of(data)
     shape = SHAPE.model_copy(update={"lam": "learned"})
     together = predictions(train(tasks, design=design, shape=shape), data)
     backwards = predictions(train(tasks[::-1], design=design, shape=shape), data).flip(0)
-    torch.testing.assert_close(together, backwards, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(together, backwards, **equal)
     for i in (0, 5):
         alone = predictions(train(tasks[i : i + 1], design=design, shape=shape), data)
-        torch.testing.assert_close(together[i], alone[0], atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(together[i], alone[0], **equal)
     assert (together[0] - together[1]).abs().max() > 1e-2  # seeds differ
     assert (together[0] - together[2]).abs().max() > 1e-2  # and folds
 
@@ -156,7 +158,7 @@ def test_one_step_of_one_network_is_plain_torch():
     torch.nn.utils.clip_grad_norm_(plain.parameters(), LARGEST_GRADIENT)
     optimiser.step()
     for (name, a), b in zip(found.named_parameters(), plain.parameters(), strict=True):
-        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-3, msg=name)
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-3, msg=name)  # half precision
 
 
 def test_gradients_are_clipped_per_network():

@@ -149,7 +149,7 @@ def test_training_changes_every_layer_and_lowers_the_loss(start, spectrograms):
     before = {name: value.clone() for name, value in (start.encoder.state_dict() | start.network.state_dict()).items()}
     encoder, network = train(start, spectrograms.__getitem__, LABELS, settings=SETTINGS, training=TRAINING, device=CPU)
     tuned = with_encoder(start.fold, encoder, STREAMS, TRAIN, spectrograms.__getitem__)
-    assert loss(start, network, tuned) < 0.95 * loss(start, start.network, start.fold)
+    assert loss(start, network, tuned) < 0.8 * loss(start, start.network, start.fold)
     assert all(
         (a != b).any()
         for a, b in zip(encoder.convolutions.parameters(), start.encoder.convolutions.parameters(), strict=True)

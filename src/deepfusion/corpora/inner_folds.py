@@ -42,4 +42,5 @@ def inner_folds(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a class with fewer clips than folds
         parts = list(StratifiedGroupKFold(min(folds, count)).split(speakers, classes, groups=speakers))
+    # Balancing the classes may leave a fold without any speaker.
     return [(train, held) for train, held in parts if len(train) and len(held)], ""

@@ -78,6 +78,6 @@ def part(clips: pd.DataFrame, fold: Fold, *, inner_folds: int) -> Part:
     if known and len(inner) < inner_folds:
         note = (
             f"{len(inner)} inner folds where fusion.inner_folds is {inner_folds}: the training clips of a fold have "
-            f"{len(inner)} speakers, so the selected hyperparameters are uncertain"
+            f"{len(set(speakers))} speakers, so the selected hyperparameters are uncertain"
         )
     return Part(fold.name, train, tested, pairs, note, speakers_known=known)
