@@ -1,11 +1,13 @@
 """A process that reads media may crash, hang or grow: that costs the clip at hand."""
 
+import gc
 import os
 import signal
 import subprocess
 import sys
 from functools import partial
 
+import numpy as np
 import pytest
 from worker_jobs import begin, fail_to_begin
 
@@ -45,12 +47,25 @@ def test_errors_keep_their_kind_and_their_message():
 def test_too_much_memory_and_too_much_time_are_reasons():
     with workers(memory_mb=500) as processes:
         with pytest.raises(ClipError, match=r"limits\.memory_mb"):
-            list(processes.stream(("grow", 100_000_000)))
+            list(processes.stream(("grow", 200_000_000)))
         assert list(processes.stream(("grow", 10))) == [10]
     with workers(cpu_s=1) as processes:
         with pytest.raises(ClipError, match="more than 1 s of CPU time"):
             list(processes.stream(("spin", None)))
         assert list(processes.stream(("grow", 10))) == [10]
+
+
+def test_the_parents_garbage_does_not_raise_the_limit_of_memory():
+    cycle = [np.ones(100_000_000)]
+    cycle.append(cycle)
+    gc.disable()
+    try:
+        del cycle
+        with workers(memory_mb=500) as processes, pytest.raises(ClipError, match=r"limits\.memory_mb"):
+            list(processes.stream(("collect and grow", 100_000_000)))
+    finally:
+        gc.enable()
+        gc.collect()
 
 
 def test_a_job_given_up_leaves_the_process_to_the_next():

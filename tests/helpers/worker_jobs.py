@@ -1,5 +1,6 @@
 """What the processes of `Workers` run in tests: they import it, as they cannot import a test module."""
 
+import gc
 import os
 import time
 from collections.abc import Iterator
@@ -21,6 +22,9 @@ def work(job) -> Iterator:
         time.sleep(10)
     elif kind == "raise":
         raise value
+    elif kind == "collect and grow":
+        gc.collect()
+        yield len(np.ones(value))
     elif kind == "grow":
         yield len(np.ones(value))
     elif kind == "spin":

@@ -1,5 +1,6 @@
 """Processes that read media: a crash, or a kill for memory or time, affects only the current clip."""
 
+import gc
 import logging
 import math
 import re
@@ -238,6 +239,7 @@ def _limit_time(limits: LimitSettings) -> None:
 
 def _limit_memory(limits: LimitSettings) -> None:
     """Limit what the process may allocate on top of what it has loaded (Linux only)."""
+    gc.freeze()  # what it has loaded stays: a fork that released its parent's garbage could allocate as much again
     status = Path("/proc/self/status")
     if status.exists():
         loaded = int(re.search(r"VmData:\s+(\d+) kB", status.read_text())[1]) * 1024
