@@ -299,7 +299,7 @@ class FusionSettings(NetworkShape, TrainingSettings):
         (1e-3, 3e-3, 1e-2), min_length=1, description="candidates"
     )
     axes: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        (64, 128), min_length=1, description="candidates for the number of principal axes per stream"
+        (16, 64, 128), min_length=1, description="candidates for the number of principal axes per stream"
     )
     inner_folds: int = Field(3, ge=2, description="folds of the training clips by speaker, for selection")
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1, description="of initial weights, sampling and dropout")
