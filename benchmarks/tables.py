@@ -620,7 +620,19 @@ def skewed_classes(figures: dict) -> str:
     return "\n".join([*lines, "", about])
 
 
+def speech_corpora(figures: dict) -> str:
+    """Accuracy and cross-entropy of the audio models by corpus."""
+    names = list(figures["corpora"][0]["models"])
+    lines = [f"| corpus | clips | speakers | classes | {' | '.join(names)} |", "|---" * (len(names) + 4) + "|"]
+    for corpus in figures["corpora"]:
+        cells = [f"{percent(of['accuracy'])} ({of['loss']:.3f})" for of in corpus["models"].values()]
+        about = [corpus["corpus"], *(str(corpus[key]) for key in ("clips", "speakers", "classes"))]
+        lines.append(f"| {' | '.join([*about, *cells])} |")
+    return "\n".join([*lines, "", "accuracy in per cent and, in brackets, cross-entropy in nats, mean over the seeds"])
+
+
 TABLES = {
+    "speech-corpora": ("speech_corpora.json", speech_corpora),
     "skewed-classes": ("skewed_classes.json", skewed_classes),
     "urdu": ("urdu.json", skewed_classes),
     "front-page": ("javsed.json", front_page),

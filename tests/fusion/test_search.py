@@ -21,11 +21,11 @@ from deepfusion.fusion.search import (
     Choice,
     Place,
     Row,
+    calibrate,
     choose,
-    losses,
     members,
+    scores,
     sweep,
-    temperature,
     test,
 )
 
@@ -85,6 +85,7 @@ def test_the_validation_clips_are_those_of_the_inner_folds(bench, choice):
         logits = np.concatenate([of for _, of in choice.validation[fold]])
         assert not set(held) & set(p.test)
         chosen = next(c for c in choice.curve if vars(choice.candidates[fold]).items() <= c.items())
+        logits = logits / choice.temperature[fold]
         wanted = -np.mean([log_softmax(row)[label[i]] for i, row in zip(held, logits, strict=True)])
         assert chosen["loss"][fold] == pytest.approx(wanted)
         assert chosen["accuracy"][fold] == pytest.approx((logits.argmax(1) == label[held]).mean())
@@ -210,15 +211,31 @@ def test_every_tested_clip_is_predicted_also_without_a_modality(bench, tested):
     assert search.accuracy(some, bench.corpus) == pytest.approx(wanted)
 
 
-def test_losses_by_loop(bench):
+def test_scores_by_loop(bench):
     label = bench.corpus.label.numpy()
     rng = np.random.default_rng(0)
     validation = [[([0, 5, 2], rng.normal(size=(3, 2))), ([9], rng.normal(size=(1, 2)))], [([1], np.array([[0.0, 0]]))]]
-    loss, right = losses(bench, validation)
-    found = [(row, label[i]) for held, logits in validation[0] for i, row in zip(held, logits, strict=True)]
-    assert loss[0] == pytest.approx(-np.mean([np.log(np.exp(row[y]) / np.exp(row).sum()) for row, y in found]))
-    assert right[0] == pytest.approx(np.mean([row.argmax() == y for row, y in found]))
-    assert loss[1] == pytest.approx(np.log(2))
+    found = scores(bench, validation)
+    pairs = [(row, label[i]) for held, logits in validation[0] for i, row in zip(held, logits, strict=True)]
+    cold = [(row / found.temperature[0], y) for row, y in pairs]
+    assert found.loss[0] == pytest.approx(-np.mean([np.log(np.exp(row[y]) / np.exp(row).sum()) for row, y in cold]))
+    assert found.accuracy[0] == pytest.approx(np.mean([row.argmax() == y for row, y in pairs]))
+    assert found.loss[1] == pytest.approx(np.log(2))
+
+
+def test_an_overconfident_candidate_is_compared_after_calibration(bench, monkeypatch):
+    label, clips = bench.corpus.label.numpy(), list(range(24))
+    right = np.eye(2)[label[clips]]
+    wrong = right.copy()
+    wrong[:4] = 1 - wrong[:4]
+    mild = np.where(np.arange(24)[:, None] % 3 == 0, 1 - right, right)
+    logits = {1: 40 * wrong, 2: mild}  # overconfident and right 20 times; moderate and right 16 times
+    settings = bench.settings.model_copy(update={"learning_rates": (0.1,), "axes": (1, 2)})
+    monkeypatch.setattr(
+        search, "validate", lambda bench, row, of: [[[(clips, logits[c.axes])] for _ in bench.parts] for c in of]
+    )
+    choice = search.choose(replace(bench, settings=settings), FBP)
+    assert {c.axes for c in choice.candidates} == {1}
 
 
 @pytest.mark.parametrize("true", [0.3, 1.0, 4.0])
@@ -226,7 +243,7 @@ def test_the_temperature_undoes_a_scale_of_calibrated_logits(true):
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(4000, 4)) * 2
     label = np.array([rng.choice(4, p=p) for p in softmax(logits, axis=1)])
-    assert temperature(logits * true, label) == pytest.approx(true, rel=0.1)
+    assert calibrate(logits * true, label)[0] == pytest.approx(true, rel=0.1)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -237,22 +254,23 @@ def test_the_temperature_has_the_least_loss(seed):
     def loss(t):
         return -log_softmax(logits / t, axis=1)[range(30), label].mean()
 
-    found = temperature(logits, label)
+    found, reached = calibrate(logits, label)
+    assert reached == pytest.approx(loss(found))
     least = min(map(loss, np.exp(np.linspace(*search.TEMPERATURES, 400))))
-    assert loss(found) <= min(loss(1.0), least) + 1e-4
+    assert reached <= min(loss(1.0), least) + 1e-4
 
 
 def test_logits_that_are_always_right_have_a_finite_temperature():
-    assert 0 < temperature(np.array([[9.0, 0], [0, 9]]), np.array([0, 1])) < np.inf
+    assert 0 < calibrate(np.array([[9.0, 0], [0, 9]]), np.array([0, 1]))[0] < np.inf
 
 
 def test_a_sweep_changes_one_setting_and_keeps_the_rest(bench):
     candidate = Candidate(1e-2, 4)
     curve = sweep(bench, FBP, "lambda", (SETTINGS.lam, 1, "learned"), candidate)
     assert [point["value"] for point in curve] == [SETTINGS.lam, 1, "learned"]
-    loss, right = losses(bench, search.validate(bench, FBP, [candidate])[0])
-    np.testing.assert_allclose(curve[0]["loss"], loss)
-    np.testing.assert_allclose(curve[0]["accuracy"], right)
+    wanted = search.scores(bench, search.validate(bench, FBP, [candidate])[0])
+    np.testing.assert_allclose(curve[0]["loss"], wanted.loss)
+    np.testing.assert_allclose(curve[0]["accuracy"], wanted.accuracy)
     assert curve[1]["loss"] != curve[0]["loss"]
 
 

@@ -210,43 +210,56 @@ def validate(bench: Bench, row: Row, candidates: Sequence[Candidate]) -> list[Va
     return found
 
 
-def losses(bench: Bench, validation: Validation) -> tuple[np.ndarray, np.ndarray]:
-    """Mean cross-entropy (nats) and accuracy over the inner validation clips, one value per fold."""
+@dataclass(frozen=True)
+class Scores:
+    """A candidate on the inner validation clips of each fold."""
+
+    temperature: np.ndarray  # (folds,) divides the logits
+    loss: np.ndarray  # (folds,) mean cross-entropy in nats, calibrated
+    accuracy: np.ndarray  # (folds,)
+
+
+def scores(bench: Bench, validation: Validation) -> Scores:
+    """Calibrate a candidate on the inner validation clips of each fold."""
     label = bench.corpus.label.numpy()
-    loss, right = [], []
+    found = []
     for fold in validation:
         held, logits = (np.concatenate(of) for of in zip(*fold, strict=True))
-        loss.append(-log_softmax(logits, axis=1)[range(len(held)), label[held]].mean())
-        right.append((logits.argmax(1) == label[held]).mean())
-    return np.array(loss), np.array(right)
+        found.append((*calibrate(logits, label[held]), (logits.argmax(1) == label[held]).mean()))
+    return Scores(*np.array(found).T)
 
 
-def temperature(logits: np.ndarray, label: np.ndarray) -> float:
-    """The divisor of the logits with the least cross-entropy (Guo et al. 2017, "On Calibration of Modern Networks")."""
+def calibrate(logits: np.ndarray, label: np.ndarray) -> tuple[float, float]:
+    """The temperature with the least cross-entropy, and that cross-entropy in nats.
+
+    Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
+    """
 
     def loss(log_t: float) -> float:
         return -log_softmax(logits / np.exp(log_t), axis=1)[range(len(label)), label].mean()
 
-    return float(np.exp(minimize_scalar(loss, bounds=TEMPERATURES, method="bounded").x))
+    found = minimize_scalar(loss, bounds=TEMPERATURES, method="bounded")
+    return float(np.exp(found.x)), float(found.fun)
 
 
 def choose(bench: Bench, row: Row) -> Choice:
-    """The candidate with the lowest inner loss in each fold, and its temperature."""
+    """The candidate with the lowest inner loss in each fold, and its temperature.
+
+    Losses are compared after calibration, because calibrated networks predict: otherwise an overconfident candidate
+    would lose to a weaker one.
+    """
     candidates = [Candidate(*pair) for pair in product(bench.settings.learning_rates, bench.settings.axes)]
     found = validate(bench, row, candidates)
-    loss, right = (np.stack(values) for values in zip(*(losses(bench, of) for of in found), strict=True))
-    best = loss.argmin(0)  # (folds,)
-    chosen = [found[i][fold] for fold, i in enumerate(best)]
-    label = bench.corpus.label.numpy()
-    fitted = []
-    for fold in chosen:
-        held, logits = (np.concatenate(of) for of in zip(*fold, strict=True))
-        fitted.append(temperature(logits, label[held]))
+    scored = [scores(bench, of) for of in found]
+    best = np.argmin([of.loss for of in scored], axis=0)  # (folds,)
     return Choice(
         candidates=[candidates[i] for i in best],
-        temperature=fitted,
-        validation=chosen,
-        curve=[{**vars(c), "loss": loss[i].tolist(), "accuracy": right[i].tolist()} for i, c in enumerate(candidates)],
+        temperature=[float(scored[i].temperature[fold]) for fold, i in enumerate(best)],
+        validation=[found[i][fold] for fold, i in enumerate(best)],
+        curve=[
+            {**vars(c), "loss": of.loss.tolist(), "accuracy": of.accuracy.tolist()}
+            for c, of in zip(candidates, scored, strict=True)
+        ],
     )
 
 
@@ -318,6 +331,6 @@ def sweep(bench: Bench, row: Row, what: str, values: Sequence, candidate: Candid
     curve = []
     for value in values:
         changed = replace(row, changes={**row.changes, what: value})
-        loss, right = losses(bench, validate(bench, changed, [candidate])[0])
-        curve.append({"value": value, "loss": loss.tolist(), "accuracy": right.tolist()})
+        of = scores(bench, validate(bench, changed, [candidate])[0])
+        curve.append({"value": value, "loss": of.loss.tolist(), "accuracy": of.accuracy.tolist()})
     return curve

@@ -339,8 +339,8 @@ Cohen's d of the speakers' differences.
 <summary>{{ name }}</summary>{{ matrix(study, name) }}</details>
 {% endfor %}
 <h3>Hyperparameter search</h3>
-<p>Selected by nested cross-validation: per outer fold, the candidate with the lowest cross-entropy on inner folds of
-the training speakers. Points: mean over the outer folds; bars: their standard deviation.</p>
+<p>Selected by nested cross-validation: per outer fold, the candidate with the lowest cross-entropy after calibration on
+inner folds of the training speakers. Points: mean over the outer folds; bars: their standard deviation.</p>
 <div class="charts">{% for name in study.searches if name in study.shown %}<figure>{{ study.searches[name] }}
 <figcaption>{{ name }}</figcaption></figure>{% endfor %}</div>
 {% if study.searches | length > study.shown | length %}
