@@ -25,7 +25,7 @@ from deepfusion.faces.sampling import sampled_rows
 from deepfusion.fusion.corpus import read_corpus, reduce_folds
 from deepfusion.fusion.parts import part
 from deepfusion.fusion.rows import ALONE, Streams, fusion, streams_in
-from deepfusion.fusion.search import Bench, Candidate, Row, scores, validate
+from deepfusion.fusion.search import Bench, Candidate, Row, inner_scores, validate
 from deepfusion.fusion.streams import EMOTION
 from deepfusion.store import layout
 
@@ -72,7 +72,7 @@ def inner(path: Path, made: Sequence[Row], settings: FusionSettings, k: int) -> 
     for seed in settings.seeds:
         bench = Bench(corpus, parts, data, settings.model_copy(update={"seeds": (seed,)}), torch.device("cpu"))
         for row in made:
-            measured = [scores(bench, of) for of in validate(bench, row, candidates)]
+            measured = [inner_scores(bench, of) for of in validate(bench, row, candidates)]
             loss, right = np.stack([of.loss for of in measured]), np.stack([of.accuracy for of in measured])
             best = loss.argmin(0), range(loss.shape[1])
             found[row.name]["accuracy"].append(float(right[best].mean()))

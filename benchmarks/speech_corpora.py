@@ -18,8 +18,9 @@ from deepfusion.corpora.folds import folds
 from deepfusion.evaluation.svm import MODELS
 from deepfusion.fusion import experiment
 from deepfusion.fusion.corpus import Corpus, read_corpus
+from deepfusion.fusion.parts import part
 from deepfusion.fusion.rows import ALONE
-from deepfusion.fusion.search import Row
+from deepfusion.fusion.search import Row, accuracy
 from deepfusion.fusion.study import svm_features, svm_models
 
 SPEECH = ("speech", "speech-clip")
@@ -33,7 +34,7 @@ def figures(corpus: Corpus, p: np.ndarray) -> dict:
     label = corpus.label.numpy()
     right = p.argmax(2) == label
     return {
-        "accuracy": float(right.mean()),
+        "accuracy": accuracy(p, corpus),
         "uar": float(np.mean([right[:, label == c].mean() for c in range(len(corpus.labels))])),
         "loss": float(-np.log(p[:, np.arange(len(label)), label]).mean()),
     }
@@ -44,16 +45,15 @@ def compare(store: Path) -> dict:
     corpus = read_corpus(store, SPEECH, purpose="the benchmark of speech corpora")
     speakers = len(set(corpus.speakers))
     made = folds(corpus.speakers, protocol="loso" if speakers <= FEW else "kfold")
-    models = {}
+    parts = [part(corpus.table, fold, inner_folds=FusionSettings().inner_folds) for fold in made]
+    others = set(MODELS) - {"svm_audio"}
+    svm, _ = svm_models(corpus, svm_features(corpus), parts, by="training", leave_out=others)
+    models = {"linear SVM": figures(corpus, svm["svm_audio"])}
     for axes in AXES:
         found, rows = experiment.prepare(corpus, made, [ROW], FusionSettings(axes=axes))
-        if not models:
-            others = set(MODELS) - {"svm_audio"}
-            svm, _ = svm_models(corpus, svm_features(corpus), found.parts, by="training", leave_out=others)
-            models["linear SVM"] = figures(corpus, svm["svm_audio"])
         experiment.run(found, rows, torch.device("cpu"))
         models[f"network, axes {', '.join(map(str, axes))}"] = figures(corpus, found.probabilities["audio"])
-        print(store.parent.name, models, flush=True)
+    print(store.parent.name, models, flush=True)
     return {
         "corpus": store.parent.name,
         "clips": len(corpus.table),

@@ -23,8 +23,8 @@ from deepfusion.fusion.search import (
     Row,
     calibrate,
     choose,
+    inner_scores,
     members,
-    scores,
     sweep,
     test,
 )
@@ -211,11 +211,11 @@ def test_every_tested_clip_is_predicted_also_without_a_modality(bench, tested):
     assert search.accuracy(some, bench.corpus) == pytest.approx(wanted)
 
 
-def test_scores_by_loop(bench):
+def test_inner_scores_by_loop(bench):
     label = bench.corpus.label.numpy()
     rng = np.random.default_rng(0)
     validation = [[([0, 5, 2], rng.normal(size=(3, 2))), ([9], rng.normal(size=(1, 2)))], [([1], np.array([[0.0, 0]]))]]
-    found = scores(bench, validation)
+    found = inner_scores(bench, validation)
     pairs = [(row, label[i]) for held, logits in validation[0] for i, row in zip(held, logits, strict=True)]
     cold = [(row / found.temperature[0], y) for row, y in pairs]
     assert found.loss[0] == pytest.approx(-np.mean([np.log(np.exp(row[y]) / np.exp(row).sum()) for row, y in cold]))
@@ -268,7 +268,7 @@ def test_a_sweep_changes_one_setting_and_keeps_the_rest(bench):
     candidate = Candidate(1e-2, 4)
     curve = sweep(bench, FBP, "lambda", (SETTINGS.lam, 1, "learned"), candidate)
     assert [point["value"] for point in curve] == [SETTINGS.lam, 1, "learned"]
-    wanted = search.scores(bench, search.validate(bench, FBP, [candidate])[0])
+    wanted = inner_scores(bench, search.validate(bench, FBP, [candidate])[0])
     np.testing.assert_allclose(curve[0]["loss"], wanted.loss)
     np.testing.assert_allclose(curve[0]["accuracy"], wanted.accuracy)
     assert curve[1]["loss"] != curve[0]["loss"]

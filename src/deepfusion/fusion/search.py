@@ -70,7 +70,7 @@ class Choice:
     candidates: list[Candidate]
     temperature: list[float]  # divides the logits, fitted on the inner folds' validation clips
     validation: list[list[tuple[list[int], np.ndarray]]]  # of the chosen: positions and logits of each inner fold
-    curve: list[dict]  # of each candidate: its values, and loss and accuracy of every fold
+    curve: list[dict]  # of each candidate: its values, and calibrated loss and accuracy of every fold
 
     def calibrated(self, fold: int) -> np.ndarray:
         """(clips, classes) probabilities of a fold's inner validation clips, in the order of `validation`."""
@@ -211,7 +211,7 @@ def validate(bench: Bench, row: Row, candidates: Sequence[Candidate]) -> list[Va
 
 
 @dataclass(frozen=True)
-class Scores:
+class InnerScores:
     """A candidate on the inner validation clips of each fold."""
 
     temperature: np.ndarray  # (folds,) divides the logits
@@ -219,14 +219,14 @@ class Scores:
     accuracy: np.ndarray  # (folds,)
 
 
-def scores(bench: Bench, validation: Validation) -> Scores:
+def inner_scores(bench: Bench, validation: Validation) -> InnerScores:
     """Calibrate a candidate on the inner validation clips of each fold."""
     label = bench.corpus.label.numpy()
     found = []
     for fold in validation:
         held, logits = (np.concatenate(of) for of in zip(*fold, strict=True))
         found.append((*calibrate(logits, label[held]), (logits.argmax(1) == label[held]).mean()))
-    return Scores(*np.array(found).T)
+    return InnerScores(*np.array(found).T)
 
 
 def calibrate(logits: np.ndarray, label: np.ndarray) -> tuple[float, float]:
@@ -250,7 +250,7 @@ def choose(bench: Bench, row: Row) -> Choice:
     """
     candidates = [Candidate(*pair) for pair in product(bench.settings.learning_rates, bench.settings.axes)]
     found = validate(bench, row, candidates)
-    scored = [scores(bench, of) for of in found]
+    scored = [inner_scores(bench, of) for of in found]
     best = np.argmin([of.loss for of in scored], axis=0)  # (folds,)
     return Choice(
         candidates=[candidates[i] for i in best],
@@ -331,6 +331,6 @@ def sweep(bench: Bench, row: Row, what: str, values: Sequence, candidate: Candid
     curve = []
     for value in values:
         changed = replace(row, changes={**row.changes, what: value})
-        of = scores(bench, validate(bench, changed, [candidate])[0])
+        of = inner_scores(bench, validate(bench, changed, [candidate])[0])
         curve.append({"value": value, "loss": of.loss.tolist(), "accuracy": of.accuracy.tolist()})
     return curve
