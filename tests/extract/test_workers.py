@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from functools import partial
+from multiprocessing import Pipe, get_context
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from worker_jobs import begin, fail_to_begin
 
 from deepfusion.config import LimitSettings
 from deepfusion.errors import ClipError, MachineError, UserError
-from deepfusion.extract.workers import Workers
+from deepfusion.extract.workers import Workers, _serve
 
 
 def workers(count=1, **limits):
@@ -87,6 +88,16 @@ def test_a_process_that_cannot_start_is_no_failure_of_a_clip():
         pytest.raises(RuntimeError, match="did not start"),
     ):
         next(processes.stream(("count", 1)))
+
+
+@pytest.mark.parametrize("start", [begin, partial(fail_to_begin, UserError("no predictor"))], ids=["ready", "failed"])
+def test_a_parent_that_is_gone_before_the_process_began_is_no_error(start):
+    ours, theirs = Pipe()
+    process = get_context("fork").Process(target=_serve, args=(theirs, start, LimitSettings(), ours))
+    ours.close()
+    process.start()
+    process.join(60)
+    assert process.exitcode == 0
 
 
 SCRIPT = """

@@ -10,7 +10,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -195,6 +195,11 @@ def _serve(pipe: Connection, begin: Callable[[], Work], limits: LimitSettings, p
     """The main loop of a worker, until the pipe is closed. `parents` is the other end of the pipe, if inherited."""
     if parents is not None:
         parents.close()  # else the worker would not notice that the parent is gone
+    with suppress(EOFError, ConnectionError):  # the parent is gone, before the worker was ready or after
+        _answer(pipe, begin, limits)
+
+
+def _answer(pipe: Connection, begin: Callable[[], Work], limits: LimitSettings) -> None:
     try:
         work = begin()
         _limit_memory(limits)
@@ -202,23 +207,20 @@ def _serve(pipe: Connection, begin: Callable[[], Work], limits: LimitSettings, p
         pipe.send(("error", _plain(error)))
         return
     pipe.send(("ready", None))
-    try:
-        while True:
-            job = pipe.recv()
-            _limit_time(limits)
-            try:
-                for part in work(job):
-                    pipe.send(("part", part))
-                    if pipe.recv() == DROP:
-                        break
-                else:
-                    pipe.send(("end", None))
-            except (EOFError, ConnectionError):
-                return
-            except Exception as error:
-                pipe.send(("error", _plain(error)))
-    except (EOFError, ConnectionError):
-        return
+    while True:
+        job = pipe.recv()
+        _limit_time(limits)
+        try:
+            for part in work(job):
+                pipe.send(("part", part))
+                if pipe.recv() == DROP:
+                    break
+            else:
+                pipe.send(("end", None))
+        except (EOFError, ConnectionError):
+            raise
+        except Exception as error:
+            pipe.send(("error", _plain(error)))
 
 
 def _plain(error: Exception) -> tuple[Exception, str]:
