@@ -42,6 +42,13 @@ def speakers_of(clips, positions):
     return set(clips["speaker"].iloc[positions])
 
 
+def test_a_clip_of_which_only_the_audio_file_was_read_is_guarded_too():
+    clips = table().assign(audio_sha256="")
+    clips.loc["c0", ["sha256", "audio_sha256", "split"]] = ["", "a" * 64, "test"]  # its speaker is in train
+    with pytest.raises(UserError, match="speakers both trained and tested on: s0"):
+        part(clips, by_split(clips), inner_folds=2)
+
+
 @pytest.mark.parametrize("inner_folds", [2, 3, 99])
 @pytest.mark.parametrize("protocol", ["loso", "kfold"])
 def test_no_speaker_is_on_two_sides(protocol, inner_folds):

@@ -48,16 +48,18 @@ def part(clips: pd.DataFrame, fold: Fold, *, inner_folds: int) -> Part:
     train = sorted({*range(len(clips))} - {*tested, *choosing, *empty})
     if not train:
         raise UserError(f"fold {fold.name}: no clip is left to train on")
-    known = clips["sha256"].ne("").to_numpy()
+    # The video's hash; the audio's where the video is missing. Without either, no file was read: the clip is empty.
+    hashes = clips["sha256"].where(clips["sha256"].ne(""), clips.get("audio_sha256", ""))
+    hashed = hashes.ne("").to_numpy()
     who = clips["speaker"]
     if fold.by != "speaker" and who.eq("").all():
         if fold.by == "fold" and not fold.shared_speakers:
             raise UserError(f"fold {fold.name}: no speaker is known, so the published folds may share some; {DECLARE}")
         who = clips[fold.by]  # without speakers, the split of the corpus is trusted to separate them
     guard(
-        clips.assign(speaker=who)[known].reset_index(),
-        train=clips.index[[i for i in sorted({*train, *choosing}) if known[i]]],
-        test=clips.index[[i for i in tested if known[i]]],
+        clips.assign(speaker=who, sha256=hashes)[hashed].reset_index(),
+        train=clips.index[[i for i in sorted({*train, *choosing}) if hashed[i]]],
+        test=clips.index[[i for i in tested if hashed[i]]],
         shared_speakers=fold.shared_speakers,
     )
     speakers = clips["speaker"].to_numpy()[train]
