@@ -16,12 +16,12 @@ CARD = ROOT / "src/deepfusion/weights/model/model.json"
 MARK = re.compile(r"(<!-- figures: (\S+) -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 
 
-def source(figures: dict, file: str) -> str:
-    """Provenance of the figures, as a line of text."""
+def source(figures: dict, file: str, part: slice) -> str:
+    """Provenance of the figures, as a line of text; `part`: which of the commands made this table."""
     made = figures["provenance"]
     machine = made["machine"]
     # The last command repeats those before it as options.
-    commands = ", then ".join(f"`{command.partition(' --made-by ')[0]}`" for command in made["commands"])
+    commands = ", then ".join(f"`{command.partition(' --made-by ')[0]}`" for command in made["commands"][part])
     return (
         f"Measured by {commands} on {machine['cores']} cores of {machine['processor']}, {made['date']}, "
         f"commit {made['commit'][:7]} ([docs/results/{file}](/docs/results/{file}))."
@@ -39,13 +39,25 @@ def train_fbp_by_speaker(figures: dict) -> str:
 
 
 def front_page(figures: dict) -> str:
-    """The README's table: accuracy and UAR of `train_fbp`, and the conclusion."""
-    found = figures["train_fbp"]
+    """The README's table: accuracy and UAR of `train_fbp`, the conclusion, and three rows of the study."""
+    found, study = figures["train_fbp"], figures["study"]["models"]
     lines = ["| model | accuracy, % | UAR, % |", "|---|---|---|"]
     lines += [f"| {name} | {' | '.join(cells_of(of)[:2])} |" for name, of in found["models"].items()]
     chance = 100 / len(found["models"]["fbp"]["labels"])
+
+    def accuracy(name: str) -> str:
+        return cells_of(study[name])[0].partition(" ")[0]
+
     return "\n".join(
-        [*lines, "", f"Mean ± standard deviation over speakers; chance {chance:.1f}. {found['words'][-1]}."]
+        [
+            *lines,
+            "",
+            f"Mean ± standard deviation over speakers; chance {chance:.1f}. {found['words'][-1]} "
+            f"(sign-flip test, McNemar's test; Holm). FBP without attention has {accuracy('fbp_mean')} %, the "
+            "element-wise product instead of FBP "
+            f"{accuracy('product')} %, FBP on the paper's own inputs and in its form {accuracy('fbp_paper')} % "
+            "([all models](docs/fusion.md#java-sed)).",
+        ]
     )
 
 
@@ -631,17 +643,20 @@ def speech_corpora(figures: dict) -> str:
     return "\n".join([*lines, "", "accuracy in per cent and, in brackets, cross-entropy in nats, mean over the seeds"])
 
 
+# Which of the commands of javsed.json made a table.
+TRAINED, TRAINED_BY_SPEAKER, STUDIED, TRAINED_AND_STUDIED = slice(0, 1), slice(1, 2), slice(2, 3), slice(0, 3, 2)
+
 TABLES = {
     "speech-corpora": ("speech_corpora.json", speech_corpora),
     "skewed-classes": ("skewed_classes.json", skewed_classes),
     "urdu": ("urdu.json", skewed_classes),
-    "front-page": ("javsed.json", front_page),
-    "recall": ("javsed.json", recall),
+    "front-page": ("javsed.json", front_page, TRAINED_AND_STUDIED),
+    "recall": ("javsed.json", recall, TRAINED),
     "recall-of-faces": ("fer2013.json", recall_of_faces),
-    "javsed": ("javsed.json", study),
+    "javsed": ("javsed.json", study, STUDIED),
     "javsed-by-speaker": ("javsed.json", study_by_speaker),
-    "javsed-fbp": ("javsed.json", train_fbp),
-    "javsed-fbp-by-speaker": ("javsed.json", train_fbp_by_speaker),
+    "javsed-fbp": ("javsed.json", train_fbp, TRAINED),
+    "javsed-fbp-by-speaker": ("javsed.json", train_fbp_by_speaker, TRAINED_BY_SPEAKER),
     "javsed-extraction": ("javsed.json", extraction),
     "demo": ("demo.json", study),
     "demo-fbp": ("demo.json", train_fbp),
@@ -677,10 +692,12 @@ def filled(text: str) -> str:
     """The document with all its tables regenerated."""
 
     def table(match: re.Match) -> str:
-        file, make = TABLES[match[2]]
+        file, make, *part = TABLES[match[2]]
         figures = json.loads((ROOT / "docs/results" / file).read_text())
         # A table of several files states the provenance of each itself.
-        origin = source(figures, file) if "commands" in figures["provenance"] else "By `make bench`."
+        origin = (
+            source(figures, file, *part or [slice(None)]) if "commands" in figures["provenance"] else "By `make bench`."
+        )
         return f"{match[1]}\n{make(figures)}\n\n{origin}\n{match[3]}"
 
     return MARK.sub(table, text)

@@ -74,7 +74,8 @@ class FaceSettings(Settings):
         0, ge=0, le=3, description="doublings of the frame before the search: faces from 80 px (0), 40 px (1)"
     )
     detector: Literal["dlib+yunet", "dlib"] = Field(
-        "dlib+yunet", description="dlib+yunet: OpenCV's YuNet where dlib finds no face; `search: exact` uses dlib alone"
+        "dlib+yunet",
+        description="dlib alone; or dlib+yunet: YuNet where dlib finds no face, and in searches of the whole frame",
     )
     threshold: float = Field(0.0, description="minimum score of dlib's detector to choose or follow a face")
     weak_threshold: float = Field(-0.6, description="minimum score of dlib's detector for a face next to the last")
@@ -87,8 +88,12 @@ class FaceSettings(Settings):
     )
     redetect: float = Field(3.0, gt=0, description="s between searches of the whole frame for other faces (near)")
     max_gap: float = Field(1.0, gt=0, description="s without the person until a person is chosen again")
-    min_overlap: float = Field(0.3, gt=0, lt=1, description="minimum, of two successive faces of one person")
-    cut_difference: float = Field(0.3, gt=0, description="minimum, of two successive frames at a cut")
+    min_overlap: float = Field(
+        0.3, gt=0, lt=1, description="minimum overlap (IoU) of two successive faces of one person"
+    )
+    cut_difference: float = Field(
+        0.3, gt=0, description="minimum difference of two successive frames that counts as a cut"
+    )
     rate: float | None = Field(
         None, gt=0, description="frames per second that the networks see and the store keeps; null: all"
     )
@@ -264,14 +269,17 @@ class TrainingSettings(Settings):
     epochs: int = Field(17, ge=1, description="passes over the training clips")
     batch: int = Field(24, ge=1, description="clips per step of a small corpus")
     clips_of_batch: int = Field(
-        240, ge=1, description="training clips above which the batch grows, as their square root"
+        240, ge=1, description="above this number of training clips the batch grows with its square root"
     )
     vectors: int = Field(4, ge=1, description="rows per clip in a step, evenly spaced; predictions use all")
     dropout: Share = Field(0.3, description="on the classifier's input; in FBP on the product before pooling")
     smoothing: Share = Field(0.1, description="of the labels")
     weight_decay: float = Field(0.05, ge=0, description="of AdamW")
     transposed: float = Field(
-        0.8, ge=0, le=1, description="share of clips per step that are moved to another training speaker's mean"
+        0.8,
+        ge=0,
+        le=1,
+        description="share of clips per step that are moved to another training speaker: docs/fusion.md",
     )
     balance: Literal["none", "weighted"] = Field(
         "weighted", description="weighted: all classes have equal weight in the loss; none: all clips"
@@ -411,7 +419,7 @@ class Config(Extraction):
     protocol: ProtocolSettings = ProtocolSettings()
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$", description="auto, cpu, cuda, cuda:1, mps")
     engine: Literal["auto", "eager", "onnxruntime", "half"] = Field(
-        "auto", description="how the face networks are computed; all engines agree with eager within 1e-3"
+        "auto", description="how the face networks are computed; all agree with plain PyTorch (eager) within 1e-3"
     )
 
     @model_validator(mode="after")

@@ -133,7 +133,7 @@ class Finder:
         return self._by_both(picture, seen, [best]), [face for face, _ in agreed]
 
     def everybody(self, picture: Picture, least: float) -> list[Sighting]:
-        """All faces of a frame: dlib's from a width of about `least` px, YuNet's of any width."""
+        """All faces of a frame: YuNet's, or without it dlib's from a width of about `least` px."""
         if self._yunet is not None:
             return self._agreed(picture, self._seen(picture, CHOOSING))
         return self._detector.detect_full(picture.grey, self._coarsest(least))
