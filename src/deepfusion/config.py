@@ -84,7 +84,8 @@ class FaceSettings(Settings):
         0.4, gt=0, description="maximum distance of dlib's points from YuNet's, in distances between frontal eyes"
     )
     search: Literal["near", "exact"] = Field(
-        "near", description="near: around the last face, else the whole frame. exact: always the whole frame"
+        "near",
+        description="near: around the last face; the whole frame to choose a person. exact: always the whole frame",
     )
     redetect: float = Field(3.0, gt=0, description="s between searches of the whole frame for other faces (near)")
     max_gap: float = Field(1.0, gt=0, description="s without the person until a person is chosen again")

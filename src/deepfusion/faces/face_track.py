@@ -13,7 +13,7 @@ class Reason(IntEnum):
 
     FACE = 0
     NO_FACE = 1  # the detector found none
-    OTHER_PERSON = 2  # it found faces, but none where the followed person was
+    OTHER_PERSON = 2  # there are faces (near: in the latest search of the whole frame), but not the followed person's
     MISALIGNED = 3  # the person's face was seen, but the landmarks do not lie on it: a crop would be wrong
 
 

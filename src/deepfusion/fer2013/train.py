@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 HEAD = 10  # learning rate of the new classifier, relative to that of the pre-trained trunk
 WARM_UP = 0.05  # share of the steps of a cycle
-CLIP = 1.0  # largest norm of the gradient
+LARGEST_GRADIENT = 1.0  # its norm
 AVERAGE = 0.999  # decay of the running mean of the weights, which is the result
 
 
@@ -104,7 +104,7 @@ def train(
             loss = F.cross_entropy(logits.float(), faces.target[rows], label_smoothing=recipe.smoothing)
             optimizer.zero_grad()
             loss.backward()
-            nn.utils.clip_grad_norm_(net.parameters(), CLIP)
+            nn.utils.clip_grad_norm_(net.parameters(), LARGEST_GRADIENT)
             optimizer.step()
             schedule.step()
             averaged.update_parameters(net)

@@ -25,7 +25,7 @@ from deepfusion.speech.prepare import STEP_DB, Prepared
 log = logging.getLogger(__name__)
 
 WARM_UP = 0.05  # of all steps
-CLIP = 2.0  # maximum norm of the gradient
+LARGEST_GRADIENT = 2.0  # its norm
 AVERAGE = 0.998  # decay of the running mean of the weights, which is the result
 
 
@@ -169,7 +169,7 @@ def train(
             loss = masked_cross_entropy(logits.float(), label, present[corpus], smoothing=settings.smoothing)
             optimiser.zero_grad()
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), CLIP)
+            torch.nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
             optimiser.step()
             averaged.update_parameters(network)
             total += loss.detach()

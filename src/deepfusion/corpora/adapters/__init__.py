@@ -1,1 +1,1 @@
-"""Public corpora, a small file each: LABELS, CITATION, LICENCE and clips(root). docs/corpora.md says how to add one."""
+"""Public corpora, a small file each: labels, citation, terms, owner, tree, clips(root). See docs/corpora.md to add one."""
