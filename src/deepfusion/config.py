@@ -26,7 +26,7 @@ class DemoSettings(Settings):
 
     speakers: int = Field(10, ge=2, description="synthetic speakers")
     takes: int = Field(1, ge=1, description="clips per speaker and pair of face and voice; there are 16 pairs")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="of the generated clips")
 
 
 class CorpusSettings(Settings):
@@ -148,7 +148,7 @@ class SpectrogramSettings(Settings):
 
     rate: int = Field(16000, ge=1000, description="Hz; audio is resampled to it")
     window_ms: float = Field(40, gt=0, description="Hamming window")
-    shift_ms: float = Field(10, gt=0)
+    shift_ms: float = Field(10, gt=0, description="time from one window to the next")
     dft: int = Field(800, ge=1, description="points; 20 Hz per bin at 16 kHz")
     bins: int = Field(200, ge=63, description="number of bins kept, from the lowest: 0 to 4 kHz")
     floor_db: float = Field(-100, lt=0, description="lowest level, dB relative to a full-scale sine")
@@ -183,7 +183,7 @@ class FinetuneSettings(Settings):
     votes: Path | None = Field(None, description="FER+'s fer2013new.csv, in addition to a csv")
     labels: Literal["fer2013", "ferplus"] = Field("fer2013", description="ferplus: distribution of FER+'s votes")
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: the faster on this machine")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="of initial weights and sampling")
     recipes: dict[str, RecipeSettings] = Field(
         {
             "compact-vgg-fer2013": RecipeSettings(epochs=36, cycles=2, learning_rate=2e-3),
@@ -192,6 +192,7 @@ class FinetuneSettings(Settings):
             "faceres-fer2013": RecipeSettings(epochs=10, cycles=2, learning_rate=3e-4),
         },
         min_length=1,
+        description="network to fine-tune -> its epochs, learning rate, batch, ...",
     )
 
 
@@ -216,12 +217,14 @@ class PretrainAudioSettings(Settings):
     corpora: tuple[str, ...] = Field(("emogator", "emodb", "nemo"), min_length=1, description="to train on")
     unseen: tuple[str, ...] = Field(("turev", "urdu"), description="corpora to measure transfer on, never trained on")
     bursts: tuple[str, ...] = Field(("emogator",), description="corpora of vocal bursts: separate classifier")
-    labels: tuple[str, ...] = ("neutral", "sad", "happy", "surprise", "fear", "angry", "disgust")
+    labels: tuple[str, ...] = Field(
+        ("neutral", "sad", "happy", "surprise", "fear", "angry", "disgust"), description="classes; others are left out"
+    )
     merged: dict[str, str] = Field({"calm": "neutral"}, description="labels that count as another one")
     held_out: Share = Field(0.1, description="share of the speakers of each corpus held out of training")
     frames: int = Field(192, ge=32, description="length of the random segments, in spectrogram frames")
     batch: int = Field(48, ge=2, description="segments per step")
-    epochs: int = Field(22, ge=1)
+    epochs: int = Field(22, ge=1, description="of `steps` each")
     steps: int = Field(250, ge=1, description="steps per epoch")
     balance: float = Field(0.6, ge=0, le=1, description="corpora are sampled by size to this power; classes evenly")
     learning_rate: float = Field(3e-3, gt=0, description="of AdamW; rises, then falls along half a cosine")
@@ -230,7 +233,7 @@ class PretrainAudioSettings(Settings):
     smoothing: Share = Field(0.1, description="of the labels")
     precision: Literal["auto", "float32", "bfloat16"] = Field("auto", description="auto: the faster on this machine")
     augment: SpeechAugmentSettings = SpeechAugmentSettings()
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="of initial weights and sampling")
 
     @model_validator(mode="after")
     def _unseen_is_unseen(self):

@@ -1,1 +1,1 @@
-"""Public corpora, a small file each: labels, citation, terms, owner, tree, clips(root). See docs/corpora.md to add one."""
+"""Public corpora, a small file each: labels, citation, terms, owner, tree, clips(root). To add one: docs/corpora.md."""
