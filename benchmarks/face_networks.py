@@ -106,7 +106,7 @@ def pooled_predictions(
 
 def attention_predictions(
     path: Path, sets: Sequence[tuple[str, ...]], settings: FusionSettings
-) -> dict[tuple[str, ...], tuple[pd.DataFrame, dict[str, Candidate]]]:
+) -> dict[tuple[str, ...], tuple[pd.DataFrame, dict[str, list[Candidate]]]]:
     """Predictions for every speaker by the fusion network, video alone, trained on the others.
 
     Args:
@@ -122,17 +122,17 @@ def attention_predictions(
     chosen = folds(corpus.table["speaker"], protocol="loso")
     found, _ = experiment.prepare(corpus, chosen, wanted, settings)
     tables = {row.name: [] for row in wanted}
-    candidates: dict[str, dict[str, Candidate]] = {row.name: {} for row in wanted}
+    candidates: dict[str, dict[str, list[Candidate]]] = {row.name: {} for row in wanted}
     for parts in experiment.groups(corpus, found.parts, settings):
         bench = experiment.bench(corpus, parts, settings, torch.device("cpu"))
         for row in wanted:
             choice = choose(bench, row)
             probabilities = test(bench, row, choice).probabilities[0]
-            for part, candidate in zip(parts, choice.candidates, strict=True):
+            for part, members in zip(parts, choice.members, strict=True):
                 columns = {"fold": part.name, "seed": SEED, "model": "attention"}
                 clips = corpus.table.iloc[part.test]
                 tables[row.name].append(predictions_table(clips, probabilities[part.test], corpus.labels, **columns))
-                candidates[row.name][part.name] = candidate
+                candidates[row.name][part.name] = [member.candidate for member in members]
     return {slots: (pd.concat(tables[row.name]), candidates[row.name]) for slots, row in zip(sets, wanted, strict=True)}
 
 
@@ -207,7 +207,7 @@ def measure(paths: dict[str, Path], *, settings: FusionSettings) -> dict:
             joined = "+".join(slots)
             predictions[name, joined, "attention"] = table
             figures = summary(table)
-            chosen = {fold: vars(candidate) for fold, candidate in candidates.items()}
+            chosen = {fold: list(map(vars, members)) for fold, members in candidates.items()}
             stores[name]["slots"][joined]["attention"] = {**figures, "chosen_of_fold": chosen}
             print(f"{name}, {joined}: attention {figures['accuracy_mean']:.1%}", flush=True)
     first = next(iter(paths))

@@ -306,7 +306,9 @@ class FusionSettings(NetworkShape, TrainingSettings):
         "training",
         description="by the training clips; or by each speaker's own clips, without labels (transductive)",
     )
-    members: int = Field(3, ge=1, description="networks per model; their probabilities are averaged")
+    members: int = Field(
+        3, ge=1, description="networks per model, of the best candidates; their probabilities are averaged"
+    )
     learning_rates: tuple[Annotated[float, Field(gt=0)], ...] = Field(
         (1e-3, 3e-3, 1e-2), min_length=1, description="candidates"
     )

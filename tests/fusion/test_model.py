@@ -14,7 +14,7 @@ from deepfusion.fusion.batched_training import predict
 from deepfusion.fusion.corpus import read_corpus
 from deepfusion.fusion.model import load_model
 from deepfusion.fusion.parts import part
-from deepfusion.fusion.search import Place, choose, members, train_row
+from deepfusion.fusion.search import choose, places_of, train_row
 from deepfusion.fusion.train_fbp import train_fbp
 from deepfusion.store import FeatureStore
 
@@ -47,12 +47,12 @@ def test_the_folder_alone_reproduces_every_probability(store, folder, tmp_path, 
     everyone = part(corpus.table, EVERYONE, inner_folds=of.inner_folds)
     bench = experiment.bench(corpus, [everyone], of, CPU)
     choice = choose(bench, fbp)
-    places = [Place(0, everyone.train, seed, choice.candidates[0]) for seed in members(of, of.seeds[0])]
+    networks = train_row(bench, fbp, places_of(choice, 0, everyone, of.seeds[0]), lambda i, *trained: trained)
     positions = [i for i in range(len(corpus.table)) if corpus.has("audio")[i] and corpus.has("video")[i]]
     wanted = np.mean(
         [
-            (predict(network, data, positions)[0] / choice.temperature[0]).softmax(1).numpy()
-            for network, data in train_row(bench, fbp, places, lambda i, network, data: (network, data))
+            (predict(*trained, positions)[0] / member.temperature).softmax(1).numpy()
+            for trained, member in zip(networks, choice.members[0], strict=True)
         ],
         axis=0,
     )

@@ -19,12 +19,12 @@ from deepfusion.fusion.search import (
     Bench,
     Candidate,
     Choice,
+    Member,
     Place,
     Row,
     calibrate,
     choose,
     inner_scores,
-    members,
     sweep,
     test,
 )
@@ -68,27 +68,41 @@ def tested(bench, choice):
     return predict_test(bench, FBP, choice)
 
 
-def test_every_candidate_is_tried_and_the_one_with_the_least_loss_chosen(bench, choice):
+def test_every_candidate_is_tried_and_those_with_the_least_losses_are_the_members(bench, choice):
     tried = [(entry["learning_rate"], entry["axes"]) for entry in choice.curve]
     assert sorted(tried) == sorted((rate, axes) for rate in SETTINGS.learning_rates for axes in SETTINGS.axes)
-    for fold, candidate in enumerate(choice.candidates):
-        best = min(choice.curve, key=lambda entry: entry["loss"][fold])
-        assert (candidate.learning_rate, candidate.axes) == (best["learning_rate"], best["axes"])
-    assert len(choice.candidates) == len(choice.temperature) == len(bench.parts) == 4
+    for fold, members in enumerate(choice.members):
+        best = sorted(choice.curve, key=lambda entry: entry["loss"][fold])[: SETTINGS.members]
+        assert [vars(member.candidate) for member in members] == [
+            {key: entry[key] for key in ("learning_rate", "axes")} for entry in best
+        ]
+    assert len(choice.members) == len(bench.parts) == 4
+
+
+def test_more_members_than_candidates_take_them_in_turn(bench):
+    settings = bench.settings.model_copy(update={"learning_rates": (1e-2,), "axes": (2, 4), "members": 3})
+    for members in choose(replace(bench, settings=settings), FBP).members:
+        assert members[0] == members[2] != members[1]
 
 
 def test_the_validation_clips_are_those_of_the_inner_folds(bench, choice):
     label = bench.corpus.label.numpy()
     for fold, p in enumerate(bench.parts):
-        assert [positions for positions, _ in choice.validation[fold]] == [held for _, held in p.inner]
-        held = np.concatenate([positions for positions, _ in choice.validation[fold]])
-        logits = np.concatenate([of for _, of in choice.validation[fold]])
-        assert not set(held) & set(p.test)
-        chosen = next(c for c in choice.curve if vars(choice.candidates[fold]).items() <= c.items())
-        logits = logits / choice.temperature[fold]
+        assert choice.held[fold].tolist() == [i for _, held in p.inner for i in held]
+        assert not set(choice.held[fold]) & set(p.test)
+        ((held, logits),) = [of[fold] for of in search.validate(bench, FBP, [choice.members[fold][0].candidate])]
+        chosen = next(c for c in choice.curve if vars(choice.members[fold][0].candidate).items() <= c.items())
+        logits = logits / choice.members[fold][0].temperature
         wanted = -np.mean([log_softmax(row)[label[i]] for i, row in zip(held, logits, strict=True)])
-        assert chosen["loss"][fold] == pytest.approx(wanted)
+        assert chosen["loss"][fold] == pytest.approx(wanted, rel=1e-3)
         assert chosen["accuracy"][fold] == pytest.approx((logits.argmax(1) == label[held]).mean())
+
+
+def test_the_inner_probabilities_are_means_over_the_members(bench, choice):
+    for fold, members in enumerate(choice.members):
+        found = search.validate(bench, FBP, [member.candidate for member in members])
+        each = [softmax(of[fold][1] / member.temperature, axis=1) for of, member in zip(found, members, strict=True)]
+        np.testing.assert_allclose(choice.probabilities[fold], np.mean(each, axis=0), atol=1e-3)
 
 
 def test_choices_and_networks_never_look_at_test_clips(tmp_path):
@@ -110,11 +124,11 @@ def test_choices_and_networks_never_look_at_test_clips(tmp_path):
         (tmp_path / name).mkdir()
         made = bench_of(write_store(tmp_path / name, clips), [Fold("fold02", ("s1",))])
         chosen = choose(made, FBP)
-        ((network, data),) = trained(made, FBP, [Place(0, made.parts[0].train, 5, chosen.candidates[0])])
+        ((network, data),) = trained(made, FBP, [Place(0, made.parts[0].train, 5, chosen.members[0][0].candidate)])
         logits, _ = predict(network, data, made.parts[0].train)
         found.append((chosen, logits, predict(network, data, made.parts[0].test)[0]))
     (before, logits, of_test), (after, same_logits, other) = found
-    assert before.candidates == after.candidates and before.temperature == after.temperature
+    assert before.members == after.members
     assert before.curve == after.curve
     assert torch.equal(logits, same_logits)
     assert not torch.allclose(of_test, other, atol=1e-3)
@@ -124,8 +138,9 @@ def test_a_fold_does_not_depend_on_the_folds_that_it_is_trained_with(store, benc
     """Also its number of steps: one speaker has fewer clips."""
     alone = bench_of(store, [Fold("fold02", ("s1",))])
     chosen = choose(alone, FBP)
-    assert chosen.candidates[0] == choice.candidates[1]
-    assert chosen.temperature[0] == pytest.approx(choice.temperature[1], rel=1e-2)
+    for member, other in zip(chosen.members[0], choice.members[1], strict=True):
+        assert member.candidate == other.candidate
+        assert member.temperature == pytest.approx(other.temperature, rel=1e-2)
     p = predict_test(alone, FBP, chosen).probabilities
     positions = bench.parts[1].test
     np.testing.assert_allclose(p[:, positions], tested.probabilities[:, positions], atol=1e-3)
@@ -166,22 +181,25 @@ def test_predictions_are_calibrated_means_of_the_members_and_only_of_test_clips(
     settings = SETTINGS.model_copy(update={"members": 2})
     bench = bench_of(store, [Fold("fold01", ("s0",)), Fold("fold02", ("s2",))], settings)
     candidates = [Candidate(1e-2, 4), Candidate(1e-3, 2)]
-    tested = predict_test(bench, FBP, Choice(candidates, [2.0, 0.5], [], []))
+    chosen = [
+        [Member(of, t) for of, t in zip(order, (2.0, 0.5), strict=True)] for order in (candidates, candidates[::-1])
+    ]
+    tested = predict_test(bench, FBP, Choice(chosen, [], [], []))
     p = tested.probabilities
     untested = [i for i in range(24) if bench.corpus.speakers[i] not in ("s0", "s2")]
     assert p.shape == (2, 24, 2) and np.isnan(p[:, untested]).all()
     assert not tested.attention.keys() & set(untested)
-    for fold, (candidate, divisor) in enumerate(zip(candidates, [2.0, 0.5], strict=True)):
+    for fold, members in enumerate(chosen):
         positions = bench.parts[fold].test
         np.testing.assert_allclose(p[:, positions].sum(2), 1, atol=1e-12)
         weights = {i: {m: [] for m in BOTH} for i in positions}
         for s, seed in enumerate(settings.seeds):
             of_members = []
-            assert members(settings, seed) == [1000 * seed, 1000 * seed + 1]
-            for member in members(settings, seed):
-                ((network, data),) = trained(bench, FBP, [Place(fold, bench.parts[fold].train, member, candidate)])
+            for i, member in enumerate(members):
+                place = Place(fold, bench.parts[fold].train, 1000 * seed + i, member.candidate)
+                ((network, data),) = trained(bench, FBP, [place])
                 logits, alpha = predict(network, data, positions)
-                of_members.append(softmax(logits.numpy() / divisor, axis=1))
+                of_members.append(softmax(logits.numpy() / member.temperature, axis=1))
                 for m in BOTH:
                     for i, row in zip(positions, alpha[m], strict=True):
                         weights[i][m].append(row.numpy())
@@ -195,7 +213,7 @@ def test_predictions_are_calibrated_means_of_the_members_and_only_of_test_clips(
 
 def test_a_fold_without_test_clips_predicts_none(store):
     bench = bench_of(store, [Fold("all", ())])
-    tested = predict_test(bench, VIDEO, Choice([Candidate(1e-2, 2)], [1.0], [], []))
+    tested = predict_test(bench, VIDEO, Choice([[Member(Candidate(1e-2, 2), 1.0)]], [], [], []))
     assert np.isnan(tested.probabilities).all() and tested.attention == {}
 
 
@@ -214,9 +232,9 @@ def test_every_tested_clip_is_predicted_also_without_a_modality(bench, tested):
 def test_inner_scores_by_loop(bench):
     label = bench.corpus.label.numpy()
     rng = np.random.default_rng(0)
-    validation = [[([0, 5, 2], rng.normal(size=(3, 2))), ([9], rng.normal(size=(1, 2)))], [([1], np.array([[0.0, 0]]))]]
+    validation = [(np.array([0, 5, 2, 9]), rng.normal(size=(4, 2))), (np.array([1]), np.array([[0.0, 0]]))]
     found = inner_scores(bench, validation)
-    pairs = [(row, label[i]) for held, logits in validation[0] for i, row in zip(held, logits, strict=True)]
+    pairs = [(row, label[i]) for i, row in zip(*validation[0], strict=True)]
     cold = [(row / found.temperature[0], y) for row, y in pairs]
     assert found.loss[0] == pytest.approx(-np.mean([np.log(np.exp(row[y]) / np.exp(row).sum()) for row, y in cold]))
     assert found.accuracy[0] == pytest.approx(np.mean([row.argmax() == y for row, y in pairs]))
@@ -224,18 +242,18 @@ def test_inner_scores_by_loop(bench):
 
 
 def test_an_overconfident_candidate_is_compared_after_calibration(bench, monkeypatch):
-    label, clips = bench.corpus.label.numpy(), list(range(24))
+    label, clips = bench.corpus.label.numpy(), np.arange(24)
     right = np.eye(2)[label[clips]]
     wrong = right.copy()
     wrong[:4] = 1 - wrong[:4]
     mild = np.where(np.arange(24)[:, None] % 3 == 0, 1 - right, right)
     logits = {1: 40 * wrong, 2: mild}  # overconfident and right 20 times; moderate and right 16 times
-    settings = bench.settings.model_copy(update={"learning_rates": (0.1,), "axes": (1, 2)})
+    settings = bench.settings.model_copy(update={"learning_rates": (0.1,), "axes": (1, 2), "members": 1})
     monkeypatch.setattr(
-        search, "validate", lambda bench, row, of: [[[(clips, logits[c.axes])] for _ in bench.parts] for c in of]
+        search, "validate", lambda bench, row, of: [[(clips, logits[c.axes]) for _ in bench.parts] for c in of]
     )
     choice = search.choose(replace(bench, settings=settings), FBP)
-    assert {c.axes for c in choice.candidates} == {1}
+    assert {member.candidate.axes for (member,) in choice.members} == {1}
 
 
 @pytest.mark.parametrize("true", [0.3, 1.0, 4.0])
@@ -290,13 +308,15 @@ def test_a_training_that_diverges_names_its_model(bench):
 
 
 def test_choices_of_further_folds_are_appended(choice):
-    one = Choice(choice.candidates[:1], choice.temperature[:1], choice.validation[:1], cut(choice.curve, slice(1)))
-    rest = Choice(
-        choice.candidates[1:], choice.temperature[1:], choice.validation[1:], cut(choice.curve, slice(1, None))
+    one, rest = (
+        Choice(choice.members[of], choice.held[of], choice.probabilities[of], cut(choice.curve, of))
+        for of in (slice(1), slice(1, None))
     )
     joined = one.extended(rest)
-    assert joined.candidates == choice.candidates and joined.temperature == choice.temperature
-    assert joined.curve == choice.curve
+    assert joined.members == choice.members and joined.curve == choice.curve
+    for own, wanted in ((joined.held, choice.held), (joined.probabilities, choice.probabilities)):
+        for a, b in zip(own, wanted, strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 def cut(curve, folds):

@@ -30,7 +30,7 @@ CHOICES = {
     "sweeps": {"lambda": POINTS, "k": POINTS},
     "curves": {"audio": CURVE, "fbp": CURVE},
     # Of two outer folds and of the final model.
-    "chosen": {"fbp": [{"axes": axes, "learning_rate": 0.001} for axes in (64, 128, 128)]},
+    "chosen": {"fbp": [[{"axes": axes, "learning_rate": 0.001}] for axes in (64, 128, 128)]},
 }
 
 

@@ -207,7 +207,7 @@ def write(found: Findings, rows: Sequence[Row], folder: Path, *, extra: Mapping[
         "folds": [p.name for p in found.parts],
         "settings": settings.model_dump(mode="json", by_alias=True),
         "chosen": {
-            name: [{**vars(c), "temperature": t} for c, t in zip(choice.candidates, choice.temperature, strict=True)]
+            name: [[{**vars(of.candidate), "temperature": of.temperature} for of in fold] for fold in choice.members]
             for name, choice in found.choices.items()
         },
         "curves": {name: choice.curve for name, choice in found.choices.items()},

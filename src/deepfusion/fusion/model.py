@@ -16,7 +16,7 @@ from deepfusion.atomic import write_atomically
 from deepfusion.cache_key import file_sha256
 from deepfusion.config import NetworkShape
 from deepfusion.errors import UserError
-from deepfusion.fusion.batched_training import Reduced, padded
+from deepfusion.fusion.batched_training import padded
 from deepfusion.fusion.corpus import FoldData, reduced
 from deepfusion.fusion.network import Design, Network, Sizes
 from deepfusion.fusion.preprocessing import Reduction, standardisation
@@ -24,7 +24,7 @@ from deepfusion.fusion.search import Row
 from deepfusion.fusion.streams import Modality, Spectrogram, clip_streams, is_per_clip, is_video, keys
 from deepfusion.networks.catalogue import SHIPPED
 
-FORMAT = 1  # raised when older folders can no longer be read
+FORMAT = 2  # raised when older folders can no longer be read
 WEIGHTS, CARD = "model.safetensors", "model.json"
 KNOWN_BY = 16  # first digits of the SHA-256 of a training clip's file that the card lists
 Statistics = Mapping[str, tuple[Tensor, Tensor]]  # stream -> mean and deviation
@@ -63,13 +63,20 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class TrainedMember:
+    """A network, the number of principal axes that it sees, and what divides its logits."""
+
+    network: Network
+    axes: int
+    temperature: float
+
+
+@dataclass(frozen=True)
 class Trained:
     """Networks of one row, whose probabilities are averaged."""
 
     row: Row
-    axes: int
-    temperature: float
-    networks: list[Network]
+    members: list[TrainedMember]
 
 
 class Model:
@@ -150,25 +157,24 @@ class Model:
         self, trained: Trained, rows: Mapping[str, np.ndarray], statistics: Statistics | None
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """(classes,) probabilities and attention weights (L,) by modality: means over the networks."""
-        batch = {m: self._reduced(names, rows, trained.axes, statistics) for m, names in trained.row.streams.items()}
-        batch = {m: padded(of, [0]) for m, of in batch.items()}
-        total, weights = np.zeros(len(self.labels)), dict.fromkeys(batch, 0)
-        for network in trained.networks:
-            logits, alpha = network(batch)
-            total += (logits[0].double() / trained.temperature).softmax(0).numpy()
-            weights = {m: weights[m] + alpha[m][0].numpy() / len(trained.networks) for m in batch}
-        return total / len(trained.networks), weights
+        streams, count = trained.row.streams, len(trained.members)
+        data = {m: self._reduced(names, rows, statistics) for m, names in streams.items()}
+        total, weights = np.zeros(len(self.labels)), dict.fromkeys(streams, 0)
+        for of in trained.members:
+            batch = {m: padded(data[m].modality(names, axes=of.axes), [0]) for m, names in streams.items()}
+            logits, alpha = of.network(batch)
+            total += (logits[0].double() / of.temperature).softmax(0).numpy()
+            weights = {m: weights[m] + alpha[m][0].numpy() / count for m in streams}
+        return total / count, weights
 
-    def _reduced(
-        self, names: Sequence[str], rows: Mapping[str, np.ndarray], axes: int, statistics: Statistics | None
-    ) -> Reduced:
+    def _reduced(self, names: Sequence[str], rows: Mapping[str, np.ndarray], statistics: Statistics | None) -> FoldData:
         """The streams of one modality of a clip, as training reduces them."""
         made = {
             name: reduced(self._reductions[name], torch.from_numpy(rows[name]), (statistics or {}).get(name))
             for name in names
         }
         offsets = {name: torch.tensor([0, len(of)]) for name, of in made.items() if not is_per_clip(name)}
-        return FoldData(self._reductions, made, offsets).modality(names, axes=axes)
+        return FoldData(self._reductions, made, offsets)
 
     def statistics(self, clips: Iterable[Mapping[str, np.ndarray]]) -> Statistics:
         """Mean and deviation of each stream over clips of one person, for a model that is normalised by speaker."""
@@ -187,10 +193,9 @@ class Model:
             for key, value in reduction.state_dict().items()
         }
         for of in self._trained.values():
-            for i, network in enumerate(of.networks):
-                tensors |= {
-                    f"{of.row.name}.{i}.{key}": value.half().contiguous() for key, value in network.state_dict().items()
-                }
+            for i, member in enumerate(of.members):
+                values = member.network.state_dict()
+                tensors |= {f"{of.row.name}.{i}.{key}": value.half().contiguous() for key, value in values.items()}
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / WEIGHTS, lambda part: save_file(tensors, part))
         text = json.dumps(self.card | {"weights_sha256": file_sha256(folder / WEIGHTS)}, indent=1) + "\n"
@@ -220,10 +225,14 @@ def row_card(of: Trained, shape: NetworkShape) -> dict:
         "design": asdict(row.design),
         "streams": {m: list(names) for m, names in row.streams.items()},
         "shape": shape.model_dump(mode="json", by_alias=True),
-        "axes": of.axes,
-        "temperature": of.temperature,
-        "networks": len(of.networks),
-        "sizes": {m: asdict(sizes_of(of.networks[0], m)) for m in row.streams},
+        "members": [
+            {
+                "axes": member.axes,
+                "temperature": member.temperature,
+                "sizes": {m: asdict(sizes_of(member.network, m)) for m in row.streams},
+            }
+            for member in of.members
+        ],
     }
 
 
@@ -282,9 +291,10 @@ def _networks(name: str, card: Mapping[str, Any], tensors: Mapping[str, Tensor],
     design = Design(**{**card["design"], "modalities": tuple(card["design"]["modalities"])})
     streams = {m: tuple(names) for m, names in card["streams"].items()}
     shape = NetworkShape.model_validate(card["shape"])
-    sizes = {m: Sizes(**of) for m, of in card["sizes"].items()}
-    networks = []
-    for i in range(card["networks"]):
-        networks.append(Network(sizes, classes, design=design, shape=shape).eval())
-        networks[-1].load_state_dict(_part(tensors, f"{name}.{i}."))
-    return Trained(Row(name, design, streams), card["axes"], card["temperature"], networks)
+    members = []
+    for i, of in enumerate(card["members"]):
+        sizes = {m: Sizes(**lengths) for m, lengths in of["sizes"].items()}
+        network = Network(sizes, classes, design=design, shape=shape).eval()
+        network.load_state_dict(_part(tensors, f"{name}.{i}."))
+        members.append(TrainedMember(network, of["axes"], of["temperature"]))
+    return Trained(Row(name, design, streams), members)

@@ -64,25 +64,28 @@ def joined_curves(curve: list[dict], other: list[dict]) -> list[dict]:
 
 
 @dataclass(frozen=True)
+class Member:
+    """One network of a model: its hyperparameters, and what divides its logits."""
+
+    candidate: Candidate
+    temperature: float  # fitted on the inner folds' validation clips
+
+
+@dataclass(frozen=True)
 class Choice:
-    """Hyper-parameters selected by nested cross-validation, per fold, with the search curve."""
+    """The members of a model, selected by nested cross-validation, per fold, with the search curve."""
 
-    candidates: list[Candidate]
-    temperature: list[float]  # divides the logits, fitted on the inner folds' validation clips
-    validation: list[list[tuple[list[int], np.ndarray]]]  # of the chosen: positions and logits of each inner fold
+    members: list[list[Member]]  # of each fold, the best first
+    held: list[np.ndarray]  # of each fold, positions of all inner validation clips
+    probabilities: list[np.ndarray]  # of these clips, (clips, classes): mean of the members' inner networks, calibrated
     curve: list[dict]  # of each candidate: its values, and calibrated loss and accuracy of every fold
-
-    def calibrated(self, fold: int) -> np.ndarray:
-        """(clips, classes) probabilities of a fold's inner validation clips, in the order of `validation`."""
-        logits = np.concatenate([of for _, of in self.validation[fold]])
-        return softmax(logits / self.temperature[fold], axis=1)
 
     def extended(self, other: "Choice") -> "Choice":
         """The choices of further folds added."""
         return Choice(
-            self.candidates + other.candidates,
-            self.temperature + other.temperature,
-            self.validation + other.validation,
+            self.members + other.members,
+            self.held + other.held,
+            self.probabilities + other.probabilities,
             joined_curves(self.curve, other.curve),
         )
 
@@ -185,8 +188,8 @@ def train_row(
     return [by_place[i] for i in range(len(places))]
 
 
-Validation = list[list[tuple[list[int], np.ndarray]]]
-"""For every fold, (positions, logits) of each inner fold's validation clips."""
+Validation = list[tuple[np.ndarray, np.ndarray]]
+"""For every fold, positions (clips,) and logits (clips, classes) of the inner folds' validation clips."""
 
 
 def validate(bench: Bench, row: Row, candidates: Sequence[Candidate]) -> list[Validation]:
@@ -203,11 +206,11 @@ def validate(bench: Bench, row: Row, candidates: Sequence[Candidate]) -> list[Va
         _, held, _ = inner[i]
         return predict(network, data, held)[0].numpy()
 
-    found: list[Validation] = [[[] for _ in bench.parts] for _ in candidates]
+    found: list[list[list]] = [[[] for _ in bench.parts] for _ in candidates]
     predicted = train_row(bench, row, [place for *_, place in inner], logits)
     for (c, held, place), of in zip(inner, predicted, strict=True):
         found[c][place.fold].append((held, of))
-    return found
+    return [[tuple(map(np.concatenate, zip(*fold, strict=True))) for fold in of] for of in found]
 
 
 @dataclass(frozen=True)
@@ -222,10 +225,7 @@ class InnerScores:
 def inner_scores(bench: Bench, validation: Validation) -> InnerScores:
     """Calibrate a candidate on the inner validation clips of each fold."""
     label = bench.corpus.label.numpy()
-    found = []
-    for fold in validation:
-        held, logits = (np.concatenate(of) for of in zip(*fold, strict=True))
-        found.append((*calibrate(logits, label[held]), (logits.argmax(1) == label[held]).mean()))
+    found = [(*calibrate(logits, label[held]), (logits.argmax(1) == label[held]).mean()) for held, logits in validation]
     return InnerScores(*np.array(found).T)
 
 
@@ -243,19 +243,26 @@ def calibrate(logits: np.ndarray, label: np.ndarray) -> tuple[float, float]:
 
 
 def choose(bench: Bench, row: Row) -> Choice:
-    """The candidate with the lowest inner loss in each fold, and its temperature.
+    """The `fusion.members` candidates with the lowest inner losses in each fold, each with its temperature.
 
-    Losses are compared after calibration, because calibrated networks predict: otherwise an overconfident candidate
-    would lose to a weaker one.
+    Several candidates are better than several networks of the best one, because inner folds of few speakers cannot
+    tell the best from the next. If there are fewer candidates than members, they are taken in turn. Losses are compared
+    after calibration, because calibrated networks predict: otherwise an overconfident candidate would lose to a
+    weaker one.
     """
     candidates = [Candidate(*pair) for pair in product(bench.settings.learning_rates, bench.settings.axes)]
     found = validate(bench, row, candidates)
     scored = [inner_scores(bench, of) for of in found]
-    best = np.argmin([of.loss for of in scored], axis=0)  # (folds,)
+    folds = range(len(bench.parts))
+    order = np.argsort([of.loss for of in scored], axis=0, kind="stable")  # (candidates, folds), the best first
+    best = [[order[i % len(order), fold] for i in range(row.settings(bench.settings).members)] for fold in folds]
     return Choice(
-        candidates=[candidates[i] for i in best],
-        temperature=[float(scored[i].temperature[fold]) for fold, i in enumerate(best)],
-        validation=[found[i][fold] for fold, i in enumerate(best)],
+        members=[[Member(candidates[i], float(scored[i].temperature[fold])) for i in best[fold]] for fold in folds],
+        held=[found[0][fold][0] for fold in folds],
+        probabilities=[
+            np.mean([softmax(found[i][fold][1] / scored[i].temperature[fold], axis=1) for i in best[fold]], axis=0)
+            for fold in folds
+        ],
         curve=[
             {**vars(c), "loss": of.loss.tolist(), "accuracy": of.accuracy.tolist()}
             for c, of in zip(candidates, scored, strict=True)
@@ -271,9 +278,12 @@ class Tested:
     attention: dict[int, dict[Modality, np.ndarray]]  # position of a clip -> (L,) mean over seeds and members
 
 
-def members(settings: FusionSettings, seed: int) -> list[int]:
-    """Seeds of the networks of one model."""
-    return [seed * MEMBER_SEEDS + i for i in range(settings.members)]
+def places_of(choice: Choice, fold: int, part: Part, seed: int) -> list[Place]:
+    """The networks of one model, trained on all training clips of a fold."""
+    return [
+        Place(fold, part.train, seed * MEMBER_SEEDS + i, member.candidate)
+        for i, member in enumerate(choice.members[fold])
+    ]
 
 
 Refine = Callable[[int, Candidate, int, Network], tuple[Network, Mapping[Modality, Reduced]]]
@@ -281,7 +291,7 @@ Refine = Callable[[int, Candidate, int, Network], tuple[Network, Mapping[Modalit
 
 
 def test(bench: Bench, row: Row, choice: Choice, refine: Refine | None = None) -> Tested:
-    """Train on all training clips of each fold with its selected hyperparameters, and predict its test clips.
+    """Train the members of each fold on all its training clips, and predict its test clips.
 
     Args:
         bench: What all models share.
@@ -294,23 +304,23 @@ def test(bench: Bench, row: Row, choice: Choice, refine: Refine | None = None) -
     attention: dict[int, dict[Modality, np.ndarray]] = {}
     share = 1 / (len(settings.seeds) * settings.members)
     places = [
-        (seeds.index(of), Place(i, part.train, seed, choice.candidates[i]))
+        (seeds.index(seed), member, place)
         for i, part in enumerate(bench.parts)
         if part.test
-        for of in settings.seeds
-        for seed in members(settings, of)
+        for seed in settings.seeds
+        for member, place in zip(choice.members[i], places_of(choice, i, part, seed), strict=True)
     ]
 
     def answers(i: int, network: Network, data: Mapping[Modality, Reduced]) -> tuple[torch.Tensor, dict]:
-        _, place = places[i]
+        *_, place = places[i]
         if refine is not None:
             network, data = refine(place.fold, place.candidate, place.seed, network)
         return predict(network, data, bench.parts[place.fold].test)
 
-    predicted = train_row(bench, row, [place for _, place in places], answers)
-    for (s, place), (logits, weights) in zip(places, predicted, strict=True):
+    predicted = train_row(bench, row, [place for *_, place in places], answers)
+    for (s, member, place), (logits, weights) in zip(places, predicted, strict=True):
         positions = bench.parts[place.fold].test
-        probabilities = softmax(logits.numpy() / choice.temperature[place.fold], axis=1) / settings.members
+        probabilities = softmax(logits.numpy() / member.temperature, axis=1) / settings.members
         p[s, positions] = np.nan_to_num(p[s, positions]) + probabilities
         for m, of in weights.items():
             for position, alpha in zip(positions, of, strict=True):

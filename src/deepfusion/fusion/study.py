@@ -97,8 +97,8 @@ def late_fusions(found: Findings) -> dict[str, np.ndarray]:
     learned = np.full_like(audio, np.nan)
     label = found.corpus.label.numpy()
     for i, part in enumerate(found.parts):
-        held = np.concatenate([positions for positions, _ in found.choices["audio"].validation[i]])
-        both = [found.choices[name].calibrated(i) for name in ("audio", "video")]
+        held = found.choices["audio"].held[i]
+        both = [found.choices[name].probabilities[i] for name in ("audio", "video")]
         learned[:, part.test] = weighted(audio[:, part.test], video[:, part.test], weight_of(*both, label[held]))
     return {"late_mean": mean(audio, video), "late_product": product(audio, video), "late_learned": learned}
 
@@ -174,5 +174,6 @@ def svm_models(
 
 def sweeps_of(bench: Bench, row: Row, choice: Choice, study: StudySettings) -> dict[str, list[dict]]:
     """Inner loss and accuracy of FBP over one setting at a time, with the hyperparameters that most folds selected."""
-    candidate = max(dict.fromkeys(choice.candidates), key=choice.candidates.count)
+    best = [fold[0].candidate for fold in choice.members]
+    candidate = max(dict.fromkeys(best), key=best.count)
     return {what: sweep(bench, row, what, values, candidate) for what, values in study.sweeps.items()}

@@ -13,9 +13,9 @@ from deepfusion.corpora.folds import Fold
 from deepfusion.corpora.needs import cautions
 from deepfusion.fusion import experiment, rows
 from deepfusion.fusion.corpus import Corpus, read_corpus
-from deepfusion.fusion.model import FORMAT, KNOWN_BY, Model, Trained, row_card
+from deepfusion.fusion.model import FORMAT, KNOWN_BY, Model, Trained, TrainedMember, row_card
 from deepfusion.fusion.preprocessing import Reduction
-from deepfusion.fusion.search import Bench, Choice, Place, Row, members, train_row
+from deepfusion.fusion.search import Bench, Choice, Row, places_of, train_row
 from deepfusion.fusion.streams import keys
 from deepfusion.responsible_use import FUSION, responsible_use
 from deepfusion.store import FeatureStore
@@ -80,11 +80,14 @@ def train_model(
     """Train several rows on all clips of the last fold, with the hyperparameters that its inner folds selected."""
     last, trained = len(bench.parts) - 1, []
     for row in wanted:
-        candidate, temperature = choices[row.name].candidates[last], choices[row.name].temperature[last]
-        seeds = members(bench.settings, bench.settings.seeds[0])
-        places = [Place(last, bench.parts[last].train, seed, candidate) for seed in seeds]
+        choice = choices[row.name]
+        places = places_of(choice, last, bench.parts[last], bench.settings.seeds[0])
         networks = train_row(bench, row, places, lambda i, network, data: network)
-        trained.append(Trained(row, candidate.axes, temperature, networks))
+        members = [
+            TrainedMember(network, member.candidate.axes, member.temperature)
+            for network, member in zip(networks, choice.members[last], strict=True)
+        ]
+        trained.append(Trained(row, members))
     return {name: bench.data[last].reductions[name] for name in rows.streams_of(wanted)}, trained
 
 

@@ -221,8 +221,14 @@ def _study(result: Result, store: FeatureStore, beside: Path) -> dict[str, Any]:
         "searches": {name: _search(curve, tested) for name, curve in choices.get("curves", {}).items()},
         "sweeps": [chart for what, points in choices.get("sweeps", {}).items() for chart in _sweep(what, points)],
         "chosen": [
-            (name, *(comparison.counts([chosen[i][key] for i in tested]) for key in ("learning_rate", "axes")))
-            for name, chosen in choices["chosen"].items()
+            (
+                name,
+                *(
+                    comparison.counts([of[key] for i in tested for of in members[i]])
+                    for key in ("learning_rate", "axes")
+                ),
+            )
+            for name, members in choices["chosen"].items()
         ],
     }
 

@@ -348,7 +348,7 @@ inner folds of the training speakers. Points: mean over the outer folds; bars: t
 {% for name in study.searches if name not in study.shown %}<figure>{{ study.searches[name] }}
 <figcaption>{{ name }}</figcaption></figure>{% endfor %}</div></details>
 {% endif %}
-<details class="print"><summary>Selected values, with the number of folds</summary>
+<details class="print"><summary>Selected values, with the number of networks (all folds)</summary>
 {% call scroll("Selected values") %}
 <table><thead><tr><th scope="col">model</th><th scope="col">learning rate</th>
 <th scope="col">principal axes</th></tr></thead><tbody>
