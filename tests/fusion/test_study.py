@@ -25,8 +25,13 @@ STUDY = StudySettings(sweeps={"lambda": (0, "learned"), "k": (1,)}, end_to_end=E
 CPU = torch.device("cpu")
 
 
+FEW = [Fold("fold01", ("s0",)), Fold("fold02", ("s1",))]
+QUICK = {"seeds": [0], "axes": [2], "members": 1}
+
+
 def settings(**changes):
-    return SETTINGS.model_validate({**SETTINGS.model_dump(by_alias=True), "audio": None, "video": None, **changes})
+    own = {"audio": None, "video": None, "learning_rates": [1e-3]}
+    return SETTINGS.model_validate({**SETTINGS.model_dump(by_alias=True), **own, **changes})
 
 
 def run(store, folder, *, chosen=None, **changes):
@@ -105,7 +110,7 @@ def test_afew_s_two_forms_are_studied_whole(tmp_path, with_test):
         for split in [splits.get(clip.speaker, "train")]
     ]
     chosen = [Fold("fold01", ("test",), ("val",), by="split") if with_test else Fold("fold01", ("val",), by="split")]
-    folder = run(write_store(tmp_path, clips), tmp_path / "study", chosen=chosen, seeds=[0], learning_rates=[1e-3])
+    folder = run(write_store(tmp_path, clips), tmp_path / "study", chosen=chosen, **QUICK)
     predictions = read_predictions(folder / "predictions.csv")
     assert {"fbp", "svm_concat", "late_learned"} <= set(predictions["model"])
     (note,) = json.loads((folder / "metrics.json").read_text())["notes"]
@@ -113,7 +118,7 @@ def test_afew_s_two_forms_are_studied_whole(tmp_path, with_test):
 
 
 def test_speakers_normalised_by_themselves_are_another_table(store, tmp_path):
-    folder = run(store, tmp_path, normalisation="speaker", seeds=[0], learning_rates=[1e-3])
+    folder = run(store, tmp_path, chosen=FEW, normalisation="speaker", **QUICK)
     assert json.loads((folder / "metrics.json").read_text())["normalisation"] == "speaker"
 
 
@@ -122,6 +127,6 @@ def test_another_audio_encoder_s_store_is_studied_without_the_end_to_end_models(
     with h5py.File(copy, "r+") as file:
         file["audio/AF/positions"].attrs["sha256"] = "0" * 64
         seal_attributes(file)
-    folder = run(Path(copy), tmp_path / "study", seeds=[0], learning_rates=[1e-3])
+    folder = run(Path(copy), tmp_path / "study", chosen=FEW, **QUICK)
     assert not any("end_to_end" in name for name in set(read_predictions(folder / "predictions.csv")["model"]))
     assert any("no end-to-end models" in note for note in json.loads((folder / "metrics.json").read_text())["notes"])

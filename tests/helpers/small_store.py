@@ -23,6 +23,7 @@ SETTINGS = FusionSettings(
     vectors=3,
     learning_rates=(1e-3, 1e-2),
     axes=(2, 4),
+    members=2,
     inner_folds=2,
     seeds=(0, 1),
 )

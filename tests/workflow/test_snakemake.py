@@ -43,6 +43,7 @@ FUSION = {
     "o": 4,
     "learning_rates": [0.001],
     "axes": [4],
+    "members": 1,
     "inner_folds": 2,
     "seeds": [0],
 }
