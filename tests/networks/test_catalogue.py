@@ -12,6 +12,25 @@ from deepfusion.networks.catalogue import CATALOGUE, WEIGHTS, find, fingerprint,
 
 PACKAGED = [network for network in CATALOGUE.values() if network.packaged]
 
+# Version of every network: its crop and the length of its features.
+FEATURES = {
+    "dlib-resnet29": "1: dlib, 150 px, margin 0.25, detail 0, 128",
+    "sface": "1: arcface, 112 px, margin 0.0, detail 0, 128",
+    "faceres": "1: dlib, 224 px, margin 0.25, detail 0, 1024",
+    "vgg-face": "1: box, 224 px, margin 0.3, detail 0, 4096",
+    "vggface2-resnet50": "1: box, 224 px, margin 0.3, detail 0, 2048",
+    "facenet-vggface2": "1: box, 160 px, margin 0.25, detail 0, 512",
+    "arcface-iresnet50": "1: arcface, 112 px, margin 0.0, detail 0, 512",
+    "compact-vgg-fer2013": "1: dlib, 48 px, margin 0.25, detail 0, 4096",
+    "dlib-resnet29-fer2013": "1: dlib, 150 px, margin 0.25, detail 50, 256",
+    "sface-fer2013": "1: arcface, 96 px, margin 0.0, detail 56, 1024",
+    "faceres-fer2013": "1: dlib, 128 px, margin 0.25, detail 50, 1024",
+    "vgg-face-fer2013": "1: box, 224 px, margin 0.3, detail 54, 4096",
+    "vggface2-resnet50-fer2013": "1: box, 224 px, margin 0.3, detail 54, 2048",
+    "facenet-vggface2-fer2013": "1: box, 160 px, margin 0.25, detail 52, 512",
+    "arcface-iresnet50-fer2013": "1: arcface, 112 px, margin 0.0, detail 56, 512",
+}
+
 
 def ids(network) -> str:
     return network.name
@@ -164,6 +183,14 @@ def test_fingerprint_follows_name_version_and_weights(tmp_path, monkeypatch):
     newer = replace(CATALOGUE["vgg-face"], version=CATALOGUE["vgg-face"].version + 1)
     monkeypatch.setitem(CATALOGUE, "vgg-face", newer)
     assert fingerprint("vgg-face", a) != first
+
+
+@pytest.mark.parametrize("network", CATALOGUE.values(), ids=ids)
+def test_another_crop_needs_another_version(network):
+    """The fingerprint has the version, not the crop: without a new version, stored features would look up to date."""
+    crop = network.crop
+    found = f"{crop.template}, {crop.size} px, margin {crop.margin}, detail {crop.detail}, {network.dimension}"
+    assert f"{network.version}: {found}" == FEATURES[network.name], "raise the version, then change FEATURES"
 
 
 def test_cards_and_fingerprints_need_no_torch():
