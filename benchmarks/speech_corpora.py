@@ -1,8 +1,8 @@
 """Audio models on other corpora: python benchmarks/speech_corpora.py results/*/features.h5.
 
 Compares the audio model on speech features and a linear SVM on statistics of the same features. The streams of the
-audio encoder are left out: it may have been trained on the corpus. Corpora of up to ten speakers are tested leaving one speaker out, others in five folds by speaker. Writes
-docs/results/speech_corpora.json.
+audio encoder are left out: it may have been trained on the corpus. Corpora of up to ten speakers are tested leaving one
+speaker out, others in five folds by speaker. Writes docs/results/speech_corpora.json.
 """
 
 import argparse

@@ -265,21 +265,29 @@ def test_the_temperature_undoes_a_scale_of_calibrated_logits(true):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_temperature_has_the_least_loss(seed):
+def test_the_temperature_fits_smoothed_labels(seed):
     rng = np.random.default_rng(seed)
     logits, label = rng.normal(size=(30, 3)) * rng.choice([0.2, 5]), rng.integers(0, 3, 30)
 
-    def loss(t):
-        return -log_softmax(logits / t, axis=1)[range(30), label].mean()
+    def loss(t, certainty):
+        others = (1 - certainty) / 2
+        log_p = log_softmax(logits / t, axis=1)
+        return -np.mean(
+            [certainty * row[y] + others * (row.sum() - row[y]) for row, y in zip(log_p, label, strict=True)]
+        )
 
     found, reached = calibrate(logits, label)
-    assert reached == pytest.approx(loss(found))
-    least = min(map(loss, np.exp(np.linspace(*search.TEMPERATURES, 400))))
-    assert reached <= min(loss(1.0), least) + 1e-4
+    assert reached == pytest.approx(loss(found, 1))
+    least = min(loss(t, 31 / 33) for t in np.exp(np.linspace(*search.TEMPERATURES, 400)))
+    assert loss(found, 31 / 33) <= least + 1e-4
 
 
-def test_logits_that_are_always_right_have_a_finite_temperature():
-    assert 0 < calibrate(np.array([[9.0, 0], [0, 9]]), np.array([0, 1]))[0] < np.inf
+@pytest.mark.parametrize("clips", [2, 24])
+def test_clips_that_are_all_predicted_right_make_no_model_certain(clips):
+    label = np.arange(clips) % 2
+    logits = 9.0 * np.eye(2)[label]
+    p = softmax(logits / calibrate(logits, label)[0], axis=1)
+    np.testing.assert_allclose(p[range(clips), label], (clips + 1) / (clips + 2), atol=1e-3)
 
 
 def test_a_sweep_changes_one_setting_and_keeps_the_rest(bench):

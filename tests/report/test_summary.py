@@ -34,24 +34,25 @@ def spoilt(clips):
 def test_everything_that_lacks_something_is_listed_with_its_reason(tmp_path):
     with made(tmp_path / "corpus", spoilt) as store:
         lines = store_summary(store).splitlines()
-    assert lines[:5] == [
+    assert lines[:6] == [
         "24 clips, 4 speakers, 2 classes; face features EF-A, EF-B",
+        "clips per class: even 12, odd 12",
         "video: 23 done, 1 failed, 0 absent",
         "audio: 23 done, 0 failed, 1 absent",
         "frames: 184, with the followed person's face: 159 (86.4%); mean of the clips 86.4%",
         "clips without a face: 2; with a face in fewer than half of their frames: 1",
     ]
-    assert [line.split(maxsplit=2) for line in lines[5:10]] == [
+    assert [line.split(maxsplit=2) for line in lines[6:11]] == [
         ["clip", "coverage", "what it lacks"],
         ["s0-1", "0.0%", "no face in any of 8 frames"],
         ["s0-2", "37.5%", "a face in 3 of 8 frames"],
         ["s0-4", "0.0%", "no face in any of 8 frames; audio absent: the file has no audio"],
         ["s0-5", "video", "failed: damaged video at 1.180 s"],
     ]
-    assert lines[10].split() == ["clip", "note", "on", "the", "audio"]
-    assert lines[11].split(maxsplit=1) == ["s1-0", "channels cancel: channel 1 taken"]
+    assert lines[11].split() == ["clip", "note", "on", "the", "audio"]
+    assert lines[12].split(maxsplit=1) == ["s1-0", "channels cancel: channel 1 taken"]
     path = tmp_path / "corpus" / "features.h5"
-    assert lines[12:] == [f"store: {path} (`deepfusion info {path}` lists all)"]
+    assert lines[13:] == [f"store: {path} (`deepfusion info {path}` lists all)"]
 
 
 def test_a_whole_corpus_has_no_list_and_names_its_logs(tmp_path):
@@ -59,7 +60,7 @@ def test_a_whole_corpus_has_no_list_and_names_its_logs(tmp_path):
     with made(tmp_path / "corpus") as store:
         lines = store_summary(store).splitlines()
         assert coverage(store.clips).eq(1).all()
-    assert len(lines) == 6 and lines[-1].endswith(f"; logs: {tmp_path / 'corpus' / 'logs'}")
+    assert len(lines) == 7 and lines[-1].endswith(f"; logs: {tmp_path / 'corpus' / 'logs'}")
 
 
 @pytest.mark.parametrize(("listed", "shown"), [(0, 0), (5, 5), (20, 20), (None, 24)])

@@ -46,6 +46,11 @@ def _shares(rows: pd.DataFrame) -> pd.Series:
     return right.groupby(level="clip").mean()
 
 
+def least_p(comparisons: int, speakers: int) -> float:
+    """The smallest p of the sign-flip test that so many speakers allow, corrected for the comparisons (Holm)."""
+    return min(1.0, comparisons * 2.0 ** (1 - speakers))
+
+
 def _verdicts(rows: pd.DataFrame) -> np.ndarray:
     """(clips,) bool, whether the mean probability over the seeds is right."""
     by_clip = rows.groupby(level="clip")
@@ -326,6 +331,8 @@ def in_words(comparison: dict) -> str:
     if difference:
         way = "more" if difference > 0 else "less"
         claim = f"{model} is right {way} often than {than} by {_points(abs(difference))} points"
+    elif low == high == 0:
+        return f"{model} is right as often as {than} for every speaker: no difference is seen"
     else:
         claim = f"{model} is right as often as {than}"
     over_speakers, over_clips = _p(comparison["sign_flip_p_holm"]), _p(comparison["mcnemar_p_holm"])

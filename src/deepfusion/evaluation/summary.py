@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from deepfusion.evaluation.metrics import evaluate
-from deepfusion.evaluation.significance import compare, in_words
+from deepfusion.evaluation.significance import LEVEL, compare, in_words, least_p
 
 # The planned comparisons, made if both models are trained; each p is corrected for their number.
 CLAIMS = (
@@ -41,8 +41,20 @@ def summary(predictions: pd.DataFrame) -> dict:
         "labels": next(iter(models.values()))["labels"],
         "models": models,
         "comparisons": comparisons,
-        "words": [in_words(comparison) for comparison in comparisons],
+        "words": [*map(in_words, comparisons), *_powerless(len(comparisons), predictions)],
     }
+
+
+def _powerless(comparisons: int, predictions: pd.DataFrame) -> list[str]:
+    """A sentence if there are too few speakers for any difference to be supported."""
+    speakers = predictions["speaker"][predictions["speaker"].ne("")].nunique()
+    least = least_p(comparisons, speakers)
+    if not comparisons or least < LEVEL:
+        return []
+    return [
+        f"no difference can be supported: with {speakers} test speakers and {comparisons} comparisons the smallest "
+        f"possible p over speakers is {least:.2g}"
+    ]
 
 
 def markdown(models: dict[str, dict]) -> str:

@@ -1,6 +1,9 @@
 """Estimates the cost of an extraction before it starts, from the clips' durations and this machine's rates."""
 
 import math
+import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
@@ -35,6 +38,7 @@ SCANNED = 1000
 TRIED, TRIED_S = 8, 4.0
 SHORT_S = 0.2
 AUDIO = ("spectrogram", ENCODER)  # stages that read audio
+COMMANDS = ("faces", "networks", "spectrogram", "audio_encoder")  # a process of its own for each shard
 
 
 def preflight(
@@ -51,8 +55,8 @@ def preflight(
 
     Returns:
         clips, read. bad: id -> reason, of unreadable clips. video_s, audio_s, frames and store_bytes of the
-            corpus. ledger: of the trial. worker_s: stage -> CPU time or device time for the corpus, s. seconds: wall
-            time on `cores`.
+            corpus. ledger: of the trial. worker_s: stage -> CPU time or device time for the corpus, s. start_s: CPU
+            time for starting Python and importing packages, in all processes. seconds: wall time on `cores`.
 
     Raises:
         UserError: None of the clips can be read.
@@ -79,6 +83,7 @@ def preflight(
     worker = _expected(start, ledger, whole, shards)
     parts = totals(ledger).loc[worker.index]
     on_cpu = parts["device"].eq("cpu")
+    started = _start_s() * shards
     bad = looked.index[looked["reason"] != ""]
     return {
         "clips": len(clips),
@@ -88,10 +93,20 @@ def preflight(
         "store_bytes": whole["frames"] * frame_bytes + whole["audio_s"] * second_bytes,
         "ledger": ledger,
         "worker_s": worker.to_dict(),
+        "start_s": started,
         "cores": cores,
         # CPU and accelerator work in parallel: the slower of the two decides.
-        "seconds": max(worker[on_cpu].sum() / cores, worker[~on_cpu].sum()),
+        "seconds": max((worker[on_cpu].sum() + started) / cores, worker[~on_cpu].sum()),
     }
+
+
+def _start_s() -> float:
+    """CPU seconds until the processes of one shard begin to work; the ledger begins there."""
+    before = os.times()
+    for command in COMMANDS:
+        subprocess.run([sys.executable, "-c", f"import deepfusion.extract.{command}"], check=True)
+    after = os.times()
+    return after.children_user + after.children_system - before.children_user - before.children_system
 
 
 def _expected(start: pd.DataFrame, costs: pd.DataFrame, whole: pd.Series, shards: int) -> pd.Series:

@@ -22,10 +22,11 @@ def line_chart(what: str, x: Sequence[str], y: str, series: Sequence[dict[str, A
         what: Name of the x axis.
         x: Values of the x axis, drawn at equal distances.
         y: Name of the y axis.
-        series: `name`, and `values`: for each x the values of the folds, or None. Colours and dashes repeat after four.
+        series: `name`, and `values`: for each x the values of the folds (0 or more), or None. Colours and dashes
+            repeat after four.
     """
     points = [[(mean(v), stdev(v) if len(v) > 1 else 0.0) if v else None for v in one["values"]] for one in series]
-    ends = [end for of in points for point in of if point for end in (point[0] - point[1], point[0] + point[1])]
+    ends = [end for of in points for point in of if point for end in (max(0, point[0] - point[1]), sum(point))]
     ticks = _ticks(min(ends), max(ends))
     across = np.linspace(LEFT + 18, RIGHT - 18, len(x)) if len(x) > 1 else np.array([(LEFT + RIGHT) / 2])
 
@@ -42,7 +43,7 @@ def line_chart(what: str, x: Sequence[str], y: str, series: Sequence[dict[str, A
     for i, (one, of) in enumerate(zip(series, points, strict=True)):
         shift = 3 * (i - (len(series) - 1) / 2)  # keeps the bars of several series apart
         present = [(place, *point) for place, point in zip(across.tolist(), of, strict=True) if point]
-        drawn = [(place + shift, height(m), height(m - s), height(m + s)) for place, m, s in present]
+        drawn = [(place + shift, height(m), height(max(0, m - s)), height(m + s)) for place, m, s in present]
         line = "L".join(f"{a:.1f} {b:.1f}" for a, b, _, _ in drawn)
         bars = "".join(f"M{a:.1f} {low:.1f}V{high:.1f}" for a, _, low, high in drawn)
         dash = DASHES[i % len(DASHES)]

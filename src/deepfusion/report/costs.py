@@ -73,6 +73,7 @@ def expected(found: dict[str, Any]) -> str:
         [
             *lines,
             _lines([("stage", "CPU time", "share", *HEAD[1:6]), *rows]),
+            f"start of all processes: {_time(found['start_s'])} of CPU time",
             f"expected on {found['cores']} otherwise idle cores: {_time(found['seconds'])}; bottleneck: {limit}",
             f"rates: the first seconds of {tried:.0f} clips of this corpus, on {_machines(costs)}",
         ]

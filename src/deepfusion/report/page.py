@@ -18,7 +18,7 @@ from deepfusion.atomic import write_atomically
 from deepfusion.costs import bottleneck, totals
 from deepfusion.errors import UserError
 from deepfusion.evaluation.metrics import read_predictions
-from deepfusion.evaluation.significance import LEVEL
+from deepfusion.evaluation.significance import LEVEL, least_p
 from deepfusion.evaluation.summary import NORMALISATIONS, summary_markdown
 from deepfusion.report import base_template, comparison, findings, timeline
 from deepfusion.report.attention_examples import examples
@@ -164,7 +164,7 @@ def _tiles(values: Mapping[str, Any], studies: Sequence[Mapping[str, Any]]) -> l
         ("bottleneck", values["limit"], "of the extraction") if values["limit"] else None,
     ]
     for study in studies:
-        best = max(study["rows"], key=lambda row: row["accuracy"])
+        best = max(study["rows"], key=lambda row: (row["accuracy"], row["name"] == study["explained"]))
         tiles.append(
             (
                 f"accuracy of {study['explained']}",
@@ -206,7 +206,7 @@ def _study(result: Result, store: FeatureStore, beside: Path) -> dict[str, Any]:
         "protocol": _protocol(predictions),
         "folder": os.path.relpath(result.folder, beside),
         "model": (result.folder / "model").is_dir(),
-        "least_p": min(1.0, len(compared) * 2.0 ** (1 - known)),  # of the sign-flip test, corrected
+        "least_p": least_p(len(compared), known),
         "speakers": f"{known} test speakers" if known else "test speakers unknown",
         "labels": labels,
         "confusions": {name: comparison.confusion_rows(of, labels) for name, of in models.items()},

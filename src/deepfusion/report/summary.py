@@ -34,6 +34,10 @@ def store_summary(store: FeatureStore, *, listed: int | None = LISTED) -> str:
     frames, faces = int(clips["frames"].sum()), int(clips["faces"].sum())
     encoder = f"; audio encoder {ENCODER}" if ENCODER in store.keys else ""
     lines = [f"{len(clips)} clips, {_people(clips)}; face features {', '.join(store.networks)}{encoder}"]
+    if len(labels := clips["label"][clips["label"].ne("")].value_counts(sort=False)):
+        lines.append(
+            "clips per class: " + ", ".join(f"{label} {count}" for label, count in labels.sort_index().items())
+        )
     for what in ("video", "audio"):
         counts = clips[f"{what}_status"].value_counts()
         lines.append(f"{what}: " + ", ".join(f"{counts.get(status, 0)} {word}" for status, word in DONE.items()))
@@ -48,7 +52,8 @@ def store_summary(store: FeatureStore, *, listed: int | None = LISTED) -> str:
     lines += str(store.attrs.get("left_out", "")).splitlines()
     logs = store.path.parent / "logs"
     where = f"; logs: {logs}" if logs.is_dir() else ""
-    return "\n".join([*lines, f"store: {store.path} (`deepfusion info {store.path}` lists all){where}"])
+    rest = f" (`deepfusion info {store.path}` lists all)" if listed is not None else ""
+    return "\n".join([*lines, f"store: {store.path}{rest}{where}"])
 
 
 def store_facts(store: FeatureStore) -> dict[str, Any]:
