@@ -41,6 +41,7 @@ def train_fbp_by_speaker(figures: dict) -> str:
 def front_page(figures: dict) -> str:
     """The README's table: accuracy and UAR of `train_fbp`, the conclusion, and three rows of the study."""
     found, study = figures["train_fbp"], figures["study"]["models"]
+    whole = next(of for of in figures["study"]["comparisons"] if (of["model"], of["than"]) == ("fbp", "concat"))
     lines = ["| model | accuracy, % | UAR, % |", "|---|---|---|"]
     lines += [f"| {name} | {' | '.join(cells_of(of)[:2])} |" for name, of in found["models"].items()]
     chance = 100 / len(found["models"]["fbp"]["labels"])
@@ -53,7 +54,9 @@ def front_page(figures: dict) -> str:
             *lines,
             "",
             f"Mean ± standard deviation over speakers; chance {chance:.1f}. {found['words'][-1]} "
-            f"(sign-flip test, McNemar's test; Holm). FBP without attention has {accuracy('fbp_mean')} %, the "
+            f"(sign-flip test, McNemar's test; Holm). Corrected for the {whole['comparisons']} "
+            f"comparisons of the study: p = {whole['sign_flip_p_holm']:.2f} over speakers. FBP without attention has "
+            f"{accuracy('fbp_mean')} %, the "
             "element-wise product instead of FBP "
             f"{accuracy('product')} %, FBP on the paper's own inputs and in its form {accuracy('fbp_paper')} % "
             "([all models](docs/fusion.md#java-sed)).",
