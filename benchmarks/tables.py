@@ -56,10 +56,8 @@ def front_page(figures: dict) -> str:
             f"Mean ± standard deviation over speakers; chance {chance:.1f}. {found['words'][-1]} "
             f"(sign-flip test, McNemar's test; Holm). Corrected for the {whole['comparisons']} "
             f"comparisons of the study: p = {whole['sign_flip_p_holm']:.2f} over speakers. FBP without attention has "
-            f"{accuracy('fbp_mean')} %, the "
-            "element-wise product instead of FBP "
-            f"{accuracy('product')} %, FBP on the paper's own inputs and in its form {accuracy('fbp_paper')} % "
-            "([all models](docs/fusion.md#java-sed)).",
+            f"{accuracy('fbp_mean')} %, the element-wise product instead of FBP {accuracy('product')} %, FBP on the "
+            f"paper's own inputs and in its form {accuracy('fbp_paper')} % ([all models](docs/fusion.md#java-sed)).",
         ]
     )
 
