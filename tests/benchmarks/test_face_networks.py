@@ -135,7 +135,7 @@ def test_difference_is_mcnemar_s():
 
 def test_attention_is_trained_on_the_other_speakers_for_each_set_of_slots(tmp_path):
     clips = labelled(make_clips(speakers=4, clips=8))
-    settings = SETTINGS.model_copy(update={"seeds": (face_networks.SEED,), "epochs": 20})
+    settings = SETTINGS.model_copy(update={"seeds": (face_networks.SEED,), "epochs": 60})
     sets = [("EF-A",), ("EF-B",), ("EF-A", "EF-B")]
     found = attention_predictions(written(tmp_path, clips), sets, settings)
     assert list(found) == sets
