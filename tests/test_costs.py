@@ -119,10 +119,10 @@ def row(part, **more):
 MADE = pd.DataFrame(
     [
         row("spectrogram", wall_s=1.0, rows=398),
-        row("EF-A", wall_s=4.0, threads=2),
-        row("EF-A", wall_s=4.0, threads=2, rows=300, peak_memory_mb=300.0, machine="8 x Y"),
+        row("EF-A", wall_s=4.0, cpu_s=6.0, threads=2),
+        row("EF-A", wall_s=4.0, cpu_s=6.0, threads=2, rows=300, peak_memory_mb=300.0, machine="8 x Y"),
         row(SHARED, wall_s=3.0),
-        row("faces", wall_s=5.0, cpu_s=6.0),
+        row("faces", wall_s=15.0, cpu_s=6.0),
         row("EF-B", wall_s=6.0, threads=8, device="a card"),
     ]
 )
@@ -137,18 +137,19 @@ def test_totals_are_those_of_all_shards():
     assert found.at["EF-A", "machine"] == "2 x X, 8 x Y"
     assert found.at["faces", "cpu_s_per_minute"] == 90
     assert found["share"].sum() == pytest.approx(1)
-    # Cores count for as long as they are held, a card once however many threads feed it.
-    assert found.at["EF-A", "share"] == pytest.approx(16 / 31)
-    assert found.at["EF-B", "share"] == pytest.approx(6 / 31)
+    # CPU time, whatever else ran at the same time; a GPU for as long as it was used.
+    assert found.at["EF-A", "used_s"] == 12
+    assert found.at["EF-A", "share"] == pytest.approx(12 / 26)
+    assert found.at["EF-B", "share"] == pytest.approx(6 / 26)
     assert bottleneck(found) == "EF-A"
 
 
 def test_the_table_names_the_bottleneck_and_its_figures():
     lines = table(MADE).splitlines()
     assert lines[0].split()[:2] == ["stage", "frames/s"]
-    assert lines[3].split() == ["EF-A", "50.0", "1", "15", "300", "cpu", "2", "51.6%"]
+    assert lines[3].split() == ["EF-A", "50.0", "1", "90", "300", "cpu", "2", "46.2%"]
     assert lines[5].split()[:2] == ["spectrogram", "4"]  # windows are no frames
-    assert lines[-1].startswith("bottleneck: EF-A, 52% of the workers' time")
+    assert lines[-1].startswith("bottleneck: EF-A, 46% of the CPU and GPU time")
     assert lines[-1].endswith("measured on 2 x X, 8 x Y")
 
 

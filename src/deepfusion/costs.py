@@ -172,20 +172,22 @@ def totals(ledger: pd.DataFrame) -> pd.DataFrame:
     Returns:
         Index part, in the order of the work: faces, `SHARED`, networks, spectrogram, AF. clips, rows, media_s, wall_s,
         cpu_s: sums. peak_memory_mb: the largest. device, threads, machine: all that occur. rows_per_s and media_per_s:
-        per worker; cpu_s_per_minute: per minute of video or audio; share: of the time of all workers (0 to 1).
+        per worker; cpu_s_per_minute: per minute of video or audio. used_s: CPU time, or wall time of what ran on
+        another device; share: of the used_s of all parts (0 to 1).
     """
     parts = ledger.groupby("part", sort=False)
     sums = parts[["clips", "rows", "media_s", "wall_s", "cpu_s"]].sum()
     texts = parts[["device", "threads", "machine"]].agg(lambda values: ", ".join(dict.fromkeys(map(str, values))))
     found = sums.assign(peak_memory_mb=parts["peak_memory_mb"].max()).join(texts)
-    # A worker on the CPU occupies one core per thread; one on a GPU occupies the GPU.
-    held = ledger["wall_s"] * ledger["threads"].where(ledger["device"].eq("cpu"), 1)
-    held = held.groupby(ledger["part"], sort=False).sum()
+    # Wall time on a CPU grows with whatever else runs there; a GPU is busy or waited for.
+    used = ledger["cpu_s"].where(ledger["device"].eq("cpu"), ledger["wall_s"])
+    used = used.groupby(ledger["part"], sort=False).sum()
     found = found.assign(
+        used_s=used,
         rows_per_s=found["rows"] / found["wall_s"],
         media_per_s=found["media_s"] / found["wall_s"],
         cpu_s_per_minute=60 * found["cpu_s"] / found["media_s"],
-        share=held / held.sum(),
+        share=used / used.sum(),
     )
     order = {"faces": 0, SHARED: 1, "spectrogram": 3, ENCODER: 4}
     return found.sort_index(key=lambda names: names.map(lambda name: order.get(name, 2)), kind="stable")
@@ -200,5 +202,5 @@ def records(ledger: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def bottleneck(totals: pd.DataFrame) -> str:
-    """The part with the largest share of worker time."""
+    """The part with the largest share of the time used."""
     return str(totals["share"].idxmax())

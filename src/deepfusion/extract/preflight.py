@@ -132,9 +132,8 @@ def _spent(ledger: pd.DataFrame) -> pd.DataFrame:
     """seconds, and amount of work: frames, or s of audio; of each part that had any."""
     parts = totals(ledger)
     parts = parts[parts["media_s"] > 0]
-    seconds = parts["cpu_s"].where(parts["device"].eq("cpu"), parts["wall_s"])
     amount = parts["rows"].where(~parts.index.isin(AUDIO), parts["media_s"])
-    return pd.DataFrame({"seconds": seconds, "amount": amount})
+    return pd.DataFrame({"seconds": parts["used_s"], "amount": amount})
 
 
 def scan(clips: pd.DataFrame, *, cores: int, limits: LimitSettings = DEFAULT_LIMITS) -> pd.DataFrame:

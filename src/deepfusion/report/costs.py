@@ -34,7 +34,7 @@ def words(costs: pd.DataFrame) -> str:
     """The bottleneck, and units and machines of the figures."""
     limit = bottleneck(costs)
     return (
-        f"bottleneck: {limit}, {costs.at[limit, 'share']:.0%} of the workers' time; figures per worker and per "
+        f"bottleneck: {limit}, {costs.at[limit, 'share']:.0%} of the CPU and GPU time; figures per worker and per "
         f"minute of video or audio; measured on {_machines(costs)}"
     )
 
