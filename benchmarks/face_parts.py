@@ -19,7 +19,7 @@ from provenance import publish
 
 from deepfusion import media
 from deepfusion.config import FaceSettings
-from deepfusion.extract.faces import follower
+from deepfusion.extract.faces import Follower
 from deepfusion.faces import detect
 from deepfusion.faces.fast import dlib_landmarks, dlib_resize
 
@@ -58,7 +58,7 @@ def predictors() -> dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]:
 
 def compared(clip: Path) -> dict:
     """Median CPU ms of each way, and the share of its values that differ from dlib's."""
-    boxes = [row.box for row in follower(FaceSettings())(media.frames(clip))]
+    boxes = [row.box for row in Follower(FaceSettings())(media.frames(clip))]
     size = next(iter(media.frames(clip))).image.shape[:2]
     parts = {"landmarks": predictors(), "shrink": shrinkers(*size)}
     spent = {(part, way): [] for part, ways in parts.items() for way in ways}

@@ -35,7 +35,7 @@ from provenance import ROOT, publish
 from deepfusion import media
 from deepfusion.config import FaceSettings
 from deepfusion.costs import peak_memory_mb
-from deepfusion.extract.faces import follower
+from deepfusion.extract.faces import Follower
 from deepfusion.faces.detect import predictor_path
 from deepfusion.faces.face_track import FaceTrack, collect
 from deepfusion.faces.fast import tracker as following
@@ -99,12 +99,12 @@ def face_recognition(path: Path, find, predict) -> Iterator[list]:
 
 
 def ours(path: Path, settings: FaceSettings) -> FaceTrack:
-    return collect(follower(settings)(media.frames(path)))
+    return collect(Follower(settings)(media.frames(path)))
 
 
 def turns(path: Path, count: int, rival: Callable[..., Iterator[list]], upsample: int) -> dict:
     """Seconds per frame of both: the rival on each third of the clip, ours on the whole clip three times."""
-    follow = follower(FaceSettings(upsample=upsample))
+    follow = Follower(FaceSettings(upsample=upsample))
     rows = rival(path, *models())
     thirds, wholes = [], []
     for _ in range(TURNS):
@@ -190,7 +190,7 @@ def shares(path: Path, upsample: int) -> dict:
 
 def grown(path: Path) -> dict:
     """Time and peak memory of a worker that follows one clip."""
-    follow = follower(FaceSettings())
+    follow = Follower(FaceSettings())
     begun = time.process_time()
     count = sum(1 for _ in follow(media.frames(path)))
     return {
@@ -206,7 +206,7 @@ _follow: Callable
 def _ready(settings: FaceSettings) -> None:
     global _follow
     cv2.setNumThreads(1)
-    _follow = follower(settings)
+    _follow = Follower(settings)
 
 
 def _followed(path: Path) -> int:
@@ -224,7 +224,7 @@ def scaling(paths: list[Path], workers: int) -> float:
 
 def agreement(paths: list[Path], upsample: int) -> dict:
     """Compare `search: near` with `search: exact` on some clips."""
-    near, exact = (follower(FaceSettings(upsample=upsample, search=search)) for search in ("near", "exact"))
+    near, exact = (Follower(FaceSettings(upsample=upsample, search=search)) for search in ("near", "exact"))
     frames = lost = found_more = both = same_person = same_box = same_count = 0
     away = []
     for path in paths:

@@ -26,7 +26,7 @@ from front_end_clips import write_video
 
 from deepfusion import media
 from deepfusion.config import FaceSettings
-from deepfusion.extract.faces import follower
+from deepfusion.extract.faces import Follower
 from deepfusion.extract.pictures import shrunk
 from deepfusion.faces.face_track import Reason
 from deepfusion.faces.fast.finder import CHOOSING
@@ -86,7 +86,7 @@ def yunet_alone(side: int) -> Callable[[Path], Found]:
 
 def followed(settings: FaceSettings) -> Callable[[Path], Found]:
     """The followed person's face in each frame of a clip."""
-    follow = follower(settings)
+    follow = Follower(settings)
 
     def find(clip: Path) -> Found:
         return [

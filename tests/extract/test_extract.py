@@ -1,6 +1,8 @@
 """Clips through all stages of the extraction: what is good stays exact, what is bad is told and stops nobody."""
 
+import os
 import shutil
+from multiprocessing import get_context
 
 import h5py
 import numpy as np
@@ -17,6 +19,7 @@ from deepfusion.config import (
 )
 from deepfusion.corpora import read_manifest
 from deepfusion.costs import SHARED, totals
+from deepfusion.extract import faces
 from deepfusion.extract.faces import faces_shard
 from deepfusion.extract.networks import network_shards
 from deepfusion.faces.align import warp
@@ -270,11 +273,23 @@ def test_a_file_that_changed_between_the_stages_is_told(made, tmp_path):
         assert len(shard.columns["EF-A"]) == 0
 
 
-def test_several_processes_write_the_same_shard(made, tmp_path):
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_several_processes_write_the_same_shard(made, tmp_path, monkeypatch, method):
     clips = read_manifest(made[0], labels=None)
     one, two = tmp_path / "one.h5", tmp_path / "two.h5"
     faces_shard(clips, one, settings=FaceSettings())
+    monkeypatch.setattr("deepfusion.extract.workers.get_context", lambda _: get_context(method))
+    loading, load = tmp_path / "loading", faces._tracker
+    loading.touch()
+
+    def counted(settings):
+        with loading.open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        return load(settings)
+
+    monkeypatch.setattr(faces, "_tracker", counted)
     faces_shard(clips, two, settings=FaceSettings(), workers=2)
+    assert loading.read_text() == f"{os.getpid()}\n"  # forks have the models of their parent
     with read_shard(one) as a, read_shard(two) as b:
         assert a.key == b.key
         assert a.clips.equals(b.clips)  # the failed ones and their reasons too

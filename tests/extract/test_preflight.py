@@ -24,7 +24,7 @@ def clips_of(folder, *rows):
 @pytest.fixture
 def start_of_nothing(monkeypatch):
     """The processes whose start is measured take longer to start than all else that a test tries."""
-    monkeypatch.setattr("deepfusion.extract.preflight.COMMANDS", ())
+    monkeypatch.setattr("deepfusion.extract.preflight.STARTS", ())
 
 
 def test_the_scan_sees_every_kind_of_clip(tmp_path):

@@ -23,7 +23,7 @@ from deepfusion.faces.detect import Detector
 from deepfusion.faces.face_track import COLUMNS, FOUND_COLUMNS, Choice, FaceTrack, Reason, Row, Source, collect
 from deepfusion.faces.fast.local_detector import NearDetector
 from deepfusion.faces.fast.tracker import follow_near
-from deepfusion.faces.tracker import follow
+from deepfusion.faces.tracker import Person, follow
 from deepfusion.faces.yunet import YuNet
 from deepfusion.store.layout import FOUND
 from deepfusion.store.shard import ShardWriter
@@ -86,15 +86,32 @@ FOUND_MEANING = {
 }
 
 
-Follower = Callable[[Iterable[media.Frame]], Iterator[Row]]
+class Follower:
+    """Follows one person through the frames of a clip; it can be reused for any number of clips.
 
+    Loading its models takes seconds: forked processes share those of their parent. A spawned process receives the
+    settings and loads its own.
 
-def follower(settings: FaceSettings) -> Follower:
-    """The tracker of a person for the setting `search`; it can be reused for any number of clips.
+    Args:
+        settings: How faces are found and followed.
 
     Raises:
         UserError: The predictor of the landmarks, or YuNet, is not installed.
     """
+
+    def __init__(self, settings: FaceSettings):
+        self._settings, self._follow = settings, _tracker(settings)
+
+    def __call__(self, frames: Iterable[media.Frame], *, person: Person = "") -> Iterator[Row]:
+        """One row per frame; `person`: whom to follow."""
+        return self._follow(frames, person=person)
+
+    def __reduce__(self):
+        return Follower, (self._settings,)
+
+
+def _tracker(settings: FaceSettings) -> Callable[..., Iterator[Row]]:
+    """The tracker for the setting `search`."""
     following = settings.model_dump(include={"max_gap", "min_overlap", "cut_difference"})
     finding = settings.model_dump(include={"upsample", "threshold"})
     if settings.search == "exact":
@@ -136,7 +153,8 @@ def faces_shard(
         for part in track:
             yield part.columns() | {f"{FOUND}/{name}": values for name, values in part.found.items()}
 
-    processes = Workers(partial(_begin, settings, limits), count=min(workers, len(clips)), limits=limits)
+    begin = partial(_begin, Follower(settings), limits)
+    processes = Workers(begin, count=min(workers, len(clips)), limits=limits)
     with (
         ShardWriter(
             out, stage="faces", key=key, attrs={"settings": json.dumps(settings.tracking, separators=(",", ":"))}
@@ -164,9 +182,9 @@ def _tracks(clips: pd.DataFrame, processes: Workers, workers: int) -> Iterator[T
     return ahead(map(processes.stream, jobs), workers=workers if workers > 1 else 0, depth=0)
 
 
-def _begin(settings: FaceSettings, limits: LimitSettings) -> Work:
+def _begin(follower: Follower, limits: LimitSettings) -> Work:
     cv2.setNumThreads(1)
-    return partial(_track_job, follower=follower(settings), limits=media.Limits(limits.pixels, limits.silence_s))
+    return partial(_track_job, follower=follower, limits=media.Limits(limits.pixels, limits.silence_s))
 
 
 def _track_job(job: tuple[str, dict[str, float | None], str], *, follower: Follower, limits: media.Limits) -> Track:
@@ -175,7 +193,11 @@ def _track_job(job: tuple[str, dict[str, float | None], str], *, follower: Follo
 
 
 def track_clip(
-    path: str, part: dict[str, float | None], follower: Follower, *, limits: media.Limits = media.DEFAULT_LIMITS
+    path: str,
+    part: dict[str, float | None],
+    follow: Callable[[Iterable[media.Frame]], Iterator[Row]],
+    *,
+    limits: media.Limits = media.DEFAULT_LIMITS,
 ) -> Track:
     """First the facts about a clip's video, or None if it has none; then its face track, a group of frames at a time.
 
@@ -184,7 +206,7 @@ def track_clip(
     """
     yield (facts := video_facts(path, limits))
     if facts is not None:
-        yield from map(collect, groups(follower(media.frames(path, limits=limits, **part))))
+        yield from map(collect, groups(follow(media.frames(path, limits=limits, **part))))
 
 
 def video_facts(path: str, limits: media.Limits) -> dict[str, Any] | None:

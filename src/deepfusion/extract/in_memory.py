@@ -21,7 +21,7 @@ from deepfusion.extract.audio_encoder import positions_of
 from deepfusion.extract.batches import Batches
 from deepfusion.extract.common import failure, groups, segment
 from deepfusion.extract.derived import derived_columns
-from deepfusion.extract.faces import follower, video_facts
+from deepfusion.extract.faces import Follower, video_facts
 from deepfusion.extract.networks import fill, load_network, opened_network
 from deepfusion.extract.pictures import pictures_job, received
 from deepfusion.extract.prefetch import ahead
@@ -270,8 +270,8 @@ class _Reader:
         self._limits = _bounds(config.limits)
 
     @cached_property
-    def _follower(self):
-        return follower(self._config.faces)
+    def _follower(self) -> Follower:
+        return Follower(self._config.faces)
 
     def work(self, job: tuple[str, tuple]) -> Iterator:
         kind, what = job

@@ -38,7 +38,13 @@ SCANNED = 1000
 TRIED, TRIED_S = 8, 4.0
 SHORT_S = 0.2
 AUDIO = ("spectrogram", ENCODER)  # stages that read audio
-COMMANDS = ("faces", "networks", "spectrogram", "audio_encoder")  # a process of its own for each shard
+# What the processes of a shard do before their ledger begins.
+STARTS = (
+    "from deepfusion.extract.faces import FaceSettings, Follower; Follower(FaceSettings())",
+    "import deepfusion.extract.networks",
+    "import deepfusion.extract.spectrogram",
+    "import deepfusion.extract.audio_encoder",
+)
 
 
 def preflight(
@@ -56,7 +62,7 @@ def preflight(
     Returns:
         clips, read. bad: id -> reason, of unreadable clips. video_s, audio_s, frames and store_bytes of the
             corpus. ledger: of the trial. worker_s: stage -> CPU time or device time for the corpus, s. start_s: CPU
-            time for starting Python and importing packages, in all processes. seconds: wall time on `cores`.
+            time to start Python and load packages and detectors, in all processes. seconds: wall time on `cores`.
 
     Raises:
         UserError: None of the clips can be read.
@@ -101,10 +107,10 @@ def preflight(
 
 
 def _start_s() -> float:
-    """CPU seconds until the processes of one shard begin to work; the ledger begins there."""
+    """CPU seconds until the processes of one shard begin to work."""
     before = os.times()
-    for command in COMMANDS:
-        subprocess.run([sys.executable, "-c", f"import deepfusion.extract.{command}"], check=True)
+    for start in STARTS:
+        subprocess.run([sys.executable, "-c", start], check=True)
     after = os.times()
     return after.children_user + after.children_system - before.children_user - before.children_system
 
