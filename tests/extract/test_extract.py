@@ -289,7 +289,8 @@ def test_several_processes_write_the_same_shard(made, tmp_path, monkeypatch, met
 
     monkeypatch.setattr(faces, "_tracker", counted)
     faces_shard(clips, two, settings=FaceSettings(), workers=2)
-    assert loading.read_text() == f"{os.getpid()}\n"  # forks have the models of their parent
+    # A fork has the models of its parent. A spawned process loads its own, by the function that is not replaced there.
+    assert loading.read_text() == f"{os.getpid()}\n"
     with read_shard(one) as a, read_shard(two) as b:
         assert a.key == b.key
         assert a.clips.equals(b.clips)  # the failed ones and their reasons too
