@@ -160,7 +160,7 @@ def test_manifests_have_known_columns(page, text):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder with what the examples read: a clip, a folder of clips, a store, and the package's model."""
+    """A folder with what the examples read: clips, a store, a csv of OpenFace, and the package's model."""
     folder = tmp_path_factory.mktemp("examples")
     render("s01-f0-v0-t0", folder / "clip.mp4", seed=0)
     (folder / "clips").mkdir()
@@ -168,6 +168,9 @@ def place(tmp_path_factory):
     write_store(folder, make_clips()).rename(folder / "features.h5")
     (folder / "results/mine/fusion").mkdir(parents=True)
     (folder / "results/mine/fusion/fbp").symlink_to(SHIPPED)  # holds `model/`
+    table = pd.DataFrame({"frame": [1, 2], " timestamp": [0, 0.04], " AU01_r": [0.5, 1]})
+    table.to_csv(folder / "anna-1.csv", index=False)
+    (folder / "openface").mkdir()
     return folder
 
 

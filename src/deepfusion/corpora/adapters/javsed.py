@@ -12,7 +12,8 @@ CITATION = (
     "Arifin, Priambodo, Nasuha, Winursito, Gunawan: Development of Javanese Speech Emotion Database (Java-SED), 2022"
 )
 LICENCE = (
-    "sound and face repositories MIT, video repository without licence; identifiable people: measure, do not share"
+    "audio and face repositories MIT, video repository without licence; identifiable people: "
+    "do not redistribute the clips"
 )
 
 OWNER = "its authors, in three public repositories (audio, faces, video)"
