@@ -103,7 +103,7 @@ def runs(
         for seed in settings.seeds:
             given = settings.model_dump(by_alias=True) | {"lambda": lam, "seeds": [seed]}
             bench = Bench(corpus, parts, data, FusionSettings.model_validate(given), torch.device("cpu"))
-            tested = test(bench, row, choose(bench, row))
+            tested = test(bench, row, choose(bench, row), attention=True)
             right = accuracy(tested.probabilities, corpus)
             rows += [
                 {"network": row.name, "lambda": lam, "seed": seed, "accuracy": right, "modality": modality, **figures}

@@ -72,7 +72,7 @@ def inner(path: Path, made: Sequence[Row], settings: FusionSettings, k: int) -> 
     for seed in settings.seeds:
         bench = Bench(corpus, parts, data, settings.model_copy(update={"seeds": (seed,)}), torch.device("cpu"))
         for row in made:
-            measured = [inner_scores(bench, of) for of in validate(bench, row, candidates)]
+            measured = [inner_scores(bench, row, of) for of in validate(bench, row, candidates)]
             loss, right = np.stack([of.loss for of in measured]), np.stack([of.accuracy for of in measured])
             best = loss.argmin(0), range(loss.shape[1])
             found[row.name]["accuracy"].append(float(right[best].mean()))

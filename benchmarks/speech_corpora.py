@@ -45,7 +45,7 @@ def compare(store: Path) -> dict:
     made = folds(corpus.speakers, protocol="loso" if speakers <= FEW else "kfold")
     parts = [part(corpus.table, fold, inner_folds=FusionSettings().inner_folds) for fold in made]
     others = set(MODELS) - {"svm_audio"}
-    svm, _ = svm_models(corpus, svm_features(corpus), parts, by="training", leave_out=others)
+    svm, _ = svm_models(corpus, svm_features(corpus, {"audio": SPEECH}), parts, by="training", leave_out=others)
     models = {"linear SVM": figures(corpus, svm["svm_audio"])}
     found, rows = experiment.prepare(corpus, made, [ROW], FusionSettings())
     experiment.run(found, rows, torch.device("cpu"))

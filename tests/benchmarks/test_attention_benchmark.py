@@ -23,6 +23,7 @@ def corpus_of(table, times):
         sample={},
         time={"landmarks": times},
         frequency={},
+        rows_per_clip=1,
     )
 
 

@@ -84,8 +84,29 @@ def test_late_fusion_is_of_the_two_models_alone(finished):
     predictions = read_predictions(finished / "predictions.csv").sort_values(["clip", "seed"])
     columns = [f"p({label})" for label in class_names(predictions)]
     p = {name: rows[columns].to_numpy() for name, rows in predictions.groupby("model")}
-    np.testing.assert_allclose(p["late_mean"], mean(p["audio"], p["video"]), atol=1e-12)
-    np.testing.assert_allclose(p["late_product"], product(p["audio"], p["video"]), atol=1e-12)
+    audio, face = (predictions.loc[predictions["model"].eq("audio"), has].to_numpy() for has in ("audio", "face"))
+    whole = audio & face
+    assert 0 < whole.sum() < len(whole)
+    np.testing.assert_allclose(p["late_mean"][whole], mean(p["audio"], p["video"])[whole], atol=1e-12)
+    np.testing.assert_allclose(p["late_product"][whole], product(p["audio"], p["video"])[whole], atol=1e-12)
+
+
+def test_a_clip_without_a_modality_is_predicted_by_the_model_of_the_other(finished):
+    predictions = read_predictions(finished / "predictions.csv").sort_values(["clip", "seed"])
+    columns = [f"p({label})" for label in class_names(predictions)]
+    for model, alone in (("fbp", ""), ("late_product", ""), ("late_learned", ""), ("svm_concat", "svm_")):
+        for lacking, there, other in (("face", "audio", "audio"), ("audio", "face", "video")):
+            rows = predictions[~predictions[lacking] & predictions[there]]
+            a, b = (rows.loc[rows["model"].eq(name), columns].to_numpy() for name in (model, alone + other))
+            assert len(a)
+            np.testing.assert_array_equal(a, b)
+
+
+def test_the_svms_have_the_streams_of_the_configuration(store, tmp_path):
+    one, two = (run(store, tmp_path / name, chosen=FEW, audio=[name], **QUICK) for name in ("speech", "AF"))
+    p = [read_predictions(folder / "predictions.csv").query("model == 'svm_audio'") for folder in (one, two)]
+    columns = [f"p({label})" for label in class_names(p[0])]
+    assert not np.allclose(p[0][columns], p[1][columns])
 
 
 def test_claims_are_tested_and_put_into_words(finished):

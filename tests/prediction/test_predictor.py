@@ -153,7 +153,7 @@ def test_weights_are_those_of_the_training():
 def test_the_accuracy_to_expect_is_that_of_the_card():
     metrics = {"accuracy_mean": 0.604, "accuracy_std": 0.088, "uar_mean": 0.5, "uar_std": 0.1}
     card = {"metrics": metrics | {"by_model": {"audio": 0.48, "concat": 0.6, "video": 0.458}}}
-    wanted = "on unseen speakers: accuracy 60.4 % (sd 8.8), UAR 50.0 % (sd 10.0)"
+    wanted = "on unseen speakers: accuracy 60.4 ± 8.8 %, UAR 50.0 ± 10.0 %"
     assert expectation(card) == f"{wanted}; audio alone 48.0 %, video alone 45.8 %"
     assert expectation({"metrics": metrics}) == wanted
     assert expectation({}) == ""

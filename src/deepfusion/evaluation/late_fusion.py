@@ -35,6 +35,8 @@ def product(a: np.ndarray, b: np.ndarray, shares: np.ndarray | float = 1.0) -> n
 
 
 def weight_of(a: np.ndarray, b: np.ndarray, label: np.ndarray) -> float:
-    """The weight of `WEIGHTS` with which `weighted` has the least cross-entropy on these clips."""
+    """The weight of `WEIGHTS` with which `weighted` has the least cross-entropy on these clips; 0.5 without clips."""
+    if len(label) == 0:
+        return 0.5
     losses = [-np.log(weighted(a, b, w)[range(len(label)), label]).mean() for w in WEIGHTS]
     return float(WEIGHTS[int(np.argmin(losses))])

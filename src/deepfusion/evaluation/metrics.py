@@ -97,7 +97,7 @@ def _over_speakers(predictions: pd.DataFrame) -> dict:
     for name in ("accuracy", "uar", "macro_f1"):
         values = np.array([figures[name] for figures in by_speaker.values()])
         summary[f"{name}_mean"] = float(values.mean())
-        summary[f"{name}_std"] = float(values.std(ddof=1)) if len(values) > 1 else 0.0
+        summary[f"{name}_std"] = float(values.std(ddof=1)) if len(values) > 1 else None
     return summary
 
 
@@ -108,19 +108,19 @@ def evaluate(predictions: pd.DataFrame) -> dict:
         predictions: Predictions of one model, each clip once per seed.
 
     Returns:
-        Mean and standard deviation (ddof 1) over the speakers, figures per speaker, recall per class, the confusion
-        matrix (rows true, columns predicted) in the order of `labels`, calibration, and the scores of the clips with a
-        face. Where no speaker is known, all clips are of the speaker "".
+        Mean and standard deviation (ddof 1; None for one speaker) over the speakers, figures per speaker, recall per
+        class (None without its clips), the confusion matrix (rows true, columns predicted) in the order of `labels`,
+        calibration, and the scores of the clips with a face. Without known speakers, all clips are of the speaker "".
     """
     labels = class_names(predictions)
     predicted = most_probable(predictions)
     with_face = predictions[predictions["face"]]
     confusion = confusion_matrix(predictions["label"], predicted, labels=labels)
-    recall = confusion.diagonal() / np.maximum(confusion.sum(1), 1)
+    recall = [row[i] / row.sum() if row.any() else None for i, row in enumerate(confusion)]
     return {
         "labels": labels,
         **_over_speakers(predictions),
-        "recall": dict(zip(labels, recall.tolist(), strict=True)),
+        "recall": dict(zip(labels, recall, strict=True)),
         "confusion": confusion.tolist(),
         **calibration(predictions),
         "with_face": _over_speakers(with_face) if len(with_face) else None,

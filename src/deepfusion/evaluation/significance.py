@@ -22,6 +22,8 @@ LEVEL = 0.05
 QUANTILES = (0.025, 0.975)
 # Up to this many speakers (n) all 2^n patterns of signs are enumerated; for more, 2^16 random patterns.
 EXACT_SPEAKERS = 16
+# Maximum numbers that the bootstrap draws at a time.
+AT_ONCE = 2**22
 # Shares are multiples of 1 / (seeds * clips): smaller differences are rounding errors.
 DECIMALS = 12
 
@@ -164,9 +166,30 @@ def bootstrap_differences(change: np.ndarray, speaker: np.ndarray, draws: int = 
     drawn = random.integers(len(by_speaker), size=(draws, len(by_speaker)))
     means = np.empty(drawn.shape)
     for i, clips in enumerate(by_speaker):
-        here = drawn == i
-        means[here] = clips[random.integers(len(clips), size=(here.sum(), len(clips)))].mean(1)
+        here = np.flatnonzero(drawn == i)
+        for some in np.split(here, range(0, len(here), max(1, AT_ONCE // len(clips)))[1:]):
+            means.flat[some] = clips[random.integers(len(clips), size=(len(some), len(clips)))].mean(1)
     return means.mean(1)
+
+
+def _interval(change: np.ndarray, speaker: np.ndarray, draws: int, seed: int) -> list[float]:
+    """The ends of the 95 % interval of `bootstrap_differences`."""
+    drawn = bootstrap_differences(change, speaker, draws, seed)
+    # Rounded, so that an end that is 0 does not seem to exclude it.
+    return np.quantile(drawn, QUANTILES).round(DECIMALS).tolist()
+
+
+def accuracy_interval(predictions: pd.DataFrame, draws: int = 10_000, seed: int = 0) -> list[float]:
+    """The 95 % interval [low, high] of a model's accuracy (mean over the speakers), drawn as for differences.
+
+    Args:
+        predictions: Of one model, columns as in `evaluation.metrics`, each clip once per seed.
+        draws: Of the bootstrap.
+        seed: Of the bootstrap.
+    """
+    rows = _rows(predictions)
+    speaker = rows["speaker"].groupby(level="clip").first()
+    return _interval(_shares(rows).to_numpy(), speaker.to_numpy(), draws, seed)
 
 
 def sign_flip(differences: np.ndarray, seed: int = 0) -> float:
@@ -229,15 +252,13 @@ def _compare_two(model: str, than: str, clips: pd.DataFrame, draws: int, seed: i
     """One comparison without the correction; `clips` as `paired(<predictions of than>, <those of model>)`."""
     change, speaker = (clips["share_b"] - clips["share_a"]).to_numpy(), clips["speaker"].to_numpy()
     differences = speaker_differences(change, speaker)
-    drawn = bootstrap_differences(change, speaker, draws, seed)
     only_model, only_than, mcnemar_p = mcnemar(clips["right_a"].to_numpy(), clips["right_b"].to_numpy())
     return {
         "model": model,
         "than": than,
         "clips": len(clips),
         "difference": float(differences.mean().round(DECIMALS)),
-        # Rounded, so that an end that is 0 does not seem to exclude it.
-        "interval": np.quantile(drawn, QUANTILES).round(DECIMALS).tolist(),
+        "interval": _interval(change, speaker, draws, seed),
         "speakers_up": int((differences > 0).sum()),
         "speakers_down": int((differences < 0).sum()),
         "speakers_equal": int((differences == 0).sum()),
@@ -266,7 +287,8 @@ def compare(
         accuracies (shares, means over the speakers, model minus than) and its 95 % `interval` [low, high]; in how many
         speakers it goes up, down or stays equal; `sign_flip_p` and `d_z` over speakers; `mcnemar_b` (clips that only
         `model` is right on), `mcnemar_c` (only `than`), `mcnemar_p` and `odds_ratio` over clips; `sign_flip_p_holm`
-        and `mcnemar_p_holm`, each test's p corrected for the number of `comparisons`.
+        and `mcnemar_p_holm`, each test's p corrected for the number of `comparisons`; `supported`, whether the interval
+        excludes 0 and the corrected p over speakers is below `LEVEL`.
 
     Raises:
         ValueError: as `paired`, with the names of the pair.
@@ -281,7 +303,16 @@ def compare(
     for name in ("sign_flip_p", "mcnemar_p"):
         for comparison, p in zip(found, holm([comparison[name] for comparison in found]), strict=True):
             comparison[f"{name}_holm"] = float(p)
-    return [{**comparison, "comparisons": len(found)} for comparison in found]
+    return [{**of, "comparisons": len(found), "supported": _excludes_0(of) and _significant(of)} for of in found]
+
+
+def _excludes_0(comparison: dict) -> bool:
+    low, high = comparison["interval"]
+    return low > 0 or high < 0
+
+
+def _significant(comparison: dict) -> bool:
+    return comparison["sign_flip_p_holm"] < LEVEL
 
 
 def _points(share: float) -> str:
@@ -299,10 +330,8 @@ def _p(p: float) -> str:
 
 def _verdict(comparison: dict) -> str:
     """The conclusion: a difference is supported only if the interval and the test over speakers agree."""
-    low, high = comparison["interval"]
     only_model, only_than = comparison["mcnemar_b"], comparison["mcnemar_c"]
-    interval = low > 0 or high < 0
-    speakers = comparison["sign_flip_p_holm"] < LEVEL
+    interval, speakers = _excludes_0(comparison), _significant(comparison)
     clips = comparison["mcnemar_p_holm"] < LEVEL
     # McNemar weights all clips alike and uses the mean over seeds: with unequal speakers it may favour the other model.
     agrees = np.sign(only_model - only_than) == np.sign(comparison["difference"])
@@ -319,8 +348,6 @@ def _verdict(comparison: dict) -> str:
 
 def in_words(comparison: dict) -> str:
     """One sentence: the difference, its interval, and whether it is supported.
-
-    A difference is called supported only if the interval excludes 0 and the corrected p over speakers is below `LEVEL`.
 
     Args:
         comparison: As of `compare`.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from deepfusion.evaluation.metrics import evaluate
-from deepfusion.evaluation.significance import LEVEL, compare, in_words, least_p
+from deepfusion.evaluation.significance import LEVEL, accuracy_interval, compare, in_words, least_p
 
 # The planned comparisons, made if both models are trained; each p is corrected for their number.
 CLAIMS = (
@@ -32,11 +32,12 @@ def summary(predictions: pd.DataFrame) -> dict:
         predictions: Of all models, columns as in `evaluation.metrics`.
 
     Returns:
-        labels; models (name -> metrics); comparisons (of the `CLAIMS` with both models); words (a sentence each).
+        labels; models (name -> metrics, and the 95 % `interval` of the accuracy); comparisons (of the `CLAIMS` with
+        both models); words (a sentence each).
     """
     by_model = dict(tuple(predictions.groupby("model", sort=False)))
     comparisons = compare(by_model, [pair for pair in CLAIMS if set(pair) <= by_model.keys()])
-    models = {name: evaluate(rows) for name, rows in by_model.items()}
+    models = {name: {**evaluate(rows), "interval": accuracy_interval(rows)} for name, rows in by_model.items()}
     return {
         "labels": next(iter(models.values()))["labels"],
         "models": models,
@@ -77,7 +78,12 @@ def cells_of(figures: dict) -> list[str]:
 
 
 def _percent(figures: dict | None, name: str) -> str:
-    return f"{100 * figures[f'{name}_mean']:.1f} ± {100 * figures[f'{name}_std']:.1f}" if figures else "no such clip"
+    return spread(figures[f"{name}_mean"], figures[f"{name}_std"]) if figures else "no such clip"
+
+
+def spread(mean: float, std: float | None) -> str:
+    """Mean and standard deviation in per cent; the mean alone for a single speaker."""
+    return f"{100 * mean:.1f}" + ("" if std is None else f" ± {100 * std:.1f}")
 
 
 def summary_markdown(found: dict, sentences: Sequence[str] = ()) -> str:

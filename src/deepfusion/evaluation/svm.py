@@ -4,7 +4,7 @@ Scaling, C and calibration come from the training clips of a fold, inner folds a
 random.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 from scipy.optimize import minimize
@@ -203,7 +203,6 @@ def svm_probabilities(
 
 
 def predict_fold(
-    name: str,
     features: Mapping[str, np.ndarray],
     labels: np.ndarray,
     speakers: np.ndarray,
@@ -211,41 +210,44 @@ def predict_fold(
     test: np.ndarray,
     *,
     classes: int,
-) -> np.ndarray:
-    """Predictions of a model for the test clips of one fold, trained on the training clips.
+    models: Collection[str] = tuple(MODELS),
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Predictions for the test clips of one fold, trained on the training clips.
+
+    svm_concat concatenates all columns; late fusion combines svm_audio and svm_video.
 
     Args:
-        name: One of `MODELS`. svm_concat concatenates all columns; late fusion combines svm_audio and svm_video.
-        features: "audio" and face slots -> (clips, columns), NaN rows where missing. All given slots are concatenated.
+        features: "audio" and streams of the video -> (clips, columns), NaN rows where missing.
         labels: (clips,) integer classes.
         speakers: (clips,).
         train: Positions of the training clips.
-        test: Positions of the test clips, of other speakers.
+        test: Positions of the test clips.
         classes: Number of classes.
+        models: Names from `MODELS`.
 
     Returns:
-        (len(test), classes) probabilities.
-
-    Raises:
-        UserError: An unknown model, a speaker on both sides, or too few training clips.
+        (len(test), classes) probabilities of each model; and why a model is missing, by name.
     """
-    if name not in MODELS:
-        raise UserError(f"no model {name!r}: there are {', '.join(MODELS)}")
-    if both := sorted((set(speakers[train]) & set(speakers[test])) - {""}):
-        raise UserError(f"leakage: speakers both trained and tested on: {', '.join(both)}")
-    slots = [key for key in features if key != AUDIO]
-
-    def predicted(keys: list[str]) -> np.ndarray:
+    video = [key for key in features if key != AUDIO]
+    columns = {"svm_audio": [AUDIO], "svm_video": video, "svm_concat": [AUDIO, *video]}
+    found, impossible = {}, {}
+    for name in (name for name in columns if name in models):
+        keys = columns[name]
         x = np.concatenate([features[key] for key in keys], axis=1)
         weight = column_weights({key: features[key].shape[1] for key in keys})
-        return svm_probabilities(x[train], labels[train], speakers[train], x[test], weight=weight, classes=classes)
-
-    if name == "svm_audio":
-        return predicted([AUDIO])
-    if name == "svm_video":
-        return predicted(slots)
-    if name == "svm_concat":
-        return predicted([AUDIO, *slots])
-    if name == "svm_late_mean":
-        return mean(predicted([AUDIO]), predicted(slots))
-    return product(predicted([AUDIO]), predicted(slots), class_shares(labels[train], classes))
+        try:
+            found[name] = svm_probabilities(
+                x[train], labels[train], speakers[train], x[test], weight=weight, classes=classes
+            )
+        except TooFewClipsError as error:
+            impossible[name] = str(error)
+    late = [name for name in models if name not in columns]
+    alone = ("svm_audio", "svm_video")
+    if reasons := [impossible[name] for name in alone if name in impossible]:
+        impossible |= dict.fromkeys(late, reasons[0])
+    elif late:
+        audio, of_video = (found[name] for name in alone)
+        shares = class_shares(labels[train], classes)
+        fused = {"svm_late_mean": mean(audio, of_video), "svm_late_product": product(audio, of_video, shares)}
+        found |= {name: fused[name] for name in late}
+    return found, impossible

@@ -58,13 +58,5 @@ def read_attention_file(path: Path) -> tuple[str, dict[str, dict[str, Attention]
             for id_, first, last in zip(ids, data["offsets"], data["offsets"][1:], strict=False):
                 if last > first:
                     rows = {name: of[first:last] for name, of in data.items() if name != "offsets"}
-                    found.setdefault(id_, {})[kind] = _attention(**rows)
+                    found.setdefault(id_, {})[kind] = Attention.of(**rows)
         return str(file.attrs["model"]), found
-
-
-def _attention(weight: np.ndarray, time: np.ndarray, frequency: np.ndarray | None = None) -> Attention:
-    """The flat positions of the file as two axes, time and frequency."""
-    if frequency is None:
-        return Attention(weight, time)
-    bands = len(np.unique(frequency))
-    return Attention(weight.reshape(-1, bands), time[::bands], frequency[:bands])

@@ -30,8 +30,8 @@ LARGE = 600_000_000
 class Corpus:
     """The data of a store that networks are trained on.
 
-    Per-frame video streams are large: only a sample of rows, to fit reductions, is kept, and `reduce_folds` reads them
-    again. All other streams are kept whole.
+    Per-frame video streams are large: only a sample of rows is kept, `rows_per_clip` at most, to fit reductions and for
+    the statistics of each speaker, and `reduce_folds` reads them again. All other streams are kept whole.
     """
 
     path: Path
@@ -43,6 +43,7 @@ class Corpus:
     sample: dict[str, list[np.ndarray]]  # stream -> rows of each clip, a sample of them if the stream is long
     time: dict[str, list[np.ndarray]]  # attended stream -> times of the rows of each clip, s
     frequency: dict[str, list[np.ndarray]]  # stream of the audio encoder -> Hz
+    rows_per_clip: int
 
     @property
     def speakers(self) -> list[str]:
@@ -73,6 +74,11 @@ class Corpus:
 def is_long(stream: str) -> bool:
     """Whether a stream is read again for each group of folds instead of being kept."""
     return is_video(stream) and not is_per_clip(stream)
+
+
+def sampled(rows: np.ndarray, at_most: int) -> np.ndarray:
+    """At most so many rows, evenly spread; a copy, because a slice keeps all rows in memory."""
+    return rows[:: -(-len(rows) // at_most) or 1].copy()
 
 
 class ReadOnce(dict):
@@ -106,24 +112,22 @@ def read_corpus(path: Path, streams: Iterable[str], *, purpose: str) -> Corpus:
         encoder = store.attributes("AF") if "AF" in store.keys else None
         spectrogram = Spectrogram.of(store.attributes("spectrogram"), encoder)
         checked = dict.fromkeys((*keys(streams), "time", *HEARD, *(ENCODED if "AF" in keys(streams) else ())))
-        per_clip = max(1, FITTED // max(1, len(table)))
+        rows_per_clip = max(1, FITTED // max(1, len(table)))
 
         def read(id_: str) -> ClipStreams:
             clip = ReadOnce(store[id_])
             check_clip(path, clip, {name: clip[name] for name in checked})
             made = clip_streams(clip, streams, spectrogram)
             for name in filter(is_long, streams):
-                rows = made.rows[name]
-                # A copy, because a slice keeps all rows of the clip in memory.
-                made.rows[name] = rows[:: -(-len(rows) // per_clip) or 1].copy()
+                made.rows[name] = sampled(made.rows[name], rows_per_clip)
             return made
 
         clips = side_by_side(read, [(id_,) for id_ in table.index])
         sample = {name: [clip.rows[name] for clip in clips] for name in streams}
         time = {name: [clip.time[name] for clip in clips] for name in streams if not is_per_clip(name)}
         frequency = {name: [clip.frequency[name] for clip in clips] for name in clips[0].frequency}
-        attrs = store.attrs["key"]
-        return Corpus(path, table, list(store.labels), attrs, spectrogram, streams, sample, time, frequency)
+        labels, key = list(store.labels), store.attrs["key"]
+        return Corpus(path, table, labels, key, spectrogram, streams, sample, time, frequency, rows_per_clip)
 
 
 @dataclass
@@ -144,18 +148,19 @@ class FoldData:
         return Reduced(Columns(tuple(self.rows[name][:, :axes] for name in rows), tuple(scales)), offsets, clip)
 
 
-def fit_fold(
-    corpus: Corpus, train: Sequence[int], *, axes: int, by: Normalisation
-) -> tuple[dict[str, Reduction], dict[str, Mapping[str, tuple[Tensor, Tensor]]]]:
-    """Reductions of all streams, from training clips alone, and each speaker's own statistics if `by` is "speaker"."""
-    reductions, own = {}, {}
+Own = Mapping[str, Mapping[str, tuple[Tensor, Tensor]]]
+"""Stream -> speaker -> mean and deviation to standardise by; without an entry, those of the training clips."""
+
+
+def fit_fold(corpus: Corpus, train: Sequence[int], *, axes: int, own: Own) -> dict[str, Reduction]:
+    """Reductions of all streams, from training clips alone."""
+    speakers, reductions = corpus.speakers, {}
     for name in corpus.streams:
         rows = corpus.sample[name]
-        own[name] = speaker_statistics(rows, corpus.speakers) if by == "speaker" else {}
         step = -(-sum(len(rows[i]) for i in train) // FITTED) or 1
-        of = [own[name].get(corpus.speakers[i]) for i in train]
+        of = [own[name].get(speakers[i]) for i in train]
         reductions[name] = fit([rows[i][::step] for i in train], of, size=axes)
-    return reductions, own
+    return reductions
 
 
 def reduce_folds(corpus: Corpus, trains: Sequence[Sequence[int]], *, axes: int, by: Normalisation) -> list[FoldData]:
@@ -173,13 +178,15 @@ def reduce_folds(corpus: Corpus, trains: Sequence[Sequence[int]], *, axes: int, 
     if by == "speaker":
         origin = f"the store {corpus.path}"
         need(corpus.table.reset_index(), "speaker", purpose="fusion.normalisation: speaker", origin=origin)
+    speakers = corpus.speakers
+    own = {name: speaker_statistics(of, speakers) if by == "speaker" else {} for name, of in corpus.sample.items()}
     # Each fit is single-threaded, so that the axes are the same on any machine.
-    fits = side_by_side(partial(fit_fold, corpus, axes=axes, by=by), [(train,) for train in trains])
+    fits = side_by_side(partial(fit_fold, corpus, axes=axes, own=own), [(train,) for train in trains])
     dtype, _ = corpus.fold_type(axes)
     made, offsets = {}, {name: np.cumsum([0, *of]) for name, of in corpus.lengths.items()}
     for name in corpus.streams:
         rows = int(offsets[name][-1]) if name in offsets else len(corpus.table)
-        size = max(reductions[name].size for reductions, _ in fits)
+        size = max(reductions[name].size for reductions in fits)
         # All folds in one tensor: networks of several folds take rows from it without a copy.
         made[name] = torch.zeros(len(fits), rows, size, dtype=dtype if name in offsets else torch.float32)
     long = [name for name in corpus.streams if is_long(name)]
@@ -190,19 +197,19 @@ def reduce_folds(corpus: Corpus, trains: Sequence[Sequence[int]], *, axes: int, 
         for name in corpus.streams:
             rows = torch.from_numpy(np.ascontiguousarray(read[name] if name in read else corpus.sample[name][i]))
             first, last = offsets[name][i : i + 2].tolist() if name in offsets else (i, i + 1)
-            for (reductions, own), table in zip(fits, made[name], strict=True):
+            for reductions, table in zip(fits, made[name], strict=True):
                 reduction = reductions[name]
-                table[first:last, : reduction.size] = reduced(reduction, rows, own.get(name, {}).get(speaker))
+                table[first:last, : reduction.size] = reduced(reduction, rows, own[name].get(speaker))
 
     with FeatureStore(corpus.path) as store:
-        side_by_side(fill, zip(range(len(corpus.table)), corpus.table.index, corpus.speakers, strict=True))
+        side_by_side(fill, zip(range(len(corpus.table)), corpus.table.index, speakers, strict=True))
     return [
         FoldData(
             reductions,
             {name: table[fold, :, : reductions[name].size] for name, table in made.items()},
             {name: torch.from_numpy(of) for name, of in offsets.items()},
         )
-        for fold, (reductions, _) in enumerate(fits)
+        for fold, reductions in enumerate(fits)
     ]
 
 

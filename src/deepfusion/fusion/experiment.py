@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,22 +44,19 @@ class Findings:
         probabilities: Model -> (seeds, clips, classes), calibrated; NaN where a clip is tested in no fold.
         choices: Model -> hyperparameters selected per fold.
         notes: Caveats for result tables, on speakers and on single models.
-        attention: Of the model `explained`: position of a clip -> modality -> (L,) weights, mean over all networks.
+        attention: Of `EXPLAINED` models: position of a clip -> modality -> (L,) weights, mean over all networks.
+        explained: The model whose attention is written.
     """
 
     corpus: Corpus
     parts: list[Part]
     settings: FusionSettings
+    explained: str
     absent: dict[str, str] = field(default_factory=dict)
     probabilities: dict[str, np.ndarray] = field(default_factory=dict)
     choices: dict[str, Choice] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    attention: dict[int, dict[Modality, np.ndarray]] = field(default_factory=dict)
-
-    @property
-    def explained(self) -> str:
-        """The model whose attention is kept."""
-        return next(name for name in EXPLAINED if name in self.probabilities)
+    attention: dict[str, dict[int, dict[Modality, np.ndarray]]] = field(default_factory=dict)
 
     def add(self, row: Row, choice: Choice, tested: Tested) -> None:
         """Add the results of a model from some of the folds."""
@@ -69,8 +66,7 @@ class Findings:
             self.choices[row.name] = self.choices[row.name].extended(choice)
             known = self.probabilities[row.name]
             self.probabilities[row.name] = np.where(np.isnan(known), tested.probabilities, known)
-        if row.name == self.explained:
-            self.attention |= tested.attention
+        self.attention.setdefault(row.name, {}).update(tested.attention)
 
 
 def prepare(
@@ -105,7 +101,9 @@ def prepare(
     left = [row for row in rows if row.name not in absent]
     if not left:
         raise UserError(f"there is nothing to train: {'; '.join(absence(absent))}")
-    return Findings(corpus, parts, settings, absent, notes=notes), left
+    names = {row.name for row in left}
+    explained = next(name for name in EXPLAINED if name in names)
+    return Findings(corpus, parts, settings, explained, absent, notes=notes), left
 
 
 def groups(corpus: Corpus, parts: Sequence[Part], settings: FusionSettings) -> Iterator[list[Part]]:
@@ -144,7 +142,7 @@ def run(
         if after is not None:
             after(made, choices)
         del made  # free memory before the next folds are reduced
-    answer_by_the_rest(found, rows)
+    answer_by_the_rest(found, [row.name for row in rows if len(row.design.modalities) > 1])
     for row in rows:
         log.info("%s: accuracy %.3f", row.name, accuracy(found.probabilities[row.name], found.corpus))
 
@@ -158,20 +156,33 @@ def run_group(found: Findings, rows: Sequence[Row], made: Bench, refiners: Refin
         log.info("model %s", row.name)
         choice = choices[row.name] = choose(made, row)
         refine = refiners[row.name](made, row) if row.name in refiners else None
-        found.add(row, choice, test(made, row, choice, refine))
+        found.add(row, choice, test(made, row, choice, refine, attention=row.name in EXPLAINED))
     return choices
 
 
-def answer_by_the_rest(found: Findings, rows: Sequence[Row]) -> None:
-    """Clips without audio or without a face are predicted by the model of the other modality, as `predict` does it."""
+ALONE: Mapping[Modality, str] = {"audio": "audio", "video": "video"}
+"""Modality -> the network that predicts from it alone."""
+
+
+def answer_by_the_rest(found: Findings, models: Iterable[str], alone: Mapping[Modality, str] = ALONE) -> None:
+    """Clips without audio or without a face are predicted by the model of the other modality, as `predict` does it.
+
+    Args:
+        found: Changed in place, probabilities and attention.
+        models: Models of both modalities.
+        alone: Modality -> the model that predicts from it alone.
+    """
     has = {m: found.corpus.has(m) for m in MODALITIES}
-    for row in rows:
-        if len(row.design.modalities) > 1:
-            for lacking, other in (("audio", "video"), ("video", "audio")):
-                clips = ~has[lacking] & has[other]
-                own = found.probabilities[row.name][:, clips]
-                rest = np.where(np.isnan(own), np.nan, found.probabilities[other][:, clips])
-                found.probabilities[row.name][:, clips] = rest
+    for lacking, other in (("audio", "video"), ("video", "audio")):
+        clips = ~has[lacking] & has[other]
+        for name in models:
+            if alone[other] in found.probabilities:
+                own = found.probabilities[name][:, clips]
+                rest = np.where(np.isnan(own), np.nan, found.probabilities[alone[other]][:, clips])
+                found.probabilities[name][:, clips] = rest
+            attention = found.attention.get(name, {})
+            for i in attention.keys() & set(np.flatnonzero(clips).tolist()):
+                attention[i] = found.attention[alone[other]][i]
 
 
 def write(found: Findings, rows: Sequence[Row], folder: Path, *, extra: Mapping[str, object] | None = None) -> dict:
@@ -231,7 +242,7 @@ def attention_shares(found: Findings) -> dict[str, dict[str, float]]:
     """`effective_share` of the tested clips, mean and 5 % quantile, by modality; clips with one row are left out."""
     shares: dict[str, dict[str, float]] = {}
     for m in MODALITIES:
-        weights = [seen[m] for seen in found.attention.values() if m in seen and len(seen[m]) > 1]
+        weights = [of[m] for of in found.attention[found.explained].values() if m in of and len(of[m]) > 1]
         if weights:
             each = [effective_share(w) for w in weights]
             shares[m] = {"effective_share": float(np.mean(each)), "least": float(np.quantile(each, 0.05))}
@@ -240,13 +251,15 @@ def attention_shares(found: Findings) -> dict[str, dict[str, float]]:
 
 def write_attention(path: Path, found: Findings, row: Row) -> None:
     """The attention weights of the tested clips, mean over seeds and members, with times."""
-    corpus, clips = found.corpus, sorted(found.attention)
+    corpus, attention = found.corpus, found.attention[row.name]
+    clips = sorted(attention)
     attended = {m: next(name for name in names if not is_per_clip(name)) for m, names in row.streams.items()}
     kinds: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
     for m, name in attended.items():
         for i in clips:
-            time = corpus.time[name][i]  # a clip without the modality has a single row in its place
-            kinds.setdefault(m, []).append((found.attention[i][m][: len(time)], time))
+            time = corpus.time[name][i]
+            weight = attention[i].get(m, np.zeros(0))[: len(time)]  # a clip without the modality may have one row
+            kinds.setdefault(m, []).append((weight, time))
     hz = corpus.frequency.get(attended.get("audio", ""))
     ids = [str(corpus.table.index[i]) for i in clips]
     write_attention_file(path, ids, kinds, frequency=hz and [hz[i] for i in clips], model=row.name)

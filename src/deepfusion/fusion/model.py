@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import filterfalse
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,14 @@ from deepfusion.cache_key import file_sha256
 from deepfusion.config import NetworkShape
 from deepfusion.errors import UserError
 from deepfusion.fusion.batched_training import padded
-from deepfusion.fusion.corpus import FoldData, reduced
+from deepfusion.fusion.corpus import FoldData, is_long, reduced, sampled
 from deepfusion.fusion.network import Design, Network, Sizes
 from deepfusion.fusion.preprocessing import Reduction, standardisation
 from deepfusion.fusion.search import Row
-from deepfusion.fusion.streams import Modality, Spectrogram, clip_streams, is_per_clip, is_video, keys
+from deepfusion.fusion.streams import MODALITIES, Spectrogram, clip_streams, is_per_clip, is_video, keys
 from deepfusion.networks.catalogue import SHIPPED
 
-FORMAT = 2  # raised when older folders can no longer be read
+FORMAT = 3  # raised when older folders can no longer be read
 WEIGHTS, CARD = "model.safetensors", "model.json"
 KNOWN_BY = 16  # first digits of the SHA-256 of a training clip's file that the card lists
 Statistics = Mapping[str, tuple[Tensor, Tensor]]  # stream -> mean and deviation
@@ -43,6 +44,14 @@ class Attention:
     weight: np.ndarray
     time: np.ndarray
     frequency: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, weight: np.ndarray, time: np.ndarray, frequency: np.ndarray | None = None) -> "Attention":
+        """From flat rows: (L,) weights, (L,) times, and for the audio encoder's positions (L,) frequencies."""
+        if frequency is None:
+            return cls(weight, time)
+        hz = np.unique(frequency)
+        return cls(weight.reshape(-1, len(hz)), time[:: len(hz)], hz)
 
 
 @dataclass(frozen=True)
@@ -131,7 +140,8 @@ class Model:
             UserError: The clip has no modality that this model was trained on.
         """
         rows, time, frequency = self._rows(clip)
-        available = tuple(m for m in ("audio", "video") if len(_attended(rows, time, m)))
+        filled = {"video" if is_video(name) else "audio" for name, of in time.items() if len(of)}
+        available = tuple(m for m in MODALITIES if m in filled)
         by_modality = {m: self._run(self._trained[m,], rows, statistics) for m in available if (m,) in self._trained}
         used = available if available in self._trained else tuple(by_modality)[:1]
         if not used:
@@ -139,7 +149,8 @@ class Model:
         probabilities, weights = (
             by_modality[used[0]] if len(used) == 1 else self._run(self._trained[used], rows, statistics)
         )
-        attention = {m: _attention(weights[m], time, frequency, self._trained[used].row.streams[m]) for m in used}
+        attended = {m: next(filterfalse(is_per_clip, self._trained[used].row.streams[m])) for m in used}
+        attention = {m: Attention.of(weights[m], time[name], frequency.get(name)) for m, name in attended.items()}
         return Answer(probabilities, {m: p for m, (p, _) in by_modality.items()}, attention, used)
 
     def _modalities(self) -> list[str]:
@@ -147,7 +158,7 @@ class Model:
 
     def _rows(self, clip: Mapping[str, np.ndarray]):
         """Streams of the modalities that a clip has, with times and frequencies."""
-        there = {m: key in clip.keys() and len(clip[key]) for m, key in (("audio", "audio_time"), ("video", "time"))}  # noqa: SIM118  a store's clip is no dict
+        there = {m: key in clip.keys() for m, key in (("audio", "audio_time"), ("video", "time"))}  # noqa: SIM118  a store's clip is no dict
         names = [name for name in self.streams if there["video" if is_video(name) else "audio"]]
         made = clip_streams(clip, names, self._spectrogram)
         return {name: made.rows[name] for name in names}, made.time, made.frequency
@@ -177,11 +188,14 @@ class Model:
         return FoldData(self._reductions, made, offsets)
 
     def statistics(self, clips: Iterable[Mapping[str, np.ndarray]]) -> Statistics:
-        """Mean and deviation of each stream over clips of one person, for a model that is normalised by speaker."""
+        """Mean and deviation of each stream over clips of one person, for a model that is normalised by speaker.
+
+        Of long streams, over as many rows of a clip as in training.
+        """
         rows: dict[str, list[np.ndarray]] = {name: [] for name in self.streams}
         for clip in clips:
             for name, of in self._rows(clip)[0].items():
-                rows[name].append(of)
+                rows[name].append(sampled(of, self.card["rows_per_clip"]) if is_long(name) else of)
         joined = {name: np.concatenate(of) for name, of in rows.items() if of}
         return {name: tuple(map(torch.from_numpy, standardisation(of))) for name, of in joined.items() if len(of)}
 
@@ -202,22 +216,6 @@ class Model:
         write_atomically(folder / CARD, lambda part: part.write_text(text, encoding="utf-8"))
 
 
-def _attended(rows: Mapping[str, np.ndarray], time: Mapping[str, np.ndarray], modality: str) -> np.ndarray:
-    """Times of the rows of a modality; none without the modality."""
-    names = [name for name in rows if is_video(name) == (modality == "video")]
-    return np.concatenate([time[name] for name in names if name in time] or [np.zeros(0)])
-
-
-def _attention(
-    weight: np.ndarray, time: Mapping[str, np.ndarray], frequency: Mapping[str, np.ndarray], streams: Sequence[str]
-) -> Attention:
-    name = next(name for name in streams if not is_per_clip(name))
-    if name not in frequency:
-        return Attention(weight, time[name])
-    hz = np.unique(frequency[name])
-    return Attention(weight.reshape(-1, len(hz)), time[name][:: len(hz)], hz)
-
-
 def row_card(of: Trained, shape: NetworkShape) -> dict:
     """Everything needed to rebuild the networks of a row."""
     row = of.row
@@ -229,16 +227,11 @@ def row_card(of: Trained, shape: NetworkShape) -> dict:
             {
                 "axes": member.axes,
                 "temperature": member.temperature,
-                "sizes": {m: asdict(sizes_of(member.network, m)) for m in row.streams},
+                "sizes": {m: asdict(member.network.branches[m].sizes) for m in row.streams},
             }
             for member in of.members
         ],
     }
-
-
-def sizes_of(network: Network, modality: Modality) -> Sizes:
-    """Input sizes of a network."""
-    return network.branches[modality].sizes
 
 
 def load_model(folder: Path | None = None) -> Model:

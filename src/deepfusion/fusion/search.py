@@ -148,10 +148,8 @@ def train_row(
     """
     settings = row.settings(bench.settings)
     shape, training = settings.shape, settings.training
-    tasks = [
-        Task(bench.modalities(row, of.fold, of.candidate.axes), of.train, bench.corpus.speakers, of.seed)
-        for of in places
-    ]
+    speakers = bench.corpus.speakers
+    tasks = [Task(bench.modalities(row, of.fold, of.candidate.axes), of.train, speakers, of.seed) for of in places]
     # Networks of equal shape and number of steps train together; folds with few clips may have fewer principal axes.
     groups: dict[tuple, list[int]] = {}
     for i, task in enumerate(tasks):
@@ -222,10 +220,18 @@ class InnerScores:
     accuracy: np.ndarray  # (folds,)
 
 
-def inner_scores(bench: Bench, validation: Validation) -> InnerScores:
-    """Calibrate a candidate on the inner validation clips of each fold."""
+def inner_scores(bench: Bench, row: Row, validation: Validation) -> InnerScores:
+    """Calibrate a candidate on the inner validation clips of each fold that have the modalities of the row.
+
+    `predict` asks a model about no other clips; where a fold has only others, all count.
+    """
     label = bench.corpus.label.numpy()
-    found = [(*calibrate(logits, label[held]), (logits.argmax(1) == label[held]).mean()) for held, logits in validation]
+    there = np.all([bench.corpus.has(m) for m in row.design.modalities], axis=0)
+    found = []
+    for held, logits in validation:
+        some = there[held] if there[held].any() else np.full(len(held), True)
+        right = logits.argmax(1) == label[held]
+        found.append((*calibrate(logits[some], label[held][some]), right[some].mean()))
     return InnerScores(*np.array(found).T)
 
 
@@ -258,7 +264,7 @@ def choose(bench: Bench, row: Row) -> Choice:
     """
     candidates = [Candidate(*pair) for pair in product(bench.settings.learning_rates, bench.settings.axes)]
     found = validate(bench, row, candidates)
-    scored = [inner_scores(bench, of) for of in found]
+    scored = [inner_scores(bench, row, of) for of in found]
     folds = range(len(bench.parts))
     order = np.argsort([of.loss for of in scored], axis=0, kind="stable")  # (candidates, folds), the best first
     best = [[order[i % len(order), fold] for i in range(row.settings(bench.settings).members)] for fold in folds]
@@ -296,7 +302,7 @@ Refine = Callable[[int, Candidate, int, Network], tuple[Network, Mapping[Modalit
 """Fold, its candidate, seed, trained network -> a further trained network, with data of the test clips."""
 
 
-def test(bench: Bench, row: Row, choice: Choice, refine: Refine | None = None) -> Tested:
+def test(bench: Bench, row: Row, choice: Choice, refine: Refine | None = None, *, attention: bool = False) -> Tested:
     """Train the members of each fold on all its training clips, and predict its test clips.
 
     Args:
@@ -304,10 +310,11 @@ def test(bench: Bench, row: Row, choice: Choice, refine: Refine | None = None) -
         row: The model.
         choice: Of every fold.
         refine: Further training of each network, see `end_to_end.refiner`.
+        attention: Whether to return attention weights.
     """
     settings, corpus, seeds = row.settings(bench.settings), bench.corpus, bench.settings.seeds
     p = np.full((len(seeds), len(corpus.table), len(corpus.labels)), np.nan)
-    attention: dict[int, dict[Modality, np.ndarray]] = {}
+    attended: dict[int, dict[Modality, np.ndarray]] = {}
     share = 1 / (len(settings.seeds) * settings.members)
     places = [
         (seeds.index(seed), member, place)
@@ -328,11 +335,11 @@ def test(bench: Bench, row: Row, choice: Choice, refine: Refine | None = None) -
         positions = bench.parts[place.fold].test
         probabilities = softmax(logits.numpy() / member.temperature, axis=1) / settings.members
         p[s, positions] = np.nan_to_num(p[s, positions]) + probabilities
-        for m, of in weights.items():
+        for m, of in weights.items() if attention else ():
             for position, alpha in zip(positions, of, strict=True):
-                entry = attention.setdefault(position, {})
+                entry = attended.setdefault(position, {})
                 entry[m] = entry.get(m, 0) + share * alpha.numpy()
-    return Tested(p, attention)
+    return Tested(p, attended)
 
 
 def accuracy(probabilities: np.ndarray, corpus: Corpus) -> float:
@@ -347,6 +354,6 @@ def sweep(bench: Bench, row: Row, what: str, values: Sequence, candidate: Candid
     curve = []
     for value in values:
         changed = replace(row, changes={**row.changes, what: value})
-        of = inner_scores(bench, validate(bench, changed, [candidate])[0])
+        of = inner_scores(bench, row, validate(bench, changed, [candidate])[0])
         curve.append({"value": value, "loss": of.loss.tolist(), "accuracy": of.accuracy.tolist()})
     return curve

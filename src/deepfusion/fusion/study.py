@@ -15,13 +15,14 @@ from deepfusion.corpora.inner_folds import BY_CLIP
 from deepfusion.evaluation import svm
 from deepfusion.evaluation.late_fusion import mean, product, weight_of, weighted
 from deepfusion.fusion import end_to_end, experiment, rows
-from deepfusion.fusion.corpus import Corpus, read_corpus
+from deepfusion.fusion.corpus import Corpus, is_long, read_corpus
 from deepfusion.fusion.experiment import Findings
 from deepfusion.fusion.missing_modality import absent_rows
 from deepfusion.fusion.parts import Part
 from deepfusion.fusion.preprocessing import Normalisation
-from deepfusion.fusion.search import Bench, Choice, Row, accuracy, joined_curves, sweep
-from deepfusion.fusion.streams import clip_streams, is_video
+from deepfusion.fusion.search import Bench, Candidate, Choice, accuracy, joined_curves, sweep
+from deepfusion.fusion.side_by_side import side_by_side
+from deepfusion.fusion.streams import MODALITIES, Modality, clip_streams, is_per_clip, is_video
 from deepfusion.networks.encoder_file import encoder_path
 from deepfusion.store import FeatureStore
 from deepfusion.versions import ENCODER
@@ -76,67 +77,87 @@ def run_study(
     fbp = next((row for row in left if row.name == "fbp"), None)
     sweeps: dict[str, list[dict]] = {}
 
+    swept: list[Candidate] = []  # one for all groups of folds
+
     def after(bench: Bench, choices: Mapping[str, Choice]) -> None:
-        for what, curve in (sweeps_of(bench, fbp, choices["fbp"], study) if fbp else {}).items():
+        if fbp is None:
+            return
+        swept[:] = swept or [usual(choices["fbp"])]
+        for what, values in study.sweeps.items():
+            curve = sweep(bench, fbp, what, values, swept[0])
             sweeps[what] = joined_curves(sweeps[what], curve) if what in sweeps else curve
 
     experiment.run(found, left, device, refiners=refiners, after=after)
     if {"audio", "video"} <= found.choices.keys():
-        found.probabilities |= late_fusions(found)
+        fused = late_fusions(found)
+        found.probabilities |= fused
+        experiment.answer_by_the_rest(found, fused)
         systems = [
             name for name in found.probabilities if name == "fbp" or name.startswith(("fbp_EF", "fbp_landmarks"))
         ]
         found.probabilities[ENSEMBLE] = np.mean([found.probabilities[name] for name in systems], axis=0)
-    add_svms(found)
+    add_svms(found, streams)
     return experiment.write(found, left, folder, extra={"sweeps": sweeps})
 
 
 def late_fusions(found: Findings) -> dict[str, np.ndarray]:
     """Mean, product and weighted product of the predictions of `audio` and `video`; inner folds select the weight."""
-    audio, video = found.probabilities["audio"], found.probabilities["video"]
-    learned = np.full_like(audio, np.nan)
-    label = found.corpus.label.numpy()
+    audio, video = (found.probabilities[m] for m in MODALITIES)
+    fused = {name: np.full_like(audio, np.nan) for name in ("late_mean", "late_product", "late_learned")}
+    label, classes = found.corpus.label.numpy(), len(found.corpus.labels)
+    whole = found.corpus.has("audio") & found.corpus.has("video")
     for i, part in enumerate(found.parts):
         held = found.choices["audio"].held[i]
-        both = [found.choices[name].probabilities[i] for name in ("audio", "video")]
-        learned[:, part.test] = weighted(audio[:, part.test], video[:, part.test], weight_of(*both, label[held]))
-    return {"late_mean": mean(audio, video), "late_product": product(audio, video), "late_learned": learned}
+        inner = [found.choices[m].probabilities[i][whole[held]] for m in MODALITIES]
+        weight = weight_of(*inner, label[held][whole[held]])
+        # Networks of balanced classes predict with equal shares.
+        shares = svm.class_shares(label[part.train], classes) if found.settings.balance == "none" else 1.0
+        both = audio[:, part.test], video[:, part.test]
+        fused["late_mean"][:, part.test] = mean(*both)
+        fused["late_product"][:, part.test] = product(*both, shares)
+        fused["late_learned"][:, part.test] = weighted(*both, weight)
+    return fused
 
 
-def add_svms(found: Findings) -> None:
+def add_svms(found: Findings, streams: rows.Streams) -> None:
     """Add the SVM baselines; they are deterministic, so all seeds have the same predictions."""
     corpus, settings = found.corpus, found.settings
-    reasons = {m: why for m, row in (("audio", "audio"), ("video", "video")) if (why := found.absent.get(row))}
+    reasons = {m: found.absent[m] for m in MODALITIES if m in found.absent}
     absent = absent_rows(svm.MODELS, reasons)
-    features = svm_features(corpus)
+    features = svm_features(corpus, {m: names for m, names in streams.items() if m not in reasons})
     predicted, impossible = svm_models(corpus, features, found.parts, by=settings.normalisation, leave_out=set(absent))
     found.absent |= absent | impossible
     if predicted and any(not p.speakers_known and not p.note for p in found.parts):
         found.notes.append(f"SVMs: {BY_CLIP}")  # the networks have validation clips for selection
     found.probabilities |= {name: p.repeat(len(settings.seeds), 0) for name, p in predicted.items()}
+    joint = [name for name in predicted if svm.MODELS[name] == svm.BOTH]
+    experiment.answer_by_the_rest(found, joint, alone={m: f"svm_{m}" for m in MODALITIES})
 
 
-def svm_features(corpus: Corpus) -> dict[str, np.ndarray]:
+def svm_features(corpus: Corpus, streams: Mapping[Modality, Sequence[str]]) -> dict[str, np.ndarray]:
     """Statistics over time of the same streams: (clips, columns) of the audio and of each stream of the video.
 
-    The store is read again, because the corpus has only a sample of long streams.
+    `speech-clip` and `AF-clip` are such statistics, and stand for `speech` and `AF`.
     """
-    names = [name for name in corpus.streams if name in ("speech-clip", "AF-clip") or is_video(name)]
-    found: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    names = [name for of in streams.values() for name in of if is_video(name) or f"{name}-clip" not in of]
+    long = list(filter(is_long, names))  # read again, because the corpus has only a sample
+
+    def columns(i: int, id_: str) -> dict[str, np.ndarray]:
+        made = clip_streams(store[id_], long, corpus.spectrogram).rows if long else {}
+        all_rows = {name: made[name] if name in made else corpus.sample[name][i] for name in names}
+        return {name: _one(of) if is_per_clip(name) else svm.statistics(of) for name, of in all_rows.items()}
+
     with FeatureStore(corpus.path) as store:
-        for id_ in corpus.table.index:
-            for name, values in clip_streams(store[id_], names, corpus.spectrogram).rows.items():
-                if name in found:
-                    found[name].append(svm.statistics(values) if is_video(name) else _one(values))
-    columns = {name: np.stack(of) for name, of in found.items()}
-    audio = [of for name, of in columns.items() if not is_video(name)]
-    video = {name: of for name, of in columns.items() if is_video(name)}
+        clips = side_by_side(columns, enumerate(corpus.table.index))
+    found = {name: np.stack([of[name] for of in clips]) for name in names}
+    audio = [of for name, of in found.items() if not is_video(name)]
+    video = {name: of for name, of in found.items() if is_video(name)}
     return ({svm.AUDIO: np.concatenate(audio, axis=1)} if audio else {}) | video
 
 
-def _one(values: np.ndarray) -> np.ndarray:
+def _one(rows: np.ndarray) -> np.ndarray:
     """The row of a stream per clip; NaN without one."""
-    return values[0].astype(np.float64) if len(values) else np.full(values.shape[1], np.nan)
+    return rows[0].astype(np.float64) if len(rows) else np.full(rows.shape[1], np.nan)
 
 
 def svm_models(
@@ -155,25 +176,28 @@ def svm_models(
     speakers, label = np.array(corpus.speakers), corpus.label.numpy()
     if by == "speaker":
         features = {name: svm.per_speaker(x, speakers) for name, x in features.items()}
-    found, impossible = {}, {}
-    for name in (name for name in svm.MODELS if name not in leave_out):
-        p = np.full((1, len(label), len(corpus.labels)), np.nan)
-        try:
-            for fold in parts:
-                train, test = np.array(fold.train), np.array(fold.test)
-                known = speakers if fold.speakers_known else np.full(len(speakers), "")
-                p[0, test] = svm.predict_fold(name, features, label, known, train, test, classes=len(corpus.labels))
-        except svm.TooFewClipsError as error:
-            impossible[name] = str(error)
-            log.warning("%s is left out: %s", name, error)
-            continue
-        found[name] = p
+    shape = (1, len(label), len(corpus.labels))
+    found = {name: np.full(shape, np.nan) for name in svm.MODELS if name not in leave_out}
+    impossible: dict[str, str] = {}
+    for fold in parts:
+        known = speakers if fold.speakers_known else np.full(len(speakers), "")
+        train, test = np.array(fold.train), np.array(fold.test)
+        left = [name for name in found if name not in impossible]
+        predicted, reasons = svm.predict_fold(
+            features, label, known, train, test, classes=len(corpus.labels), models=left
+        )
+        impossible |= reasons
+        for name, p in predicted.items():
+            found[name][0, test] = p
+    for name, reason in impossible.items():
+        log.warning("%s is left out: %s", name, reason)
+        del found[name]
+    for name, p in found.items():
         log.info("%s: accuracy %.3f", name, accuracy(p, corpus))
     return found, impossible
 
 
-def sweeps_of(bench: Bench, row: Row, choice: Choice, study: StudySettings) -> dict[str, list[dict]]:
-    """Inner loss and accuracy of FBP over one setting at a time, with the hyperparameters that most folds selected."""
+def usual(choice: Choice) -> Candidate:
+    """The hyperparameters that most folds selected."""
     best = [fold[0].candidate for fold in choice.members]
-    candidate = max(dict.fromkeys(best), key=best.count)
-    return {what: sweep(bench, row, what, values, candidate) for what, values in study.sweeps.items()}
+    return max(dict.fromkeys(best), key=best.count)

@@ -127,6 +127,7 @@ def card(
             "notes": metrics["notes"],
         },
         "streams": needed,
+        "rows_per_clip": corpus.rows_per_clip,
         "spectrogram": asdict(corpus.spectrogram),
         "rows": {of.row.name: row_card(of, of.row.settings(settings).shape) for of in trained},
         "settings": settings.model_dump(mode="json", by_alias=True),

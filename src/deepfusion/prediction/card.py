@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from deepfusion.evaluation.summary import spread
 from deepfusion.extract.common import hash_of
 from deepfusion.fusion.model import KNOWN_BY
 from deepfusion.prediction.normalisation import IN_WORDS, Normalisation
@@ -38,7 +39,7 @@ def expectation(card: Mapping[str, Any]) -> str:
     """The accuracy to expect, in words; "" if the card does not say."""
     metrics = card.get("metrics", {})
     figures = [
-        f"{name} {100 * metrics[f'{key}_mean']:.1f} % (sd {100 * metrics[f'{key}_std']:.1f})"
+        f"{name} {spread(metrics[f'{key}_mean'], metrics[f'{key}_std'])} %"
         for key, name in (("accuracy", "accuracy"), ("uar", "UAR"))
         if f"{key}_mean" in metrics
     ]

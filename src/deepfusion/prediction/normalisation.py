@@ -39,7 +39,7 @@ def groups_of(
 ) -> Iterator[tuple[Any, pd.DataFrame]]:
     """Statistics and clips of each group that is normalised together; None: statistics of the training.
 
-    Each group is extracted twice, first for the statistics, so that memory does not grow with its size.
+    Each group is extracted twice, first for the statistics, so that of long streams only a sample of rows is in memory.
 
     Raises:
         UserError: A clip has no speaker where speakers are needed.

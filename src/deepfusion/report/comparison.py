@@ -6,11 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from deepfusion.evaluation.significance import LEVEL, QUANTILES, bootstrap_differences, paired
 from deepfusion.evaluation.summary import cells_of
 
-DRAWS = 10_000  # of the bootstrap, fewer where draws x clips exceed `SAMPLES`
-SAMPLES = 50_000_000
 SPEAKERS = 60  # maximum rows of the table of accuracies per speaker
 
 # Descriptions of the models (docs/fusion.md). `fbp_X`, `X_mean` and `svm_X` are derived.
@@ -56,34 +53,17 @@ def describe(model: str) -> str:
     return f"FBP with {model.removeprefix('fbp_')} as the only video stream" if model.startswith("fbp_") else ""
 
 
-def intervals(predictions: pd.DataFrame) -> dict[str, tuple[float, float]]:
-    """Model -> 95 % bootstrap interval of its accuracy (mean over speakers), drawn as for paired differences.
-
-    Args:
-        predictions: Of all models, columns as in `evaluation.metrics`.
-    """
-    found = {}
-    for model, rows in predictions.groupby("model", sort=False):
-        clips = paired(rows, rows)
-        draws = int(np.clip(SAMPLES // len(clips), 1000, DRAWS))
-        drawn = bootstrap_differences(clips["share_a"].to_numpy(), clips["speaker"].to_numpy(), draws)
-        low, high = np.quantile(drawn, QUANTILES)
-        found[model] = (float(low), float(high))
-    return found
-
-
 def model_rows(metrics: Mapping[str, Any], predictions: pd.DataFrame) -> list[dict[str, Any]]:
     """Per model: name, description, metrics as text, accuracy with interval as shares, seeds."""
-    of_accuracy, seeds = intervals(predictions), predictions.groupby("model")["seed"].nunique()
+    seeds = predictions.groupby("model")["seed"].nunique()
     return [
         {
             "name": name,
             "what": describe(name),
-            "cells": cells_of(figures)[1:],
+            "cells": cells_of(figures),
             "values": [figures["uar_mean"], figures["macro_f1_mean"], figures["ece"], _with_face(figures)],
             "accuracy": figures["accuracy_mean"],
-            "std": figures["accuracy_std"],
-            "interval": of_accuracy[name],
+            "interval": figures["interval"],
             "seeds": int(seeds[name]),
         }
         for name, figures in metrics["models"].items()
@@ -92,12 +72,6 @@ def model_rows(metrics: Mapping[str, Any], predictions: pd.DataFrame) -> list[di
 
 def _with_face(figures: Mapping[str, Any]) -> float:
     return figures["with_face"]["accuracy_mean"] if figures["with_face"] else -1.0
-
-
-def is_supported(comparison: Mapping[str, Any]) -> bool:
-    """Whether a difference is supported over speakers: the interval excludes 0 and the corrected p is below `LEVEL`."""
-    low, high = comparison["interval"]
-    return (low > 0 or high < 0) and comparison["sign_flip_p_holm"] < LEVEL
 
 
 def axis(intervals_: Sequence[Sequence[float]], *marks: float) -> tuple[float, float]:

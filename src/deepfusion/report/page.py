@@ -182,12 +182,13 @@ def _study(result: Result, store: FeatureStore, beside: Path) -> dict[str, Any]:
     explained = metrics["attention"]["model"]
     rows = comparison.model_rows(metrics, predictions)
     chance = 1 / len(labels)
-    compared = [{**of, "supported": comparison.is_supported(of)} for of in metrics["comparisons"]]
+    compared = metrics["comparisons"]
     known = predictions["speaker"][predictions["speaker"].ne("")].nunique()
     best = max(models, key=lambda name: models[name]["accuracy_mean"])
     file = result.folder / "attention.h5"
     # The final model is trained on all clips: its choice is no outer fold.
-    tested = [i for i, fold in enumerate(choices["folds"]) if fold in set(predictions["fold"])]
+    tested_folds = set(predictions["fold"])
+    tested = [i for i, fold in enumerate(choices["folds"]) if fold in tested_folds]
     return {
         "heading": result.heading,
         "short": SHORT[metrics["normalisation"]],
@@ -210,7 +211,6 @@ def _study(result: Result, store: FeatureStore, beside: Path) -> dict[str, Any]:
         "speakers": f"{known} test speakers" if known else "test speakers unknown",
         "labels": labels,
         "confusions": {name: comparison.confusion_rows(of, labels) for name, of in models.items()},
-        "attended": explained,
         "attention": [
             f"{modality}: spread as if {100 * of['effective_share']:.1f} % of a clip's rows had equal "
             f"weight (mean; {100 * of['least']:.1f} % in the most selective 5 % of the clips; 100 % is the plain mean)."
@@ -245,11 +245,8 @@ def _protocol(predictions: pd.DataFrame) -> str:
 
 def _search(curve: Sequence[Mapping[str, Any]], folds: Sequence[int]) -> Markup:
     measured = [{**point, "loss": [point["loss"][i] for i in folds]} for point in curve]
-    return line_chart("learning rate", *_named(comparison.search_series(measured)))
-
-
-def _named(of: tuple[list[str], list[dict[str, Any]]]) -> tuple[list[str], str, list[dict[str, Any]]]:
-    return of[0], "inner cross-entropy, nats", of[1]
+    rates, series = comparison.search_series(measured)
+    return line_chart("learning rate", rates, "inner cross-entropy, nats", series)
 
 
 def _sweep(what: str, points: Sequence[Mapping[str, Any]]) -> list[Markup]:

@@ -272,10 +272,11 @@ has the predictions of all test clips
 {% for row in study.rows %}
 <tr{% if row.name == study.explained %} class="important"{% endif %}>
 <th scope="row">{{ row.name }}<small>{{ row.what }}</small></th>
-<td class="number" data-value="{{ row.accuracy }}">{{ percent(row.accuracy) }} ± {{ percent(row.std) }}</td>
+<td class="number" data-value="{{ row.accuracy }}">{{ row.cells[0] }}</td>
 <td class="number">{{ percent(row.interval[0]) }} to {{ percent(row.interval[1]) }}</td>
 {{ plot(row.interval[0], row.interval[1], row.accuracy, study.ends, study.chance, True) }}
-{%- for cell in row.cells %}<td class="number" data-value="{{ row["values"][loop.index0] }}">{{ cell }}</td>{% endfor %}
+{%- for cell in row.cells[1:] %}<td class="number" data-value="{{ row["values"][loop.index0] }}">{{ cell }}</td>
+{%- endfor %}
 <td class="number">{{ row.seeds }}</td></tr>
 {% endfor %}
 </tbody></table>
@@ -365,7 +366,7 @@ Bars: standard deviation over the outer folds, whose training speakers overlap.<
 <div class="charts">{% for chart in study.sweeps %}<figure>{{ chart }}</figure>{% endfor %}</div>
 {% endif %}
 {% if study.attention or study.examples %}
-<h3>Attention of {{ study.attended }}</h3>
+<h3>Attention of {{ study.explained }}</h3>
 <ul>{% for sentence in study.attention %}<li>{{ sentence }}</li>{% endfor %}</ul>
 {% if study.examples %}
 <p>Examples from the test folds, chosen by rule. Weights are means over the seeds. Orange on the spectrogram: attention
