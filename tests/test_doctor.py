@@ -35,8 +35,8 @@ def test_a_whole_installation_passes(tmp_path):
 
 
 def test_a_missing_package_fails_with_its_name(monkeypatch):
-    version = doctor._version
-    monkeypatch.setattr(doctor, "_version", lambda name: None if name == "av" else version(name))
+    version = doctor.installed_version
+    monkeypatch.setattr(doctor, "installed_version", lambda name: None if name == "av" else version(name))
     checks = list(doctor.doctor())
     assert checks[0].status == "failed" and "av is missing" in checks[0].detail
     assert "self test" not in [check.name for check in checks]  # it could not run

@@ -17,6 +17,7 @@ from deepfusion import costs
 from deepfusion.cache_key import file_sha256
 from deepfusion.errors import ClipError, MachineError, UserError
 from deepfusion.networks.catalogue import SHIPPED
+from deepfusion.versions import installed_version
 
 FREE_GB = 2.0  # a corpus of an hour with all features in float32 takes about as much
 MEMORY_GB = 4.0
@@ -49,7 +50,7 @@ def system() -> dict[str, Any]:
         "memory_gb": _memory_gb(),
         "free_disk_gb": round(shutil.disk_usage(".").free / 1e9, 1),
         "device": _device(),
-        "packages": {name: _version(name) for name, _ in requirements()},
+        "packages": {name: installed_version(name) for name, _ in requirements()},
         "weights": {
             str(path.relative_to(SHIPPED)): file_sha256(path) for path in sorted(SHIPPED.rglob("*.safetensors"))
         },
@@ -94,15 +95,8 @@ def requirements() -> list[tuple[str, Any]]:
     return [(one.name, one.specifier) for one in wanted]
 
 
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
 def _problem(name: str, wanted: Any) -> str:
-    version = _version(name)
+    version = installed_version(name)
     if version is None:
         return f"{name} is missing"
     return "" if wanted.contains(version, prereleases=True) else f"{name} {version} is installed, {wanted} is needed"

@@ -21,7 +21,7 @@ from deepfusion.fusion.parts import part
 from deepfusion.fusion.preprocessing import fit
 from deepfusion.fusion.search import Bench, Row
 from deepfusion.fusion.streams import Spectrogram, clip_streams
-from deepfusion.networks.audio_encoder import Architecture, Layer, SpeechEncoder, save_encoder
+from deepfusion.networks.audio_encoder import Architecture, Layer, SpeechEncoder
 
 SPECTROGRAM = {"rate": 16000, "window_ms": 40, "shift_ms": 10, "dft": 800, "bins": 200}
 LAYERS = (Layer(6, (5, 5), (4, 4)), Layer(8, (3, 3), (4, 4)))
@@ -250,14 +250,14 @@ def test_a_row_of_the_study_is_refined_in_every_fold(bench):
     np.testing.assert_allclose(tuned[0, tested].sum(1), 1)
 
 
-def test_what_cannot_be_trained_end_to_end_is_refused(bench, tmp_path):
+def test_what_cannot_be_trained_end_to_end_is_refused(bench, monkeypatch):
     settings = EndToEndSettings()
     with pytest.raises(UserError, match="needs the stream AF or AF-clip"):
         refiner(bench, replace(BOTH, streams={"audio": ("speech",)}), settings)
     by_speaker = replace(bench, settings=bench.settings.model_copy(update={"normalisation": "speaker"}))
     with pytest.raises(UserError, match=r"needs fusion\.normalisation: training"):
         refiner(by_speaker, BOTH, settings)
-    other = tmp_path / "other.safetensors"
-    save_encoder(SpeechEncoder(Architecture(LAYERS, 16, 70.0, SPECTROGRAM, ("a", "b"))), other, {})
+    other = SpeechEncoder(Architecture(LAYERS, 16, 70.0, SPECTROGRAM, ("a", "b")), sha256="another")
+    monkeypatch.setattr(end_to_end, "load_encoder", lambda path: other)
     with pytest.raises(UserError, match="holds AF of another audio encoder"):
-        refiner(bench, BOTH, settings, other)
+        refiner(bench, BOTH, settings)

@@ -9,7 +9,6 @@ import copy
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -254,27 +253,26 @@ def with_encoder(
     return replace(fold, rows=fold.rows | rows)
 
 
-def refiner(bench: Bench, row: Row, settings: EndToEndSettings, weights: Path | None = None) -> Refine:
+def refiner(bench: Bench, row: Row, settings: EndToEndSettings) -> Refine:
     """The argument `refine` of `search.test` that trains a row end to end.
 
     Args:
         bench: The corpus and its folds.
         row: With AF, AF-clip or both among its streams.
         settings: Of the training.
-        weights: Of the pre-trained encoder; None: the encoder of the package.
 
     Raises:
         UserError: The row has no stream of the encoder, streams are normalised by speaker, or the store's AF comes from
             other weights.
     """
-    corpus, encoder = bench.corpus, load_encoder(weights)
+    corpus, encoder = bench.corpus, load_encoder(None)
     if not encoded(row.streams.get("audio", ())):
         raise UserError(f"{row.name}: end-to-end training needs the stream AF or AF-clip among its audio streams")
     if bench.settings.normalisation == "speaker":
         raise UserError(f"{row.name}: end-to-end training needs fusion.normalisation: training, not speaker")
     with FeatureStore(corpus.path) as store:
         if store.attributes(ENCODER)["sha256"] != encoder.sha256:
-            raise UserError(f"{row.name}: {corpus.path} holds AF of another audio encoder than audio_encoder.weights")
+            raise UserError(f"{row.name}: {corpus.path} holds AF of another audio encoder than the package has")
 
     def refine(fold: int, candidate: Candidate, seed: int, network: Network):
         part, data = bench.parts[fold], bench.data[fold]

@@ -47,7 +47,7 @@ def check_training(tensors: Iterable[Tensor], *, loss: float, when: str, mend: s
 
     Args:
         tensors: The weights.
-        loss: Mean over the steps since the last check.
+        loss: Of the last step.
         when: "epoch 3", for the message.
         mend: What to change, for the message.
 

@@ -8,17 +8,15 @@ from urllib.parse import quote
 
 import cv2
 import numpy as np
-from jinja2 import Environment
 from markupsafe import Markup
 
-from deepfusion.atomic import write_atomically
 from deepfusion.cache_key import digest
 from deepfusion.evaluation.attention import effective_share
 from deepfusion.extract.pictures import face_of
 from deepfusion.prediction.page_template import PAGE, SCRIPT, SECTION, STYLE
 from deepfusion.prediction.result import EMOTIONS, STATUSES, Prediction
 from deepfusion.prediction.windows import span
-from deepfusion.report import base_template, timeline
+from deepfusion.report import base_template, html, timeline
 
 if TYPE_CHECKING:
     from deepfusion.prediction.records import Records
@@ -55,7 +53,7 @@ def section(
     clip = prediction.clip
     begin, end = span(clip) if any(len(clip.get(key, ())) for key in ("time", "audio_time")) else (0.0, 0.0)
     poster, thumbnails = _pictures_of(prediction, pictures) if pictures and prediction.frame_count else ("", [])
-    return _render(
+    return html.render(
         SECTION,
         found=found,
         anchor=anchor(prediction.id),
@@ -203,8 +201,9 @@ def write_html(
     out: Path, about: Sequence[str], rows: Sequence[Mapping], sections: Any, *, labels: Collection[str]
 ) -> None:
     """Write a page of sections, one in memory at a time."""
-    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(PAGE)
-    stream = template.stream(
+    html.write_page(
+        out,
+        PAGE,
         about=about,
         rows=rows,
         sections=(Markup(text) for text in sections),  # rendered with escaping
@@ -215,12 +214,6 @@ def write_html(
         hatch=Markup(base_template.HATCH),
         statuses=STATUSES,
     )
-
-    def write(part: Path) -> None:
-        with part.open("w", encoding="utf-8") as file:
-            file.writelines(stream)
-
-    write_atomically(out, write)
 
 
 def anchor(clip_id: str) -> str:
@@ -233,7 +226,3 @@ def _row(found: Mapping[str, Any]) -> dict[str, Any]:
     alone = {name: max(values.items(), key=lambda item: item[1]) for name, values in found["by_modality"].items()}
     names = ("id", "label", "score", "status", "reason", "frames", "faces", "audio_seconds")
     return {name: found[name] for name in names} | {"alone": alone, "anchor": anchor(found["id"])}
-
-
-def _render(template: str, **values: Any) -> str:
-    return Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(template).render(**values)

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from deepfusion.fusion.model import Answer, Model
 
 TRACKED = {"time", "valid", "reason", "choice", "box", "score", "landmarks"}
-GROUPS = ("faces", "networks", "spectrogram", "audio_encoder", "store", "limits")
-"""Groups of the configuration that a model's features depend on."""
 
 
 class Predictor:
@@ -133,12 +131,20 @@ class Predictor:
         hop: float | None = None,
         norm: Normalisation | None = None,
     ) -> Iterator[Prediction]:
-        """The predictions of the clips of a manifest, in their order; arguments as of `predict`."""
+        """The predictions of the clips of a manifest; arguments as of `predict`.
+
+        They are in the order of the clips, normalised by speaker one speaker after another.
+        """
         check_window(window, hop)
         norm = check_normalisation(self.card, norm, name=self.name)
+        return self._each(clips, window, hop or window, norm)
+
+    def _each(
+        self, clips: pd.DataFrame, window: float | None, hop: float | None, norm: Normalisation
+    ) -> Iterator[Prediction]:
         for statistics, group in groups_of(self.model, self._extractor, clips, norm):
             for clip, found in zip(group.itertuples(), self._extractor.clips(group), strict=True):
-                yield self._prediction(clip, found, window, hop or window, statistics)
+                yield self._prediction(clip, found, window, hop, statistics)
 
     def pictures(self, prediction: Prediction, times: list[float], size: int) -> dict[float, np.ndarray]:
         """Some frames of a clip: time (s) -> (h, w, 3) uint8 RGB with a longest side of `size` px."""
@@ -147,11 +153,12 @@ class Predictor:
     def _prediction(
         self, clip: Any, found: Extracted, window: float | None, hop: float | None, statistics: Any
     ) -> Prediction:
-        answer, status, reason = self._answer(found.arrays, statistics, absences(found))
+        absent = absences(found)
+        answer, status, reason = self._answer(found.arrays, statistics, absent)
         parts = []
         for start, end in windows.spans(found.arrays, window, hop) if window else ():
             rows = windows.between(found.arrays, start, end)
-            part = self._answer(rows, statistics, _absences_of_part(rows, absences(found)))
+            part = self._answer(rows, statistics, _absences_of_part(rows, absent))
             parts.append(Window(start, end, *part))
         kept = {key: found.arrays[key] for key in (*TRACK, "spectrogram", "audio_time") if key in found.arrays}
         times = found.arrays.get("audio_time", np.zeros(0))
@@ -194,7 +201,9 @@ def extraction_of(settings: Mapping[str, Any]) -> Extraction:
     Raises:
         UserError: They do not fit this version.
     """
-    return from_json(Extraction, json.dumps({name: settings[name] for name in GROUPS if name in settings}))
+    return from_json(
+        Extraction, json.dumps({name: settings[name] for name in Extraction.model_fields if name in settings})
+    )
 
 
 def check_weights(known: Mapping[str, str], config: Extraction) -> None:

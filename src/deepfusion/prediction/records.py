@@ -30,17 +30,15 @@ class Records:
         self._out, self._depends = out, [VERSION, VERSIONS, *depends]
 
     def key(self, clip: Any, *, together: str = "") -> str:
-        """Cache key of a clip's prediction: the content of its files, its segment, and `depends`.
+        """Cache key of a clip's prediction: its files and their content, its segment, and `depends`.
 
         Args:
             clip: A row of a manifest.
             together: Key of the clips that it is normalised with, see `together`.
         """
-        files = {clip.path: hash_of(clip.path)}
-        if clip.audio:
-            files[clip.audio] = hash_of(clip.audio)
+        paths = [str(clip.path), *([str(clip.audio)] if clip.audio else [])]
         part = [str(clip.start), str(clip.end), clip.person]
-        return digest(self._depends, list(files.values()), part, together)
+        return digest(self._depends, paths, [hash_of(path) for path in paths], part, together)
 
     def kept(self, clip: Any, *, together: str = "") -> bool:
         """Whether this clip has an up-to-date record, and all files that belong to it."""

@@ -32,7 +32,8 @@ def span(clip: Mapping[str, np.ndarray]) -> tuple[float, float]:
 def spans(clip: Mapping[str, np.ndarray], window: float, hop: float) -> list[tuple[float, float]]:
     """Start and end (s) of windows of a length, every `hop` s from the first row on.
 
-    The last window ends with the clip, and is dropped if less than half of it is left; at least one is returned.
+    The last window may end after the clip; it is dropped if the clip fills less than half of it. At least one is
+    returned.
     """
     if not any(len(clip.get(clock, ())) for clock in ("time", "audio_time")):
         return []

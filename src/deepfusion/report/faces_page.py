@@ -7,17 +7,15 @@ from typing import Any
 import cv2
 import numpy as np
 import pandas as pd
-from jinja2 import Environment
 from markupsafe import Markup
 
-from deepfusion.atomic import write_atomically
 from deepfusion.cache_key import digest
 from deepfusion.config import DEFAULT_LIMITS
 from deepfusion.corpora.manifest import read_manifest
 from deepfusion.errors import ClipError
 from deepfusion.extract.pictures import begin, face_of, shrunk
 from deepfusion.extract.workers import Workers
-from deepfusion.report import base_template, timeline
+from deepfusion.report import base_template, html, timeline
 from deepfusion.report.faces_template import PAGE, SCRIPT, SECTION, STYLE
 from deepfusion.report.summary import coverage
 from deepfusion.store import Clip, FeatureStore
@@ -58,24 +56,26 @@ def write_page(
     Raises:
         UserError: The store cannot be read, or has no such clip.
     """
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     with FeatureStore(store) as opened, Workers(begin, limits=DEFAULT_LIMITS) as processes:
         table = opened.clips
         share = coverage(table)
         ids = [opened[clip_id].id for clip_id in clips] or share.sort_values(kind="stable").index[:MOST].tolist()
         files = _files(opened, media) if images else {}
-        section = environment.from_string(SECTION)
+        legend = _legend(opened)
         sections = (
             Markup(  # rendered with escaping
-                section.render(
-                    **_facts(opened, opened[clip_id], table.loc[clip_id]),
+                html.render(
+                    SECTION,
+                    **_facts(opened[clip_id], table.loc[clip_id], legend),
                     **_strip(opened[clip_id], table.loc[clip_id], files.get(clip_id), processes, images, blur),
                 )
             )
             for clip_id in ids
         )
         frames, faces = int(table["frames"].sum()), int(table["faces"].sum())
-        stream = environment.from_string(PAGE).stream(
+        html.write_page(
+            out,
+            PAGE,
             store=store,
             shown=len(ids),
             chosen=bool(clips),
@@ -83,7 +83,7 @@ def write_page(
             frames=frames,
             faces=faces,
             share=100 * faces / frames if frames else 0.0,
-            legend=_legend(opened),
+            legend=legend,
             images=images,
             blur=blur,
             sections=sections,
@@ -91,12 +91,6 @@ def write_page(
             style=Markup(STYLE),
             script=Markup(SCRIPT),
         )
-
-        def write(part: Path) -> None:
-            with part.open("w", encoding="utf-8") as file:
-                file.writelines(stream)  # one clip in memory at a time
-
-        write_atomically(out, write)
     return len(ids)
 
 
@@ -119,7 +113,7 @@ def _legend(store: FeatureStore) -> dict[int, dict[str, str]]:
     return {code: {"name": name, "colour": COLOURS[i % len(COLOURS)]} for i, (code, name) in enumerate(named.items())}
 
 
-def _facts(store: FeatureStore, clip: Clip, row: pd.Series) -> dict[str, Any]:
+def _facts(clip: Clip, row: pd.Series, legend: Mapping[int, Mapping[str, str]]) -> dict[str, Any]:
     """The text and the timeline of a clip."""
     time, valid = clip["time"], clip["valid"]
     found = {"time": time, "reason": clip["reason"]}
@@ -127,7 +121,6 @@ def _facts(store: FeatureStore, clip: Clip, row: pd.Series) -> dict[str, Any]:
     gaps = timeline.gaps(found, first, last) if last > first else []
     for gap in gaps:  # gaps reach half a frame beyond the first and last frame
         gap |= {"from": max(gap["from"], first), "to": min(gap["to"], last)}
-    legend = _legend(store)
     runs, shares = [], []
     if legend and len(time):
         codes = np.where(valid, clip["detector"], 0)

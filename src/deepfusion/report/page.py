@@ -4,35 +4,32 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
-from jinja2 import Environment
 from markupsafe import Markup
 
 from deepfusion import __version__
-from deepfusion.atomic import write_atomically
 from deepfusion.costs import bottleneck, totals
 from deepfusion.errors import UserError
 from deepfusion.evaluation.metrics import read_predictions
 from deepfusion.evaluation.significance import LEVEL, least_p
 from deepfusion.evaluation.summary import NORMALISATIONS, summary_markdown
-from deepfusion.report import base_template, comparison, findings, timeline
+from deepfusion.report import base_template, comparison, findings, html, timeline
 from deepfusion.report.attention_examples import examples
 from deepfusion.report.charts import line_chart
 from deepfusion.report.costs import HEAD, cells, words
 from deepfusion.report.page_template import PAGE, SCRIPT, STYLE
 from deepfusion.report.summary import coverage
 from deepfusion.store import FeatureStore
-from deepfusion.versions import ENCODER, VERSIONS
+from deepfusion.versions import ENCODER, VERSIONS, installed_version
 
 LISTED = 20  # clips shown per finding
 CLIPS = 2000  # maximum rows of the table of clips
 SHORT = {"training": "normalised by training speakers", "speaker": "normalised per speaker"}
-LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "h5py", "av", "dlib-bin", "librosa", "snakemake")
+LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "h5py", "av", "dlib-bin", "dlib", "librosa", "snakemake")
 # Other pages of a corpus, linked if they are in the same folder.
 PAGES = {"report.html": "FBP", "study.html": "fusion study", "faces.html": "contact sheet"}
 METHODS = (
@@ -99,24 +96,21 @@ def write_page(results: Sequence[Result], store: Path, out: Path) -> None:
     with FeatureStore(store) as opened:
         values = _corpus(opened) | _setup(opened, results)
         studies = [_study(result, opened, out.parent) for result in results]
-    page = (
-        Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-        .from_string(PAGE.lstrip())
-        .render(
-            title=out.parent.name,
-            style=Markup(base_template.STYLE + STYLE),
-            script=Markup(base_template.TABLES + SCRIPT),
-            hatch=Markup(base_template.HATCH),
-            links=_links(out),
-            tiles=_tiles(values, studies),
-            studies=studies,
-            level=LEVEL,
-            listed=LISTED,
-            size={"width": timeline.WIDTH, "height": timeline.HEIGHT},
-            **values,
-        )
+    html.write_page(
+        out,
+        PAGE,
+        title=out.parent.name,
+        style=Markup(base_template.STYLE + STYLE),
+        script=Markup(base_template.TABLES + SCRIPT),
+        hatch=Markup(base_template.HATCH),
+        links=_links(out),
+        tiles=_tiles(values, studies),
+        studies=studies,
+        level=LEVEL,
+        listed=LISTED,
+        size={"width": timeline.WIDTH, "height": timeline.HEIGHT},
+        **values,
     )
-    write_atomically(out, lambda part: part.write_text(page.lstrip(), encoding="utf-8"))
 
 
 def _links(out: Path) -> list[dict[str, str]]:
@@ -279,7 +273,10 @@ def _setup(store: FeatureStore, results: Sequence[Result]) -> dict[str, Any]:
         "networks": networks,
         "hashes": hashes,
         "code_version": store.attrs.get("code_version", ""),
-        "versions": [f"deepfusion {__version__}", *(f"{name} {version(name)}" for name in LIBRARIES)],
+        "versions": [
+            f"deepfusion {__version__}",
+            *(f"{name} {of}" for name in LIBRARIES if (of := installed_version(name))),
+        ],
         "stages": VERSIONS,
         "configurations": [(name, yaml.safe_dump(of, sort_keys=False, width=100)) for name, of in configurations if of],
         "citations": list(dict.fromkeys(text for text in (*cited, *METHODS[1:]) if text)),

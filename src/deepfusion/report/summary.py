@@ -48,7 +48,8 @@ def store_summary(store: FeatureStore, *, listed: int | None = LISTED) -> str:
     none, few = seen & clips["faces"].eq(0), seen & clips["faces"].gt(0) & share.lt(HALF)
     lines.append(f"clips without a face: {none.sum()}; with a face in fewer than half of their frames: {few.sum()}")
     lines += _lacking(clips, share, listed)
-    lines += _notes(clips, listed)
+    noted = [(id_, "", note) for id_, note in _audio_notes(clips).items()]
+    lines += _table(("clip", "", "note on the audio"), noted, listed)
     lines += str(store.attrs.get("left_out", "")).splitlines()
     logs = store.path.parent / "logs"
     where = f"; logs: {logs}" if logs.is_dir() else ""
@@ -60,9 +61,10 @@ def store_facts(store: FeatureStore) -> dict[str, Any]:
     """The content of `store_summary` as plain data.
 
     Returns:
-        path; clips: their number; speakers and classes: their names; keys: the features. video and audio: status ->
-        number of clips. frames; faces: frames with the followed person's face. lacking: a dictionary per clip that
-        lacks something: id, coverage (0 to 1, None without frames), reason.
+        path; clips: their number; speakers and classes: their names; clips_per_class: their numbers; keys: the
+        features. video and audio: status -> number of clips. frames; faces: frames with the followed person's face.
+        lacking: a dictionary per clip that lacks something: id, coverage (0 to 1, None without frames), reason.
+        audio_notes: id -> note; left_out: sentences on clips that the corpus leaves out.
     """
     clips = store.clips
     share = coverage(clips)
@@ -75,11 +77,14 @@ def store_facts(store: FeatureStore) -> dict[str, Any]:
         "clips": len(clips),
         "speakers": sorted(set(clips["speaker"]) - {""}),
         "classes": sorted(set(clips["label"]) - {""}),
+        "clips_per_class": clips["label"][clips["label"].ne("")].value_counts(sort=False).sort_index().to_dict(),
         "keys": list(store.keys),
         **{what: {name: int(clips[f"{what}_status"].eq(name).sum()) for name in DONE} for what in ("video", "audio")},
         "frames": int(clips["frames"].sum()),
         "faces": int(clips["faces"].sum()),
         "lacking": lacking,
+        "audio_notes": _audio_notes(clips),
+        "left_out": str(store.attrs.get("left_out", "")).splitlines(),
     }
 
 
@@ -111,12 +116,10 @@ def _reasons(clips: pd.DataFrame, share: pd.Series) -> Iterator[tuple[str, str]]
             yield str(id_), "; ".join(why)
 
 
-def _notes(clips: pd.DataFrame, listed: int | None) -> list[str]:
-    """A table of the notes on a clip's audio; older stores have no such column."""
-    if "audio_note" not in clips:
-        return []
-    noted = clips["audio_note"].fillna("")
-    return _table(("clip", "", "note on the audio"), [(id_, "", note) for id_, note in noted.items() if note], listed)
+def _audio_notes(clips: pd.DataFrame) -> dict[str, str]:
+    """Id -> note on its audio; older stores have no such column."""
+    noted = clips["audio_note"].fillna("") if "audio_note" in clips else {}
+    return {str(id_): note for id_, note in noted.items() if note}
 
 
 def _table(head: tuple[str, str, str], rows: list[tuple[str, str, str]], listed: int | None) -> list[str]:
