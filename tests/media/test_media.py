@@ -1,6 +1,8 @@
 import csv
+import errno
 import os
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import av
@@ -23,7 +25,7 @@ from mediafiles import (
     write,
 )
 
-from deepfusion.errors import ClipError
+from deepfusion.errors import ClipError, TransientError
 from deepfusion.media import frames, probe, read_audio
 
 VARIABLE = [0.0, 0.04, 0.1, 0.11, 0.3, 0.31, 0.32, 0.5, 1.0, 1.04, 1.08, 1.5]
@@ -484,6 +486,31 @@ def test_what_is_no_file(tmp_path):
     for name, reason in [("absent.mp4", "no such file"), (".", "not a regular"), ("pipe.mp4", "not a regular")]:
         with pytest.raises(ClipError, match=reason):
             everything(tmp_path / name)
+
+
+@pytest.mark.parametrize("fault", ["stat", "open", "content"])
+def test_a_fault_of_the_machine_is_not_the_clips(tmp_path, monkeypatch, fault):
+    path = write(tmp_path / "a.mp4", Video(numbered(3)))
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(ClipError) as error:
+        everything(path)
+    assert not isinstance(error.value, TransientError)  # damage
+
+    def broken(*args, **kwargs):
+        raise OSError(errno.EIO, "Input/output error")
+
+    if fault == "stat":
+        monkeypatch.setattr(Path, "is_file", broken)
+    elif fault == "open":
+        monkeypatch.setattr("av.open", partial(fail, av.PermissionError(errno.EACCES, "Permission denied")))
+    else:  # FFmpeg reports damage
+        monkeypatch.setattr(Path, "open", broken)
+    with pytest.raises(TransientError, match=r"^a\.mp4: (Input/output error|Permission denied)$"):
+        everything(path)
+
+
+def fail(error, *args, **kwargs):
+    raise error
 
 
 def test_strange_names(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """Open a clip's file and decode one of its streams, with checks for damage."""
 
+import errno
 import math
 import re
 from collections.abc import Generator, Iterator
@@ -12,7 +13,7 @@ import av
 import av.logging
 from av.stream import Disposition
 
-from deepfusion.errors import ClipError
+from deepfusion.errors import ClipError, TransientError
 from deepfusion.media.limits import DEFAULT_LIMITS, Limits
 
 SEEK_MARGIN = 1.0  # s decoded before a segment: covers reordered frames and the warm-up of an audio decoder
@@ -29,6 +30,10 @@ FORMATS = (
 DECLARE_LENGTH = {"flv", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2"}
 
 
+# Errors of the operating system that say nothing about a file's content; FFmpeg uses EIO for damage, too.
+OF_THE_MACHINE = {errno.EACCES, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE}
+
+
 class Decoded(NamedTuple):
     """One decoded frame of video or audio: its exact time in s (None if it has none), and its stream."""
 
@@ -39,12 +44,13 @@ class Decoded(NamedTuple):
 
 @contextmanager
 def clip_errors(path: Path) -> Iterator[None]:
-    """Convert any error of PyAV into a ClipError that begins with the file's name."""
+    """Convert any error of PyAV or the file system into a ClipError that begins with the file's name."""
     try:
         yield
-    except (av.FFmpegError, ValueError, RuntimeError, NotImplementedError, MemoryError) as error:
+    except (av.FFmpegError, OSError, ValueError, RuntimeError, NotImplementedError, MemoryError) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise ClipError(f"{path.name}: {reason}") from error
+        kind = TransientError if getattr(error, "errno", None) in OF_THE_MACHINE else ClipError
+        raise kind(f"{path.name}: {reason}") from error
 
 
 @contextmanager
@@ -57,20 +63,42 @@ def opened(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[av.container
 
     Raises:
         ClipError: It is missing, empty, not a regular file, or of no supported format (`FORMATS`).
+        TransientError: The machine cannot read it; also instead of a ClipError that is raised inside the block.
     """
-    if not path.is_file():  # also keeps out named pipes, which would block
-        raise ClipError(f"{path.name}: {'not a regular file' if path.exists() else 'no such file'}")
-    if path.stat().st_size == 0:
-        raise ClipError(f"{path.name}: the file is empty")
-    with clip_errors(path):
-        # `file:` and the whitelist: neither a name like "http:..." nor the file's content can reach the network.
-        options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
-        try:
-            container = av.open(f"file:{path}", options=options | _bounds(limits))
-        except av.ArgumentError as error:  # FFmpeg knows the format, but the whitelist excludes it
-            raise ClipError(f"{path.name}: not an audio or video file of a format that is read") from error
-    with container:
-        yield container
+    try:
+        with clip_errors(path):
+            if not path.is_file():  # also keeps out named pipes, which would block
+                raise ClipError(f"{path.name}: {'not a regular file' if path.exists() else 'no such file'}")
+            if path.stat().st_size == 0:
+                raise ClipError(f"{path.name}: the file is empty")
+            # `file:` and the whitelist: neither a name like "http:..." nor the file's content can reach the network.
+            options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
+            try:
+                container = av.open(f"file:{path}", options=options | _bounds(limits))
+            except av.ArgumentError as error:  # FFmpeg knows the format, but the whitelist excludes it
+                raise ClipError(f"{path.name}: not an audio or video file of a format that is read") from error
+        with container:
+            yield container
+    except TransientError:
+        raise
+    except ClipError:
+        _check_readable(path)
+        raise
+
+
+def _check_readable(path: Path) -> None:
+    """Check that the machine can read a file to its end: FFmpeg takes a failing disk for damage or an early end.
+
+    Raises:
+        TransientError: It cannot.
+    """
+    try:
+        if path.is_file():
+            with path.open("rb") as file:
+                while file.read(1 << 20):
+                    pass
+    except OSError as error:
+        raise TransientError(f"{path.name}: {error.strerror}") from error
 
 
 def _bounds(limits: Limits) -> dict[str, str]:
