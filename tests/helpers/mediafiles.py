@@ -33,6 +33,7 @@ class Audio:
     rate: int = 48000
     codec: str = "pcm_s16le"
     format: str = ""
+    layout: str = ""
 
 
 def write(path: Path, video: Video | None = None, audio: Audio | None = None, **options: str) -> Path:
@@ -75,7 +76,7 @@ def _encode_video(stream, video):
 
 def _audio_stream(container, audio):
     stream = container.add_stream(audio.codec, rate=audio.rate)
-    stream.layout = "mono" if len(audio.pieces[0][1]) == 1 else "stereo"
+    stream.layout = audio.layout or ("mono" if len(audio.pieces[0][1]) == 1 else "stereo")
     if audio.format:
         stream.format = audio.format
     return stream

@@ -68,6 +68,8 @@ def test_clock_of_the_file_is_kept(tmp_path, name, codec):
     assert seen.video_start == next(frames(path)).time == 3.5
     heard = read_audio(path)
     assert seen.audio_start == heard.start == pytest.approx(3.75, abs=0.03)  # less the AAC encoder's priming
+    assert [frame.time for frame in frames(path, start=3.55, end=3.63)] == [3.58, 3.62]  # of these, the clock is from 0
+    assert seen.begin == 0
     # Both containers keep a start in whole milliseconds.
     assert chirp_time(heard.samples, 16000, heard.start) == pytest.approx(4.0, abs=0.001)
 
@@ -203,10 +205,11 @@ def test_a_segment_is_that_part_of_the_whole(tmp_path, name, codec, reordered, g
     path = write(tmp_path / name, Video(moving(150), codec=codec, reordered=reordered, gop=gop))
     if name == "bad_index.avi":
         call_all_frames_key_frames(path)
-    whole = list(frames(path))
+    whole, begin = list(frames(path)), probe(path).begin
     assert len(whole) == 150
     for start, end in [(0, 1), (1.1, 2.0), (2.0, 2.6), (4.04, 9), (3.3, None), (None, 1.2)]:
-        want = [f for f in whole if (start is None or f.time >= start) and (end is None or f.time < end)]
+        first, last = (start or 0) + begin - 1e-6, (9 if end is None else end) + begin - 1e-6
+        want = [f for f in whole if first <= f.time < last]
         got = list(frames(path, start=start, end=end))
         assert [f.time for f in got] == [f.time for f in want]
         assert all((a.image == b.image).all() for a, b in zip(got, want, strict=True))

@@ -39,11 +39,12 @@ class Orientation(NamedTuple):
 def frames(
     path: str | Path, *, start: float | None = None, end: float | None = None, limits: Limits = DEFAULT_LIMITS
 ) -> Iterator[Frame]:
-    """Stream a clip's frames in presentation order, with start <= time < end; None leaves that side open.
+    """Stream a clip's frames in presentation order, from start to before end; None leaves that side open.
 
-    Times increase strictly: of frames with the same time only the first is yielded. Pixels become square by enlarging
-    the shorter side (720x576 with pixels 16:15 becomes 768x576). Both fields of an interlaced frame stay woven. Memory
-    does not grow with the clip's length.
+    `start` and `end` count from the beginning of the file, s; times are on the file's clock. Times increase
+    strictly: of frames with the same time only the first is yielded. Pixels become square by enlarging the shorter
+    side (720x576 with pixels 16:15 becomes 768x576). Both fields of an interlaced frame stay woven. Memory does not
+    grow with the clip's length.
 
     Raises:
         ClipError: No video stream, damage, a frame without a time or over the limit, or no frame in the segment.
@@ -52,15 +53,16 @@ def frames(
     reformatter = VideoReformatter()
     orientation = None
     last = -math.inf
-    for exact, frame, stream in decoded(path, "video", start, limits):
+    for exact, frame, stream, begin in decoded(path, "video", start, limits):
         if exact is None:
             raise ClipError(f"{path.name}: a frame has no presentation time")
         time = float(exact)
         if time < last:
             raise ClipError(f"{path.name}: the frames' times run backwards, {last:.3f} to {time:.3f} s")
-        if end is not None and time >= end:
+        position = float(exact - begin)
+        if end is not None and position >= end:
             break
-        if time > last and (start is None or time >= start):
+        if time > last and (start is None or position >= start):
             orientation = orientation or orientation_of(frame)
             with clip_errors(path):
                 size = square_pixels(frame.width, frame.height, stream.sample_aspect_ratio)
