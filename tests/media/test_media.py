@@ -15,6 +15,7 @@ from mediafiles import (
     call_all_frames_key_frames,
     chirp,
     chirp_time,
+    hdr,
     mjpeg_mkv,
     number,
     numbered,
@@ -26,7 +27,7 @@ from mediafiles import (
 )
 
 from deepfusion.errors import ClipError, TransientError
-from deepfusion.media import frames, probe, read_audio
+from deepfusion.media import frames, probe, read_audio, video
 
 VARIABLE = [0.0, 0.04, 0.1, 0.11, 0.3, 0.31, 0.32, 0.5, 1.0, 1.04, 1.08, 1.5]
 
@@ -173,6 +174,27 @@ def test_pixel_formats_and_odd_sizes(tmp_path, pix_fmt, width, height):
     inside = np.abs(image - want).max(axis=2) <= 4
     inside[height // 2 - 4 : height // 2 + 4] = inside[:, width // 2 - 4 : width // 2 + 4] = True  # blurred edges
     assert image.shape == want.shape and inside.all()
+
+
+BARS = np.array([[(255, 255, 255), (128, 128, 128), (16, 16, 16), (220, 170, 140), (200, 60, 60), (60, 60, 200)]])
+
+
+def test_hdr_has_the_colours_of_the_same_picture_in_sdr(tmp_path):
+    bars = BARS.repeat(16, axis=0).repeat(16, axis=1).astype(np.uint8)
+    image = next(frames(hdr(tmp_path / "a.mkv", bars, "hlg"))).image[8, 8::16].astype(int)
+    assert np.abs(image - BARS[0]).max() <= 14
+    assert np.abs(image[:3] - BARS[0, :3]).max() <= 3  # without conversion the white has 189
+
+
+def test_only_hdr_is_converted(tmp_path, monkeypatch):
+    converted = []  # not really, because FFmpeg needs seconds for its tables
+    monkeypatch.setattr(
+        video, "_from_hdr", lambda frame, size: converted.append(size) or frame.reformat(format="rgb24")
+    )
+    for transfer in ("hlg", "pq"):
+        list(frames(hdr(tmp_path / f"{transfer}.mkv", quadrants(), transfer)))
+    list(frames(write(tmp_path / "sdr.mkv", Video([quadrants()], codec="ffv1", pix_fmt="yuv420p10le"))))
+    assert converted == [(64, 48)] * 2
 
 
 def test_one_thread(tmp_path):
