@@ -73,7 +73,8 @@ class Workers:
                 return
             except TransientError as error:
                 log.warning("%s: tried once more", error)
-            yield from islice(worker.stream(job), count, None)
+            with closing(worker.stream(job)) as results:
+                yield from islice(results, count, None)
         finally:
             self._idle.put(worker)
 

@@ -169,7 +169,7 @@ def _decoded_from(path: Path, kind: str, seek: float | None, limits: Limits) -> 
         stream.codec_context.thread_count = 1  # the callers are parallel already
         stream.codec_context.options = _bounds(limits)
         whole, begin = seek is None, beginning(container)
-        if not whole:
+        if seek is not None:
             container.seek(int((seek + begin) / stream.time_base), stream=stream)
         clock = _packet_clock() if container.format.name == "avi" and kind == "video" else _presentation_clock
         for packet in _packets(container, stream, path):
