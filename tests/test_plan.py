@@ -1,5 +1,6 @@
 """What the workflow has to fetch and to make for a configuration."""
 
+import os
 import shutil
 
 import pytest
@@ -86,6 +87,32 @@ def test_media_that_never_were_there_are_named_with_their_lines(tmp_path, monkey
     with pytest.raises(UserError, match=r"line 3: no file 'b\.mp4'"):
         plan.write()
     assert not plan.folder.exists()
+
+
+@pytest.mark.parametrize("fault", ["file", "folder"])
+def test_media_that_cannot_be_read_are_named_with_their_lines(tmp_path, monkeypatch, fault):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.mp4", "b.mp4"):
+        (tmp_path / name).touch()
+    (tmp_path / "m.csv").write_text("path\na.mp4\nb.mp4\n")
+    plan = Plan(check({"corpus": {"name": "m", "source": "manifest", "path": "m.csv"}}))
+    plan.write()  # though it was seen before
+    before = plan.rows("00000").read_text()
+    access, stat = os.access, os.stat
+
+    def forbidden(path, *args, **kwargs):
+        if str(path).endswith("b.mp4"):
+            raise PermissionError(13, "Permission denied")
+        return stat(path, *args, **kwargs)
+
+    if fault == "file":  # patched, because nothing is forbidden to root
+        monkeypatch.setattr(os, "access", lambda path, mode: not path.endswith("b.mp4") and access(path, mode))
+    else:
+        monkeypatch.setattr(os, "stat", forbidden)
+    again = Plan(plan.config)
+    with pytest.raises(UserError, match=r"line 3: '.*b\.mp4' cannot be read: permission denied"):
+        again.write()
+    assert plan.rows("00000").read_text() == before
 
 
 def test_an_unknown_network():

@@ -1,4 +1,4 @@
-"""The three kinds of expected failures."""
+"""The kinds of expected failures."""
 
 
 class UserError(Exception):
@@ -17,3 +17,10 @@ class MachineError(Exception):
 
 class ClipError(Exception):
     """One clip cannot be processed; the message is recorded with the clip and the run continues."""
+
+
+class TransientError(ClipError):
+    """The machine failed while it read a clip: killed process, disk or network error, no permission.
+
+    Recorded like any `ClipError`, but the result does not count as up to date: another run may succeed.
+    """

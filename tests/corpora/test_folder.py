@@ -69,6 +69,16 @@ def test_links_make_no_loop_and_take_nobody_s_name(tmp_path):
     assert folder(tmp_path).clips["id"].tolist() == ["file", "z/deep/more", "z/deep/to/far", "z/real"]
 
 
+def test_what_is_no_file_is_skipped_with_a_warning(tmp_path, caplog):
+    os.mkfifo(media(tmp_path, "a.mp4") / "pipe.mp4")
+    (tmp_path / "gone.mp4").symlink_to("nowhere.mp4")
+    corpus = folder(tmp_path)
+    assert corpus.clips["id"].tolist() == ["a", "gone"]
+    assert "pipe.mp4 is not a regular file: it is skipped" in caplog.text and "gone" not in caplog.text
+    with pytest.raises(UserError, match=r"has 1 problem:\n  clip 'gone': no file"):
+        corpus.check_files()
+
+
 @pytest.mark.parametrize("names", [[], ["readme.txt"], [".a.mp4"]])
 def test_a_folder_without_clips_is_one_line(tmp_path, names):
     with pytest.raises(UserError, match="holds no media file") as error:

@@ -1,8 +1,9 @@
 """What an extraction will take is said before it starts, from the clips themselves."""
 
+import numpy as np
 import pandas as pd
 import pytest
-from mediafiles import Audio, Video, write
+from mediafiles import Audio, Video, numbered, write
 from small_corpus import CPU, FRAMES, portrait, voice, write_clips
 
 from deepfusion.config import Extraction, NetworkSettings
@@ -37,6 +38,15 @@ def test_the_scan_sees_every_kind_of_clip(tmp_path):
     assert found.loc["voice", "audio_s"] == pytest.approx(1.0, abs=0.1)
     assert "Invalid data" in found.loc["broken", "reason"]
     assert found.drop(index="broken")["reason"].eq("").all()
+
+
+def test_the_scan_counts_segments_from_the_beginning_of_the_file(tmp_path):
+    times = [20 + i / 25 for i in range(50)]
+    write(tmp_path / "a.ts", Video(numbered(50), times=times), Audio([(20.0, np.zeros((1, 96000)))], codec="mp2"))
+    found = scan(clips_of(tmp_path, "whole,a.ts,a,x,,", "part,a.ts,a,x,0.5,1.5"), cores=1)
+    assert found["video_s"].tolist() == pytest.approx([2, 1], abs=0.05)
+    assert found["audio_s"].tolist() == pytest.approx([2, 1], abs=0.05)
+    assert found["begins"].tolist() == pytest.approx([0, 0], abs=0.05)
 
 
 def test_expected_is_what_the_clips_have_times_what_they_cost(tmp_path, caplog):

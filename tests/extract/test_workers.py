@@ -13,7 +13,7 @@ import pytest
 from worker_jobs import begin, fail_to_begin
 
 from deepfusion.config import LimitSettings
-from deepfusion.errors import ClipError, MachineError, UserError
+from deepfusion.errors import ClipError, MachineError, TransientError, UserError
 from deepfusion.extract.workers import Workers, _serve
 
 
@@ -27,9 +27,33 @@ def test_a_death_costs_one_job(number):
         assert list(processes.stream(("count", 3))) == [0, 1, 2]
         dying = processes.stream(("die", number))
         assert next(dying) == "first"
-        with pytest.raises(ClipError, match=signal.Signals(number).name):
+        with pytest.raises(ClipError, match=signal.Signals(number).name) as error:
             next(dying)
+        assert isinstance(error.value, TransientError) == (number == signal.SIGKILL)  # others crash by themselves
         assert list(processes.stream(("count", 2))) == [0, 1]
+
+
+@pytest.mark.parametrize("fault", [signal.SIGKILL, OSError(5, "Input/output error"), TransientError("stale")], ids=str)
+def test_a_fault_of_the_machine_is_tried_once_more_and_repeats_no_result(tmp_path, fault):
+    with workers() as processes:
+        assert list(processes.stream(("fail once", (str(tmp_path / "tried"), fault)))) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("when", ["idle", "more", "drop"])
+def test_a_process_killed_while_it_waits_costs_nothing(when):
+    with workers() as processes:
+        assert list(processes.stream(("count", 1))) == [0]
+        stream = processes.stream(("count", 3))
+        if when != "idle":
+            assert next(stream) == 0
+        process = processes._all[0]._process
+        process.kill()
+        process.join()
+        if when == "drop":
+            stream.close()
+            assert list(processes.stream(("count", 3))) == [0, 1, 2]
+        else:
+            assert list(stream) == [0, 1, 2][0 if when == "idle" else 1 :]
 
 
 def test_errors_keep_their_kind_and_their_message():
@@ -39,6 +63,7 @@ def test_errors_keep_their_kind_and_their_message():
             (UserError("usage"), UserError, "^usage$"),
             (MachineError("full"), MachineError, "^full$"),
             (KeyError("x"), ClipError, "^KeyError: 'x'$"),
+            (OSError(5, "disk"), TransientError, r"^OSError: \[Errno 5\] disk$"),
         ]:
             with pytest.raises(kind, match=message):
                 list(processes.stream(("raise", error)))
@@ -85,7 +110,7 @@ def test_a_process_that_cannot_start_is_no_failure_of_a_clip():
         next(processes.stream(("count", 1)))
     with (
         Workers(partial(os._exit, 3), limits=LimitSettings()) as processes,
-        pytest.raises(RuntimeError, match="did not start"),
+        pytest.raises(MachineError, match="did not start"),
     ):
         next(processes.stream(("count", 1)))
 

@@ -4,6 +4,7 @@ import gc
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -20,6 +21,16 @@ def work(job) -> Iterator:
         yield "first"
         os.kill(os.getpid(), value)
         time.sleep(10)
+    elif kind == "fail once":
+        marker, fault = value
+        yield from range(2)
+        if not Path(marker).exists():
+            Path(marker).touch()
+            if isinstance(fault, Exception):
+                raise fault
+            os.kill(os.getpid(), fault)
+            time.sleep(10)
+        yield from range(2, 4)
     elif kind == "raise":
         raise value
     elif kind == "collect and grow":

@@ -1,6 +1,8 @@
 import csv
+import errno
 import os
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import av
@@ -13,6 +15,7 @@ from mediafiles import (
     call_all_frames_key_frames,
     chirp,
     chirp_time,
+    hdr,
     mjpeg_mkv,
     number,
     numbered,
@@ -23,8 +26,8 @@ from mediafiles import (
     write,
 )
 
-from deepfusion.errors import ClipError
-from deepfusion.media import frames, probe, read_audio
+from deepfusion.errors import ClipError, TransientError
+from deepfusion.media import frames, probe, read_audio, video
 
 VARIABLE = [0.0, 0.04, 0.1, 0.11, 0.3, 0.31, 0.32, 0.5, 1.0, 1.04, 1.08, 1.5]
 
@@ -66,6 +69,8 @@ def test_clock_of_the_file_is_kept(tmp_path, name, codec):
     assert seen.video_start == next(frames(path)).time == 3.5
     heard = read_audio(path)
     assert seen.audio_start == heard.start == pytest.approx(3.75, abs=0.03)  # less the AAC encoder's priming
+    assert [frame.time for frame in frames(path, start=3.55, end=3.63)] == [3.58, 3.62]  # of these, the clock is from 0
+    assert seen.begin == 0
     # Both containers keep a start in whole milliseconds.
     assert chirp_time(heard.samples, 16000, heard.start) == pytest.approx(4.0, abs=0.001)
 
@@ -171,6 +176,27 @@ def test_pixel_formats_and_odd_sizes(tmp_path, pix_fmt, width, height):
     assert image.shape == want.shape and inside.all()
 
 
+BARS = np.array([[(255, 255, 255), (128, 128, 128), (16, 16, 16), (220, 170, 140), (200, 60, 60), (60, 60, 200)]])
+
+
+def test_hdr_has_the_colours_of_the_same_picture_in_sdr(tmp_path):
+    bars = BARS.repeat(16, axis=0).repeat(16, axis=1).astype(np.uint8)
+    image = next(frames(hdr(tmp_path / "a.mkv", bars, "hlg"))).image[8, 8::16].astype(int)
+    assert np.abs(image - BARS[0]).max() <= 14
+    assert np.abs(image[:3] - BARS[0, :3]).max() <= 3  # without conversion the white has 189
+
+
+def test_only_hdr_is_converted(tmp_path, monkeypatch):
+    converted = []  # not really, because FFmpeg needs seconds for its tables
+    monkeypatch.setattr(
+        video, "_from_hdr", lambda frame, size: converted.append(size) or frame.reformat(format="rgb24")
+    )
+    for transfer in ("hlg", "pq"):
+        list(frames(hdr(tmp_path / f"{transfer}.mkv", quadrants(), transfer)))
+    list(frames(write(tmp_path / "sdr.mkv", Video([quadrants()], codec="ffv1", pix_fmt="yuv420p10le"))))
+    assert converted == [(64, 48)] * 2
+
+
 def test_one_thread(tmp_path):
     tasks = Path("/proc/self/task")
     if not tasks.is_dir() or (os.cpu_count() or 1) < 2:
@@ -201,10 +227,11 @@ def test_a_segment_is_that_part_of_the_whole(tmp_path, name, codec, reordered, g
     path = write(tmp_path / name, Video(moving(150), codec=codec, reordered=reordered, gop=gop))
     if name == "bad_index.avi":
         call_all_frames_key_frames(path)
-    whole = list(frames(path))
+    whole, begin = list(frames(path)), probe(path).begin
     assert len(whole) == 150
     for start, end in [(0, 1), (1.1, 2.0), (2.0, 2.6), (4.04, 9), (3.3, None), (None, 1.2)]:
-        want = [f for f in whole if (start is None or f.time >= start) and (end is None or f.time < end)]
+        first, last = (start or 0) + begin - 1e-6, (9 if end is None else end) + begin - 1e-6
+        want = [f for f in whole if first <= f.time < last]
         got = list(frames(path, start=start, end=end))
         assert [f.time for f in got] == [f.time for f in want]
         assert all((a.image == b.image).all() for a, b in zip(got, want, strict=True))
@@ -484,6 +511,31 @@ def test_what_is_no_file(tmp_path):
     for name, reason in [("absent.mp4", "no such file"), (".", "not a regular"), ("pipe.mp4", "not a regular")]:
         with pytest.raises(ClipError, match=reason):
             everything(tmp_path / name)
+
+
+@pytest.mark.parametrize("fault", ["stat", "open", "content"])
+def test_a_fault_of_the_machine_is_not_the_clips(tmp_path, monkeypatch, fault):
+    path = write(tmp_path / "a.mp4", Video(numbered(3)))
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(ClipError) as error:
+        everything(path)
+    assert not isinstance(error.value, TransientError)  # damage
+
+    def broken(*args, **kwargs):
+        raise OSError(errno.EIO, "Input/output error")
+
+    if fault == "stat":
+        monkeypatch.setattr(Path, "is_file", broken)
+    elif fault == "open":
+        monkeypatch.setattr("av.open", partial(fail, av.PermissionError(errno.EACCES, "Permission denied")))
+    else:  # FFmpeg reports damage
+        monkeypatch.setattr(Path, "open", broken)
+    with pytest.raises(TransientError, match=r"^a\.mp4: (Input/output error|Permission denied)$"):
+        everything(path)
+
+
+def fail(error, *args, **kwargs):
+    raise error
 
 
 def test_strange_names(tmp_path, monkeypatch):

@@ -1,12 +1,15 @@
 """Files whose streams are odd: their order, their number, their damage, their size, their phase."""
 
+import wave
+
 import av
 import numpy as np
 import pytest
-from mediafiles import Audio, Video, chirp, number, numbered, remux, write
+from mediafiles import Audio, Video, chirp, chirp_time, number, numbered, remux, write
 
 from deepfusion.errors import ClipError
 from deepfusion.media import Limits, frames, probe, probe_audio, probe_video, read_audio
+from deepfusion.media.container import _packets
 
 RATE = 48000
 
@@ -90,6 +93,75 @@ def test_a_segment_is_judged_by_its_own_phase(tmp_path):
     path = write(tmp_path / "a.wav", audio=Audio([(0, np.concatenate([left, right]))]))
     assert "cancel" in read_audio(path, end=0.9).note
     assert read_audio(path, start=1.1).note == ""
+
+
+@pytest.mark.parametrize("channel", ["FL", "FC", "LFE", "BR"])
+def test_surround_is_mixed_to_stereo_without_the_low_frequency_channel(tmp_path, channel):
+    voice = tone(channels=1)
+    places = ["FL", "FR", "FC", "LFE", "BL", "BR"]
+    samples = np.concatenate([voice if place == channel else 0 * voice for place in places])
+    path = write(tmp_path / "a.wav", audio=Audio([(0, samples)], layout="5.1"))
+    weight = {"FL": 0.5, "FC": np.sqrt(0.5), "LFE": 0, "BR": np.sqrt(0.5) / 2}[channel]  # in the mean of left and right
+    heard, alone = read_audio(path), read_audio(write(tmp_path / "b.wav", audio=Audio([(0, voice)])))
+    assert heard.samples == pytest.approx(weight * alone.samples, abs=1e-4) and heard.note == ""
+
+
+def test_channels_of_an_unknown_layout_are_averaged_with_a_note(tmp_path):
+    samples = np.zeros((RATE, 6), np.int16)
+    samples[:, 2] = 12000
+    with wave.open(str(tmp_path / "a.wav"), "wb") as file:
+        file.setparams((6, 2, RATE, RATE, "NONE", ""))
+        file.writeframes(samples.tobytes())
+    heard = read_audio(tmp_path / "a.wav")
+    assert heard.note == "6 channels of an unknown layout: their plain mean is used"
+    assert np.median(heard.samples) == pytest.approx(12000 / 32768 / 6, abs=1e-4)
+
+
+def test_a_stream_that_appears_late_in_the_file_changes_nothing(tmp_path):
+    """Its packets are no part of PyAV's list of streams, over which it fails or not, by chance."""
+    noise = list(np.random.default_rng(0).integers(0, 255, (30, 480, 640, 3), np.uint8))
+    video = Video(noise, codec="mpeg2video", gop=1, options={"qmin": "1", "qmax": "2"})
+    early = write(tmp_path / "early.mpg", video)
+    assert early.stat().st_size > 6_000_000  # more than FFmpeg looks at
+    late = write(tmp_path / "late.mpg", Video(numbered(5), codec="mpeg2video"), Audio([(0, tone(0.2))], codec="mp2"))
+    path = tmp_path / "both.mpg"
+    path.write_bytes(early.read_bytes() + late.read_bytes() + early.read_bytes())  # FFmpeg looks at the end, too
+    with av.open(str(path)) as container:
+        (stream,) = container.streams
+        seen = 0
+        for packet in _packets(Late(container), stream, path):
+            seen += bool(packet.size)
+        assert len(container.streams) == 1 and seen >= 30
+
+
+class Late:
+    """A container whose `demux` fails after the last packet of the first stream, as it may with a late stream."""
+
+    def __init__(self, container):
+        self.format, self.duration, self._demux = container.format, container.duration, container.demux
+
+    def demux(self):
+        for packet in self._demux():
+            yield packet
+            if not packet.size:
+                raise IndexError("list index out of range")
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.ts", "libx264"), ("a.mpg", "mpeg2video")])
+def test_a_segment_counts_from_the_beginning_of_a_file_whose_clock_starts_anywhere(tmp_path, name, codec):
+    later = 20.0 if name == "a.ts" else 0.0  # a program stream starts where its muxer says, at 0.5 s
+    times = [later + i / 25 for i in range(25)] if later else None
+    sound = Audio([(later, chirp(RATE, 1, 0.5))], codec="mp2")
+    path = write(tmp_path / name, Video(numbered(25), codec=codec, times=times), sound)
+    found = probe(path)
+    assert found.begin == min(found.video_start, found.audio_start) > 0.4
+    shift = found.video_start - found.begin
+    part = list(frames(path, start=0.2 + shift - 0.01, end=0.4 + shift - 0.01))
+    assert [number(frame.image) for frame in part] == [5, 6, 7, 8, 9]
+    assert part[0].time == pytest.approx(found.video_start + 0.2, abs=1e-4)  # on the clock of the file
+    heard = read_audio(path, start=0.3, end=0.7)
+    assert heard.start == pytest.approx(found.begin + 0.3, abs=1e-4)
+    assert chirp_time(heard.samples, 16000, heard.start) == pytest.approx(found.video_start + 0.5, abs=0.001)
 
 
 @pytest.mark.parametrize("codec", ["libopus", "flac"])

@@ -3,6 +3,8 @@
 import csv
 import json
 import shutil
+from math import nan
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -10,8 +12,9 @@ from small_model import LABELS, SmallModel, predict_all
 
 from deepfusion.cache_key import file_sha256
 from deepfusion.errors import UserError
+from deepfusion.extract.common import TRANSIENT
 from deepfusion.prediction.predictor import Predictor
-from deepfusion.prediction.records import file_name
+from deepfusion.prediction.records import Records, file_name
 from deepfusion.prediction.run import EXIT_ALL, EXIT_SOME, outputs_of
 
 
@@ -90,6 +93,19 @@ def test_resumes_by_content_and_settings(three, tmp_path, predictor):
     assert predicted() == 1
     assert predicted(window=10) == 6
     assert predicted(window=10, overwrite=True) == 6
+
+
+def test_a_fault_of_the_machine_is_not_kept(tmp_path):
+    (tmp_path / "a.mp4").touch()
+    clip = SimpleNamespace(id="a", path=str(tmp_path / "a.mp4"), audio="", start=nan, end=nan, person="")
+    records = Records(tmp_path / "out", [])
+    for reason, kept in [
+        ("", True),
+        ("a.mp4: damaged", True),
+        (f"no face; a.mp4: stale file handle{TRANSIENT}", False),
+    ]:
+        records.write(clip, {"reason": reason}, section="", files=[])
+        assert records.kept(clip) == kept
 
 
 def test_a_killed_run_keeps_what_it_has_predicted(three, tmp_path, predictor, monkeypatch):

@@ -62,10 +62,10 @@ class Corpus:
         )
 
     def check_files(self) -> None:
-        """Check that every media file is there (columns path and audio).
+        """Check that every media file is there and can be read (columns path and audio).
 
         Raises:
-            UserError: The missing files, each with its manifest line or clip id, and their number.
+            UserError: The missing and unreadable files, each with its manifest line or clip id, and their number.
         """
         if missing := missing_files(self.clips, manifest=self.manifest):
             raise UserError(listed(f"{self.manifest or self.origin} has", missing))

@@ -71,7 +71,8 @@ def clips(root: Path, *, classes: bool) -> pd.DataFrame:
 def files(root: Path) -> Iterator[str]:
     """Relative paths of all visible files. No folder is entered twice, so links cannot loop.
 
-    Linked folders come last, so that a folder below the root is listed under its own name.
+    Linked folders come last, so that a folder below the root is listed under its own name. Named pipes, sockets and
+    devices are skipped with a warning; a link to nothing is listed, so that its file is reported as missing.
     """
     seen: set[tuple[int, int]] = set()
     folders, linked = [""], list[str]()
@@ -90,8 +91,10 @@ def files(root: Path) -> Iterator[str]:
             name = f"{folder}/{entry.name}" if folder else entry.name
             if entry.is_dir():
                 (linked if entry.is_symlink() else folders).append(name)
-            else:
+            elif entry.is_file() or not Path(entry.path).exists():
                 yield name
+            else:
+                log.warning("%s is not a regular file: it is skipped", root / name)
 
 
 def _ids(names: list[str], root: Path) -> list[str]:

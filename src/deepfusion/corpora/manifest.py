@@ -11,8 +11,10 @@ import itertools
 import math
 import os
 import re
+import stat
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -112,29 +114,41 @@ def manifest_text(path: str | os.PathLike, clips: pd.DataFrame) -> str:
 
 
 def missing_files(clips: pd.DataFrame, *, manifest: Path | None) -> list[str]:
-    """The missing files (columns path and audio), one line of text each.
+    """The missing and unreadable files (columns path and audio), one line of text each.
 
     Args:
         clips: As `read_manifest` returns them.
         manifest: Source of the line numbers; None: lines name the clip.
     """
-    there: dict[str, bool] = {}
-    for file in itertools.chain(clips["path"], clips["audio"]):
-        if file and file not in there:
-            there[file] = os.path.isfile(file)  # noqa: PTH113  not pathlib, which is slower: there may be 100,000
-    if all(there.values()):
+    faults = {file: _fault(file) for file in {*clips["path"], *clips["audio"]} - {""}}
+    if not any(faults.values()):
         return []
     # Read the manifest again, for line numbers, only if files are missing.
     places = [f"line {line}" for line, _ in itertools.islice(csvfile.rows(manifest), 1, None)] if manifest else None
     return [
-        f"{places[i] if places else f'clip {clip.id!r}'}: {_no_file(file, manifest)}"
+        f"{places[i] if places else f'clip {clip.id!r}'}: {_described(file, faults[file], manifest)}"
         for i, clip in enumerate(clips[["id", "path", "audio"]].itertuples(index=False))
         for file in (clip.path, clip.audio)
-        if file and not there[file]
+        if file and faults[file]
     ]
 
 
-def _no_file(file: str, manifest: Path | None) -> str:
+def _fault(file: str) -> Literal["", "missing", "unreadable"]:
+    # Not pathlib, which is slower: there may be 100,000.
+    try:
+        is_file = stat.S_ISREG(os.stat(file).st_mode)  # noqa: PTH116
+    except PermissionError:  # of a folder
+        return "unreadable"
+    except (OSError, ValueError):
+        return "missing"
+    if not is_file:
+        return "missing"
+    return "" if os.access(file, os.R_OK) else "unreadable"
+
+
+def _described(file: str, fault: str, manifest: Path | None) -> str:
+    if fault == "unreadable":
+        return f"{file!r} cannot be read: permission denied"
     if manifest is None:
         return f"no file {file!r}"
     folder = Path(absolute(manifest)).parent

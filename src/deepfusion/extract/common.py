@@ -2,8 +2,10 @@
 
 import logging
 import os
+import stat
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from deepfusion.cache_key import file_sha256
-from deepfusion.errors import ClipError, MachineError, UserError
+from deepfusion.errors import ClipError, MachineError, TransientError, UserError
 from deepfusion.progress import track
 from deepfusion.store import DamagedError, ShardWriter, check_whole, read_shard
 
@@ -19,14 +21,36 @@ log = logging.getLogger(__name__)
 
 # Frames in memory at a time: 32 of 1280 x 720 are 88 MB.
 FRAMES_AT_A_TIME = 32
+# Ends the reason of a clip that failed by a `TransientError`; derived stages copy the reason, so they count likewise.
+TRANSIENT = " (a fault of the machine, not of the clip)"
 
 
 def hash_of(path: str) -> str:
-    """SHA-256 of a clip's file, "" if it cannot be read (the clip then fails when it is opened)."""
+    """SHA-256 of a clip's file, "" if it cannot be read (the clip then fails when it is opened).
+
+    A file is read once per process, as long as its size and time stay: many clips may be segments of it.
+    """
     try:
-        return file_sha256(path)
+        found = os.stat(path)  # noqa: PTH116  its text is the key of the cache
+        # Opening a named pipe would block.
+        return _hash(path, found.st_size, found.st_mtime_ns, found.st_ino) if stat.S_ISREG(found.st_mode) else ""
     except OSError:
         return ""
+
+
+@lru_cache(maxsize=100_000)
+def _hash(path: str, *_: int) -> str:
+    return file_sha256(path)
+
+
+def check_hash(sha256: str, path: str) -> None:
+    """Check that `hash_of` could read a file that has been opened since.
+
+    Raises:
+        TransientError: It could not.
+    """
+    if not sha256:
+        raise TransientError(f"{Path(path).name}: the file could not be read when its job began")
 
 
 def is_up_to_date(path: Path, key: str) -> bool:
@@ -43,7 +67,7 @@ def is_up_to_date(path: Path, key: str) -> bool:
 def _is_current(path: Path, key: str) -> bool:
     try:
         with read_shard(path) as shard:
-            if shard.key != key:
+            if shard.key != key or any(map(is_transient, shard.clips["reason"])):
                 return False
         check_whole(path)
     except DamagedError as error:
@@ -142,10 +166,16 @@ def each_clip(shard: ShardWriter, clips: pd.DataFrame, *, what: str, work: Work)
 
 def failure(error: Exception, clip_id: str) -> str:
     """The reason that is recorded with a clip; the log has the traceback of an unforeseen error."""
+    end = TRANSIENT if isinstance(error, TransientError | OSError) else ""
     if isinstance(error, ClipError):
-        return str(error)
+        return f"{error}{end}"
     log.debug("%s: unforeseen", clip_id, exc_info=error)
-    return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {error}{end}"
+
+
+def is_transient(reason: str) -> bool:
+    """Whether a clip with this reason failed by a fault of the machine, so that another run may succeed."""
+    return TRANSIENT in reason
 
 
 def report(shard: Path, *, known: Collection[str] = ()) -> None:
@@ -161,3 +191,8 @@ def report(shard: Path, *, known: Collection[str] = ()) -> None:
         for id_, clip in done.clips[done.clips["status"] != "ok"].iterrows():
             if id_ not in known:
                 log.warning("%s %s: %s: %s", done.stage, id_, clip["status"], clip["reason"])
+        if again := [id_ for id_, reason in done.clips["reason"].items() if is_transient(reason) and id_ not in known]:
+            log.warning(
+                "%s: %d failed by a fault of the machine; to try again: snakemake extract_features --forcerun %s",
+                *(shard, len(again), shard),
+            )

@@ -16,7 +16,17 @@ from deepfusion.cache_key import media_files, media_key
 from deepfusion.config import DEFAULT_LIMITS, FaceSettings, LimitSettings
 from deepfusion.corpora.columns import person
 from deepfusion.costs import measured
-from deepfusion.extract.common import AbsentError, each_clip, finish, groups, hash_of, is_up_to_date, report, segment
+from deepfusion.extract.common import (
+    AbsentError,
+    check_hash,
+    each_clip,
+    finish,
+    groups,
+    hash_of,
+    is_up_to_date,
+    report,
+    segment,
+)
 from deepfusion.extract.prefetch import ahead
 from deepfusion.extract.workers import Work, Workers
 from deepfusion.faces.detect import Detector
@@ -149,6 +159,7 @@ def faces_shard(
         found = next(track)
         if found is None:
             raise AbsentError("the file has no video")
+        check_hash(hashes[clip.id], clip.path)
         facts.update(found)
         for part in track:
             yield part.columns() | {f"{FOUND}/{name}": values for name, values in part.found.items()}

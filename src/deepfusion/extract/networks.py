@@ -18,7 +18,16 @@ from deepfusion.config import DEFAULT_LIMITS, LimitSettings, NetworkSettings
 from deepfusion.costs import measured
 from deepfusion.errors import ClipError, MachineError, UserError
 from deepfusion.extract.batches import Batches
-from deepfusion.extract.common import failure, finish, groups, hash_of, is_up_to_date, report, segment
+from deepfusion.extract.common import (
+    check_hash,
+    failure,
+    finish,
+    groups,
+    hash_of,
+    is_up_to_date,
+    report,
+    segment,
+)
 from deepfusion.extract.prefetch import ahead
 from deepfusion.extract.workers import Work, Workers
 from deepfusion.faces.align import Crop, warp
@@ -204,7 +213,8 @@ def _cut_job(
         ClipError: The file cannot be read, or is not the one of the face track.
     """
     path, part, sha256, rows, rate = job
-    if sha256 != hash_of(path):
+    check_hash(now := hash_of(path), path)
+    if sha256 != now:
         raise ClipError("the file was replaced after its faces were followed: run the extraction again")
     kept = sampled_rows(rows.time, rows.valid, rate)
     count = 0

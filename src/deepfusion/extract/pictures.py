@@ -15,6 +15,7 @@ from deepfusion.extract.workers import Work, Workers
 
 # Seek between frames that are further apart than this; decode through shorter gaps.
 NEAR_S = 20.0
+ROUNDING_S = 0.001  # a presentation time less the file's beginning may be rounded up
 
 
 def pictures_job(job: tuple[str, Sequence[float], int], *, limits: media.Limits) -> Iterator[tuple[float, np.ndarray]]:
@@ -31,9 +32,10 @@ def pictures_job(job: tuple[str, Sequence[float], int], *, limits: media.Limits)
         ClipError: The file cannot be read.
     """
     path, times, size = job
+    begin = media.probe_video(path, limits).begin
     for near in _neighbours(times):
         wanted = list(near)
-        for time, image in media.frames(path, start=near[0], limits=limits):
+        for time, image in media.frames(path, start=near[0] - begin - ROUNDING_S, limits=limits):
             while wanted and wanted[0] < time:
                 wanted.pop(0)  # there is no frame of this time
             if wanted and wanted[0] == time:

@@ -147,7 +147,8 @@ def scan(clips: pd.DataFrame, *, cores: int, limits: LimitSettings = DEFAULT_LIM
 
     Returns:
         The index of `clips`; video_s, audio_s, frames: 0 without such a stream, NaN where the file does not declare
-        them; begins: time of the first frame or sample, s; reason: why the clip cannot be read, else "".
+        them; begins: the first frame or sample, s from the beginning of the file; reason: why the clip cannot be
+        read, else "".
     """
     files = zip(clips["path"], media_files("spectrogram", clips), strict=True)
     with (
@@ -176,10 +177,12 @@ def _looked(clip: Any, stream: Iterator[media.Probe]) -> dict[str, Any]:
         video_probe, audio_probe = stream
     except ClipError as error:
         return {"video_s": math.nan, "audio_s": math.nan, "frames": math.nan, "begins": math.nan, "reason": str(error)}
-    video = _inside(clip, video_probe.video_start, video_probe.video_duration) if video_probe.has_video else 0.0
-    audio = _inside(clip, audio_probe.audio_start, audio_probe.audio_duration) if audio_probe.has_audio else 0.0
+    # Segments count from the beginning of the file.
+    video_start, audio_start = video_probe.video_start - video_probe.begin, audio_probe.audio_start - audio_probe.begin
+    video = _inside(clip, video_start, video_probe.video_duration) if video_probe.has_video else 0.0
+    audio = _inside(clip, audio_start, audio_probe.audio_duration) if audio_probe.has_audio else 0.0
     frames = video * video_probe.frame_rate if video_probe.has_video else 0.0
-    begins = np.fmin(video_probe.video_start, audio_probe.audio_start)
+    begins = np.fmin(video_start, audio_start)
     return {"video_s": video, "audio_s": audio, "frames": frames, "begins": begins, "reason": ""}
 
 

@@ -13,7 +13,16 @@ from deepfusion import spectrogram as spectrograms
 from deepfusion.cache_key import media_files, media_key
 from deepfusion.config import DEFAULT_LIMITS, LimitSettings, SpectrogramSettings
 from deepfusion.costs import measured
-from deepfusion.extract.common import AbsentError, each_clip, finish, hash_of, is_up_to_date, report, segment
+from deepfusion.extract.common import (
+    AbsentError,
+    check_hash,
+    each_clip,
+    finish,
+    hash_of,
+    is_up_to_date,
+    report,
+    segment,
+)
 from deepfusion.extract.workers import Work, Workers
 from deepfusion.store.shard import ShardWriter
 
@@ -48,6 +57,7 @@ def spectrogram_shard(
         found = next(parts)
         if found is None:
             raise AbsentError("the file has no audio")
+        check_hash(hashes[clip.id], files[clip.id])
         facts.update(found)
         yield from parts
 

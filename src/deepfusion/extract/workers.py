@@ -10,7 +10,8 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from itertools import islice
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -18,7 +19,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from deepfusion.config import LimitSettings
-from deepfusion.errors import ClipError, MachineError, UserError
+from deepfusion.errors import ClipError, MachineError, TransientError, UserError
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,8 @@ Work = Callable[[Any], Iterator]
 
 # Sent to a worker after each part of a job: continue, or drop the job.
 MORE, DROP = "more", "drop"
+# Signals that others send, such as the kernel when memory runs out; a crash of the process has a signal of its own.
+FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM)
 
 
 class Workers:
@@ -51,16 +54,27 @@ class Workers:
                 self._idle.put(worker)
 
     def stream(self, job: Any) -> Iterator:
-        """The results of a job, each computed when it is asked for.
+        """The results of a job, each computed when it is asked for; after a TransientError it is tried once more.
 
         Raises:
             ClipError: What the work raised, or how the process died.
+            TransientError: The second attempt failed by a fault of the machine as well.
             UserError: Raised by the work, or when a process started.
             MachineError: Likewise.
         """
         worker = self._idle.get()
         try:
-            yield from worker.stream(job)
+            count = 0
+            try:
+                with closing(worker.stream(job)) as results:
+                    for result in results:
+                        count += 1
+                        yield result
+                return
+            except TransientError as error:
+                log.warning("%s: tried once more", error)
+            with closing(worker.stream(job)) as results:
+                yield from islice(results, count, None)
         finally:
             self._idle.put(worker)
 
@@ -133,11 +147,7 @@ class _Worker:
         theirs.close()
 
     def stream(self, job: Any) -> Iterator:
-        if self._process is None:
-            self.start("spawn")  # a fork would share the shard that is open by now
-        if not self._ready:
-            self._wait_until_ready()
-        self._pipe.send(job)
+        self._send_job(job)
         asked = False  # whether the process waits for the next instruction
         try:
             while True:
@@ -147,10 +157,32 @@ class _Worker:
                 asked = True
                 yield value
                 asked = False
-                self._pipe.send(MORE)
+                with suppress(ConnectionError):  # it is dead: `_receive` says how
+                    self._pipe.send(MORE)
         finally:
             if asked and self._process is not None:
-                self._pipe.send(DROP)
+                with suppress(ConnectionError):  # it is dead: the next job replaces it
+                    self._pipe.send(DROP)
+
+    def _send_job(self, job: Any) -> None:
+        """Send a job to the process, which is replaced if it is dead."""
+        if self._process is not None and self._ready:
+            try:
+                return self._pipe.send(job)
+            except ConnectionError:  # it died while it was idle
+                self._reap()
+        if self._process is None:
+            self.start("spawn")  # a fork would share the shard that is open by now
+        if not self._ready:
+            self._wait_until_ready()
+        self._pipe.send(job)
+
+    def _reap(self) -> int:
+        """Forget a process that is dead; returns its exit code."""
+        self._pipe.close()
+        self._process.join()
+        code, self._process = self._process.exitcode, None
+        return code
 
     def stop(self) -> None:
         """End the process, whatever it is doing."""
@@ -164,17 +196,17 @@ class _Worker:
     def _wait_until_ready(self) -> None:
         try:
             self._receive()
+        except TransientError:
+            raise
         except ClipError as error:
-            raise RuntimeError(f"a process that reads media did not start: {error}") from error
+            raise MachineError(f"a process that reads media did not start: {error}") from error
         self._ready = True
 
     def _receive(self) -> tuple[str, Any]:
         try:
             kind, value = self._pipe.recv()
         except (EOFError, ConnectionError):
-            self._process.join()
-            code, self._process = self._process.exitcode, None
-            raise ClipError(_death(code, self._limits)) from None
+            raise _death(self._reap(), self._limits) from None
         if kind == "error":
             error, details = value
             if details:
@@ -183,12 +215,13 @@ class _Worker:
         return kind, value
 
 
-def _death(code: int, limits: LimitSettings) -> str:
+def _death(code: int, limits: LimitSettings) -> ClipError:
     if code == -signal.SIGXCPU:
-        return f"took more than {limits.cpu_s} s of CPU time (limits.cpu_s in config.yaml)"
+        return ClipError(f"took more than {limits.cpu_s} s of CPU time (limits.cpu_s in config.yaml)")
     how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
     hint = ": probably out of memory" if code == -signal.SIGKILL else ""
-    return f"reading the file ended its process by {how}{hint}"
+    kind = TransientError if -code in FROM_OUTSIDE else ClipError
+    return kind(f"reading the file ended its process by {how}{hint}")
 
 
 def _serve(pipe: Connection, begin: Callable[[], Work], limits: LimitSettings, parents: Connection | None) -> None:
@@ -225,12 +258,13 @@ def _answer(pipe: Connection, begin: Callable[[], Work], limits: LimitSettings) 
 
 def _plain(error: Exception) -> tuple[Exception, str]:
     """An error that can be pickled, with its traceback if it was unforeseen."""
-    for kind in (ClipError, UserError, MachineError):
+    for kind in (TransientError, ClipError, UserError, MachineError):
         if isinstance(error, kind):
             return kind(str(error)), ""
     if isinstance(error, MemoryError):
         return ClipError("took more memory than available, or than limits.memory_mb in config.yaml"), ""
-    return ClipError(f"{type(error).__name__}: {error}"), traceback.format_exc()
+    kind = TransientError if isinstance(error, OSError) else ClipError
+    return kind(f"{type(error).__name__}: {error}"), traceback.format_exc()
 
 
 def _limit_time(limits: LimitSettings) -> None:

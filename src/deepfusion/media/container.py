@@ -1,5 +1,6 @@
 """Open a clip's file and decode one of its streams, with checks for damage."""
 
+import errno
 import math
 import re
 from collections.abc import Generator, Iterator
@@ -12,7 +13,7 @@ import av
 import av.logging
 from av.stream import Disposition
 
-from deepfusion.errors import ClipError
+from deepfusion.errors import ClipError, TransientError
 from deepfusion.media.limits import DEFAULT_LIMITS, Limits
 
 SEEK_MARGIN = 1.0  # s decoded before a segment: covers reordered frames and the warm-up of an audio decoder
@@ -29,22 +30,33 @@ FORMATS = (
 DECLARE_LENGTH = {"flv", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2"}
 
 
+# Formats whose clock starts anywhere (1.4 s in FFmpeg's own files, hours in a broadcast); in others it starts at 0.
+FREE_CLOCK = {"mpeg", "mpegts"}
+# Errors of the operating system that say nothing about a file's content; FFmpeg uses EIO for damage, too.
+OF_THE_MACHINE = {errno.EACCES, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE}
+
+
 class Decoded(NamedTuple):
-    """One decoded frame of video or audio: its exact time in s (None if it has none), and its stream."""
+    """One decoded frame of video or audio, and its stream.
+
+    `time` is its exact time in s, None if it has none; `begin` the time of the file's beginning on the same clock.
+    """
 
     time: Fraction | None
     frame: av.VideoFrame | av.AudioFrame
     stream: av.stream.Stream
+    begin: Fraction
 
 
 @contextmanager
 def clip_errors(path: Path) -> Iterator[None]:
-    """Convert any error of PyAV into a ClipError that begins with the file's name."""
+    """Convert any error of PyAV or the file system into a ClipError that begins with the file's name."""
     try:
         yield
-    except (av.FFmpegError, ValueError, RuntimeError, NotImplementedError, MemoryError) as error:
+    except (av.FFmpegError, OSError, ValueError, RuntimeError, NotImplementedError, MemoryError) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise ClipError(f"{path.name}: {reason}") from error
+        kind = TransientError if getattr(error, "errno", None) in OF_THE_MACHINE else ClipError
+        raise kind(f"{path.name}: {reason}") from error
 
 
 @contextmanager
@@ -57,20 +69,42 @@ def opened(path: Path, limits: Limits = DEFAULT_LIMITS) -> Iterator[av.container
 
     Raises:
         ClipError: It is missing, empty, not a regular file, or of no supported format (`FORMATS`).
+        TransientError: The machine cannot read it; also instead of a ClipError that is raised inside the block.
     """
-    if not path.is_file():  # also keeps out named pipes, which would block
-        raise ClipError(f"{path.name}: {'not a regular file' if path.exists() else 'no such file'}")
-    if path.stat().st_size == 0:
-        raise ClipError(f"{path.name}: the file is empty")
-    with clip_errors(path):
-        # `file:` and the whitelist: neither a name like "http:..." nor the file's content can reach the network.
-        options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
-        try:
-            container = av.open(f"file:{path}", options=options | _bounds(limits))
-        except av.ArgumentError as error:  # FFmpeg knows the format, but the whitelist excludes it
-            raise ClipError(f"{path.name}: not an audio or video file of a format that is read") from error
-    with container:
-        yield container
+    try:
+        with clip_errors(path):
+            if not path.is_file():  # also keeps out named pipes, which would block
+                raise ClipError(f"{path.name}: {'not a regular file' if path.exists() else 'no such file'}")
+            if path.stat().st_size == 0:
+                raise ClipError(f"{path.name}: the file is empty")
+            # `file:` and the whitelist: neither a name like "http:..." nor the file's content can reach the network.
+            options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
+            try:
+                container = av.open(f"file:{path}", options=options | _bounds(limits))
+            except av.ArgumentError as error:  # FFmpeg knows the format, but the whitelist excludes it
+                raise ClipError(f"{path.name}: not an audio or video file of a format that is read") from error
+        with container:
+            yield container
+    except TransientError:
+        raise
+    except ClipError:
+        _check_readable(path)
+        raise
+
+
+def _check_readable(path: Path) -> None:
+    """Check that the machine can read a file to its end: FFmpeg takes a failing disk for damage or an early end.
+
+    Raises:
+        TransientError: It cannot.
+    """
+    try:
+        if path.is_file():
+            with path.open("rb") as file:
+                while file.read(1 << 20):
+                    pass
+    except OSError as error:
+        raise TransientError(f"{path.name}: {error.strerror}") from error
 
 
 def _bounds(limits: Limits) -> dict[str, str]:
@@ -92,6 +126,8 @@ def decoded(
 ) -> Generator[Decoded, None, None]:
     """Decode a stream from its beginning, or from a little before `start`, so that nothing after it is missed.
 
+    `start` counts from the beginning of the file.
+
     Raises:
         ClipError: There is no such stream, it cannot be decoded, it is damaged, or the file is cut short.
     """
@@ -101,11 +137,20 @@ def decoded(
             first = next(sought, None)
         except ClipError:  # the seek may have landed between key frames
             first = None
-        if first is not None and first.time is not None and first.time <= start:
+        if first is not None and first.time is not None and first.time - first.begin <= start:
             yield first
             yield from sought
             return
     yield from _decoded_from(path, kind, None, limits)
+
+
+def beginning(container: av.container.InputContainer) -> Fraction:
+    """Time of a file's beginning on its own clock, s: segments count from it, as in players and annotation tools."""
+    if container.format.name not in FREE_CLOCK or container.start_time is None:
+        return Fraction(0)
+    first = Fraction(container.start_time, av.time_base)  # rounded: the exact time is that of a stream
+    starts = [s.start_time * s.time_base for s in container.streams if s.start_time is not None]
+    return max(Fraction(0), min(starts, key=lambda start: abs(start - first), default=first))
 
 
 def between(start: float | None, end: float | None) -> str:
@@ -123,9 +168,9 @@ def _decoded_from(path: Path, kind: str, seek: float | None, limits: Limits) -> 
             raise ClipError(f"{path.name}: no decoder for the {kind} stream")
         stream.codec_context.thread_count = 1  # the callers are parallel already
         stream.codec_context.options = _bounds(limits)
-        whole = seek is None
-        if not whole:
-            container.seek(int(seek / stream.time_base), stream=stream)
+        whole, begin = seek is None, beginning(container)
+        if seek is not None:
+            container.seek(int((seek + begin) / stream.time_base), stream=stream)
         clock = _packet_clock() if container.format.name == "avi" and kind == "video" else _presentation_clock
         for packet in _packets(container, stream, path):
             for frame in packet.decode():
@@ -134,7 +179,7 @@ def _decoded_from(path: Path, kind: str, seek: float | None, limits: Limits) -> 
                 if whole:  # else a remainder of the group of pictures that the seek cut
                     if frame.is_corrupt:
                         raise ClipError(f"{path.name}: damaged {kind} at {_second(time)}")
-                    yield Decoded(time, frame, stream)
+                    yield Decoded(time, frame, stream, begin)
 
 
 @contextmanager
@@ -166,7 +211,10 @@ def _large_frames(path: Path, kind: str, limits: Limits) -> Iterator[None]:
 
 
 def _packets(container: av.container.InputContainer, stream: av.stream.Stream, path: Path) -> Iterator[av.Packet]:
-    """A stream's packets. All streams are read, to notice a file that ends before its declared end."""
+    """A stream's packets. All streams are read, to notice a file that ends before its declared end.
+
+    The last packet, which flushes the decoder, is empty and has no times.
+    """
     end = -math.inf
     cut = ""  # a damaged packet of another stream, until a packet of this one follows
     for packet in container.demux():
@@ -181,6 +229,8 @@ def _packets(container: av.container.InputContainer, stream: av.stream.Stream, p
             cut = ""
         if own:
             yield packet
+            if not packet.size and packet.pts is None and packet.dts is None:
+                break  # after it PyAV fails at a stream that appeared late in the file
     if cut:
         raise ClipError(cut)
     if container.format.name in DECLARE_LENGTH and container.duration:

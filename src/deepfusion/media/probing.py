@@ -11,7 +11,7 @@ from typing import Any
 import av
 
 from deepfusion.errors import ClipError
-from deepfusion.media.container import clip_errors, decoded, opened, stream_of
+from deepfusion.media.container import beginning, clip_errors, decoded, opened, stream_of
 from deepfusion.media.limits import DEFAULT_LIMITS, Limits
 from deepfusion.media.video import orientation_of, square_pixels
 
@@ -32,6 +32,7 @@ class Probe:
         audio_duration: s, likewise.
         audio_rate: Samples per second in the file.
         frame_rate: Mean frames per second as declared, nan if undeclared; informative only.
+        begin: Time of the file's beginning on its clock, s; segments count from it.
     """
 
     has_video: bool = False
@@ -45,6 +46,7 @@ class Probe:
     audio_duration: float = math.nan
     audio_rate: int = 0
     frame_rate: float = math.nan
+    begin: float = 0.0
 
 
 def probe(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> Probe:
@@ -77,9 +79,9 @@ def probe_audio(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> Probe:
 def _probe(path: Path, wanted: list[str], limits: Limits) -> Probe:
     with opened(path, limits) as container:
         kinds = [kind for kind in ("video", "audio") if stream_of(container, kind) is not None]
+        found: dict[str, Any] = {"begin": float(beginning(container))}
     if not kinds:
         raise ClipError(f"{path.name}: neither video nor audio in the file")
-    found: dict[str, Any] = {}
     if "video" in kinds and "video" in wanted:
         found |= _video(path, limits)
     if "audio" in kinds and "audio" in wanted:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from deepfusion.atomic import write_atomically
 from deepfusion.cache_key import digest, media_files
-from deepfusion.extract.common import hash_of
+from deepfusion.extract.common import hash_of, is_transient
 from deepfusion.versions import VERSIONS
 
 FOLDER = ".records"
@@ -45,6 +45,8 @@ class Records:
         try:
             record = json.loads(self.path(clip.id).read_text(encoding="utf-8"))
             files = [self._out / name for name in record["files"]]
+            if is_transient(record["found"]["reason"]):
+                return False
         except (OSError, ValueError, KeyError):
             return False
         return all(file.is_file() for file in files) and record["key"] == self.key(clip, together=together)
