@@ -20,6 +20,7 @@ from snakemake.settings.types import SharedFSUsage
 from deepfusion.config import check
 from deepfusion.errors import MachineError, UserError
 from deepfusion.plan import Plan
+from deepfusion.speech.manifest import stamps
 from deepfusion.versions import VERSIONS
 
 # Jobs share the terminal, so they print progress as lines, not bars.
@@ -39,20 +40,17 @@ configfile: "config.yaml"
 try:
     PLAN = Plan(check(config, workflow.configfiles))
     CONFIG, OUT = PLAN.config, str(PLAN.folder)
-    SHARDS, FETCHED = PLAN.shards, sorted(PLAN.fetched)
+    SHARDS, FETCHED, FROZEN = PLAN.shards, sorted(PLAN.fetched), PLAN.is_frozen
     if workflow.is_main_process and "--unlock" not in sys.argv:
         if any(Path(".snakemake/locks").glob("*")) and "--nolock" not in sys.argv:
             raise MachineError(
                 LOCKED
             )  # raised before writing anything that another run reads
-        if PLAN.is_frozen:
-            print(
-                f"no media file is there: {PLAN.store} is used as it is",
-                file=sys.stderr,
-            )
+        if FROZEN:
+            print(PLAN.as_it_is, file=sys.stderr)
         else:
-            if PLAN.no_encoder:
-                print(PLAN.no_encoder, file=sys.stderr)
+            for line in filter(None, (PLAN.no_encoder, PLAN.vanished)):
+                print(line, file=sys.stderr)
             PLAN.write()
 except (UserError, MachineError) as error:
     raise WorkflowError(str(error)) from None

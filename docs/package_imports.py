@@ -14,7 +14,7 @@ LAYERS = (
     ("atomic", "cache_key", "costs", "csvfile", "sharding"),
     ("checkpoint", "config", "corpora", "media", "spectrogram"),
     ("faces", "store"),
-    ("networks", "evaluation"),
+    ("networks", "evaluation", "without_media"),
     ("fer2013", "plan", "speech"),
     ("extract",),
     ("fusion",),

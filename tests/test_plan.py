@@ -3,7 +3,9 @@
 import os
 import shutil
 
+import h5py
 import pytest
+from small_store import make_clips, write_store
 
 from deepfusion.config import check
 from deepfusion.corpora import Fold
@@ -77,6 +79,90 @@ def test_a_shard_depends_on_its_own_clips_and_on_nothing_else_of_them(tmp_path, 
     (tmp_path / "2.mp4").unlink()  # what is gone, and was seen before, makes nothing stale
     assert parts(plan()) == replaced
     assert plan(label="sad").digest != plan().digest
+
+
+@pytest.fixture
+def without_media(tmp_path, monkeypatch):
+    """A function that edits the manifest and plans, in a folder with a store and its shards, without the media."""
+    monkeypatch.chdir(tmp_path)
+    clips = make_clips(speakers=2, clips=2)
+    rows = "".join(f"{clip.id},{clip.id}.mp4,{clip.label},{clip.speaker},,0.{i}\n" for i, clip in enumerate(clips, 1))
+    text = f"id,path,label,speaker,split,end\n{rows}"
+
+    def plan(old="", new="", **groups):
+        assert old in text
+        (tmp_path / "m.csv").write_text(text.replace(old, new, 1))
+        return Plan(check({"corpus": {"name": "m", "source": "manifest", "path": "m.csv"}, **groups}))
+
+    media = [tmp_path / f"{clip.id}.mp4" for clip in clips]
+    for file in media:
+        file.touch()
+    first = plan()
+    first.write()
+    write_store(first.folder, clips, attrs={"config": first.extraction_json})
+    with h5py.File(first.store, "r+") as file:
+        file["clips/end"][:] = first.corpus.clips["end"]
+    for stage in ("faces", *first.config.networks, "spectrogram"):
+        (first.folder / "shards" / stage).mkdir(parents=True)
+        (first.folder / "shards" / stage / "00000.h5").touch()
+    for file in media:
+        file.unlink()
+    return plan
+
+
+def test_without_media_the_store_is_used_as_it_is(without_media):
+    plan = without_media()
+    assert plan.is_frozen and plan.as_it_is == "no media file is there: results/m/features.h5 is used as it is"
+    plan = without_media(faces={"rate": 5}, store={"clips_per_shard": 9})
+    assert plan.is_frozen and plan.as_it_is.endswith(
+        "; WARNING: it was made with other settings, and a change has no effect: faces.rate (None)"
+    )
+
+
+def test_a_corrected_label_joins_the_shards_of_lost_media_again(without_media):
+    even = without_media("mp4,even", "mp4,odd")
+    assert not even.is_frozen
+    even.write()  # as a run does before its jobs ask again
+    assert not without_media("mp4,even", "mp4,odd").is_frozen
+    assert without_media().is_frozen
+    (even.folder / "shards/EF-A/00000.h5").unlink()
+    assert without_media("mp4,even", "mp4,odd").is_frozen
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "0.1",
+            "0.2",
+            r"m\.csv as it is now: its end of clip 's0-0' is 0\.1, not 0\.2; .*: restore the media, or undo",
+        ),
+        ("s0-0,s0-0.mp4,even,s0,,0.1\n", "", "its clip 's0-0' is not in the manifest"),
+        ("s0-0,", "new,", r"it has no clip 'new' \(and 1 more differences\)"),
+    ],
+)
+def test_a_change_that_needs_lost_media_is_refused(without_media, old, new, said):
+    plan = without_media(old, new)
+    assert plan.is_frozen
+    with pytest.raises(UserError, match=said) as error:
+        _ = plan.as_it_is
+    assert "\n" not in str(error.value)
+
+
+def test_clips_that_vanish_from_a_folder_are_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "clips").mkdir()
+    for name in ("a", "b", "c"):
+        (tmp_path / f"clips/{name}.mp4").touch()
+
+    def plan():
+        return Plan(check({"corpus": {"name": "f", "source": "folder", "path": "clips"}}))
+
+    assert plan().vanished == ""
+    plan().write()
+    assert plan().vanished == ""
+    (tmp_path / "clips/b.mp4").unlink()
+    assert "the media of 1 clips of the last run are gone from clips, first 'b'" in plan().vanished
 
 
 def test_media_that_never_were_there_are_named_with_their_lines(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from deepfusion.cache_key import digest, file_sha256, media_files
 from deepfusion.config import Config, CorpusSettings, Extraction
 from deepfusion.corpora import Corpus, load
 from deepfusion.corpora.folds import Fold
-from deepfusion.corpora.manifest import manifest_text
+from deepfusion.corpora.manifest import manifest_text, read_manifest
 from deepfusion.corpora.needs import divide, labelled, need_classes
 from deepfusion.errors import UserError
 from deepfusion.networks.catalogue import find, fingerprint
@@ -34,7 +34,7 @@ NEEDED = ["id", "path", "start", "end", "audio", "person"]
 class Plan:
     """The corpus of a configuration, cut into shards and folds.
 
-    The Snakefile asks it for names and parameters; nothing here reads media or HDF5.
+    The Snakefile asks it for names and parameters; nothing here reads media, or HDF5 except a store without media.
     """
 
     config: Config
@@ -98,10 +98,79 @@ class Plan:
 
     @cached_property
     def is_frozen(self) -> bool:
-        """Whether the store exists but no media file of the corpus: features shared without their videos."""
+        """Whether the store is used as it is, because no media file of the corpus is there.
+
+        A changed label or speaker needs no media: while all shards are there, the store is joined again.
+
+        Raises:
+            UserError: See `FeatureStore`.
+            MachineError: See `FeatureStore`.
+        """
         if self.config.corpus.source == "demo" or not self.store.exists():
             return False
-        return not any(Path(file).exists() for file in self._media)
+        if any(Path(file).exists() for file in self._media):
+            return False
+        changed, _ = self._compared
+        return not (changed and self._can_join)
+
+    @property
+    def as_it_is(self) -> str:
+        """One line on a frozen store, with the settings that have no effect on it.
+
+        Raises:
+            UserError: Its clips are not those of the manifest.
+        """
+        clips, settings = self._compared
+        if clips:
+            more = f" (and {len(clips) - 1} more differences)" if len(clips) > 1 else ""
+            raise UserError(
+                f"{self.store} is not of {self.corpus.origin} as it is now: {clips[0]}{more}; it cannot be made again, "
+                "because no media file is there: restore the media, or undo the change"
+            )
+        line = f"no media file is there: {self.store} is used as it is"
+        if settings:
+            line += f"; WARNING: it was made with other settings, and a change has no effect: {', '.join(settings)}"
+        return line
+
+    @cached_property
+    def _compared(self) -> tuple[list[str], list[str]]:
+        """In which clips and settings the store differs from manifest and configuration."""
+        from deepfusion.store import FeatureStore
+        from deepfusion.without_media import changed_clips, changed_settings
+
+        with FeatureStore(self.store) as store:
+            return changed_clips(store, self.corpus.clips), changed_settings(store, self.config)
+
+    @property
+    def _can_join(self) -> bool:
+        """Whether all shards that are made from media are there, and of the present clips, settings and code."""
+        try:
+            texts = self._texts
+        except UserError:  # clips that were never extracted
+            return False
+        plans = [*map(self.rows, self.shards), *map(self.settings, ("faces", "networks", "spectrogram"))]
+        stages = ("faces", *self.config.networks, "spectrogram")
+        shards = [self.folder / "shards" / stage / f"{shard}.h5" for stage in stages for shard in self.shards]
+        return all(path.is_file() for path in shards) and all(_is_written(path, texts[path]) for path in plans)
+
+    @property
+    def vanished(self) -> str:
+        """Warning of the clips of the last run whose media are gone from a listed corpus; "" if there are none."""
+        if self.config.corpus.source in ("demo", "manifest") or not self.manifest.is_file():
+            return ""
+        try:
+            before = read_manifest(self.manifest, labels=None)
+        except UserError:  # not as this version writes it
+            return ""
+        left = before[~before["id"].isin(self.corpus.clips["id"])]
+        gone = [clip.id for clip in left[["id", "path"]].itertuples() if not Path(clip.path).exists()]
+        if not gone:
+            return ""
+        return (
+            f"WARNING: the media of {len(gone)} clips of the last run are gone from {self.config.corpus.path}, first "
+            f"{gone[0]!r}: these clips leave the store, and the shards from the first of them on are computed again. "
+            "To keep their features, stop here and restore the media"
+        )
 
     @cached_property
     def _media(self) -> list[str]:
@@ -182,7 +251,7 @@ class Plan:
             MachineError: The folder cannot be written.
         """
         for path, text in self._texts.items():
-            if not path.is_file() or path.read_bytes() != text.encode():
+            if not _is_written(path, text):
                 write_atomically(path, partial(Path.write_bytes, data=text.encode()))
 
     def media(self, stage: str, shard: str) -> list[str]:
@@ -284,6 +353,10 @@ class Plan:
     def everyone_json(self) -> str:
         """The same, as `deepfusion train-fbp` takes it."""
         return json.dumps(vars(self.everyone))
+
+
+def _is_written(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_bytes() == text.encode()
 
 
 def _as_json(value: Any) -> str:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from deepfusion.corpora import folds, guard, load, read_manifest, write_manifest
-from deepfusion.corpora.columns import COLUMNS, RESERVED, person, unfit
+from deepfusion.corpora.columns import COLUMNS, RESERVED, composed, person, unfit
 from deepfusion.corpora.folds import by_published
 from deepfusion.errors import UserError
 
@@ -78,7 +78,7 @@ def test_what_is_written_is_read_back(tmp_path, paths, data):
     """A table of an adapter, whatever its files are called."""
     files = ["/".join([*folders[:-1], f"{folders[-1]}.mp4"]) for folders in paths]
     assume(not any(part in (".", "..") for file in files for part in file.split("/")))
-    text = NAMES.map(str.strip)
+    text = NAMES.map(lambda name: composed(name.strip()))
     table = pd.DataFrame({name: data.draw(st.lists(text, min_size=len(files), max_size=len(files)))
                           for name in ("label", "speaker", "split", "fold")})  # fmt: skip
     table["id"] = [f"{i}" for i in range(len(files))]

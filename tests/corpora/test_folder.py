@@ -2,6 +2,7 @@
 
 import logging
 import os
+import unicodedata
 
 import pytest
 
@@ -49,6 +50,15 @@ def test_subfolders_are_classes(tmp_path):
         UserError, match=r"loose\.mp4 is in no class folder.*\(1 such file\): move it, or set labels: null"
     ):
         folder(media(tmp_path, "loose.mp4"), "folders")
+
+
+def test_names_are_in_one_unicode_form_and_paths_as_they_are(tmp_path):
+    name = unicodedata.normalize("NFD", "é/ü.mp4")
+    (tmp_path / name).parent.mkdir()
+    (tmp_path / name).touch()
+    corpus = load(kind="folder", name="f", path=tmp_path, labels="folders")
+    assert corpus.clips[["id", "label"]].to_numpy().tolist() == [["é/ü", "é"]] and corpus.labels == ["é"]
+    corpus.check_files()
 
 
 def test_files_that_differ_in_their_suffix_alone_keep_it(tmp_path, caplog):

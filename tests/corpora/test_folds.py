@@ -157,3 +157,10 @@ def test_parts_of_one_file_leak_where_they_overlap(segment_a, segment_b, leaks):
             guard(table, train=["a1"], test=["b1", "c1"])
     else:
         guard(table, train=["a1"], test=["b1", "c1"])
+
+
+def test_columns_of_the_corpus_hide_no_copy():
+    own = {"segment_start": [50.0] * 5, "video_start": ["x"] * 5, "segment_end": [1.0] * 5, "weekend_end": ["y"] * 5}
+    table = clips(sha256=["00", "01", "00", "03", "04"], **own)
+    with pytest.raises(UserError, match="a1 = b1"):
+        guard(table, train=["a1"], test=["b1", "c1"])

@@ -45,7 +45,11 @@ def test_resolved_manifest_is_the_corpus(javsed, tmp_path):
 
 
 def test_javsed_from_names_alone(tmp_path):
-    corpus = load(kind="javsed", name="j", path=media(tmp_path, "x/10-04-06_01.mp4", "01-01-01_01.mp4", "readme.txt"))
+    corpus = load(
+        kind="javsed",
+        name="j",
+        path=media(tmp_path, "x/10-04-06_01.MP4", "._01-01-01_01.mp4", "01-01-01_01.mp4", "readme.txt"),
+    )
     assert corpus.clips[["id", "label", "speaker", "split"]].to_numpy().tolist() == [
         ["01-01-01_01", "neutral", "javsed_01", ""],
         ["10-04-06_01", "angry", "javsed_10", ""],

@@ -1,6 +1,7 @@
 """The manifest: good ones are read as they are, bad ones are told all their faults at once."""
 
 import re
+import unicodedata
 
 import numpy as np
 import pandas as pd
@@ -106,6 +107,20 @@ def test_all_problems_at_once_with_their_lines(write):
     assert "start 0 s is not before end 0 s" in found[12]
     assert "2 cells where the header has 6" in found[13] and "7 cells" in found[14]
     assert "path is empty" in found[15] and "the classes are happy, sad, surprise" in found[16] and "'inf'" in found[16]
+
+
+def test_names_are_one_name_in_either_unicode_form(write, tmp_path):
+    names = "id,label,speaker,split,fold,note"
+    one, other = (unicodedata.normalize(form, "a.mp4,é1,é,é,é,é,é\n") for form in ("NFC", "NFD"))
+    clips = read_manifest(write(f"path,{names}\n{one}{other.replace('1', '2')}"), labels=["é"])
+    assert clips[["label", "speaker", "split", "fold"]].eq("é").all(axis=None)
+    assert clips["id"].tolist() == ["é1", "é2"] and clips["note"].nunique() == 2
+    assert "id 'é1' is in line 2 already" in problems(write(f"path,{names}\n{one}{other}"), labels=None)[3]
+    (tmp_path / unicodedata.normalize("NFD", "sub/ü.mp4")).write_bytes(b"media")
+    corpus = load(kind="manifest", name="m", path=write("path,label\nsub/ü.mp4,é\n"), labels=["e\u0301"])
+    assert corpus.labels == ["é"]
+    with pytest.raises(UserError, match=r"no file 'sub/ü\.mp4'; its name on disk .* has another Unicode form"):
+        corpus.check_files()
 
 
 def test_same_file_twice_without_ids(write):

@@ -81,6 +81,17 @@ def test_doubtful_divisions_are_warned_of(caplog):
     assert doubts(clips(), made) == []
 
 
+def test_names_that_differ_in_case_alone_are_warned_of():
+    table = clips(speaker=["Anna", "anna", "ﬁ", "fi", "b", "b", "c", "c"], label=["a", "b"] * 3 + ["A", "B"])
+    alike = [line for line in doubts(table, []) if "differ only in case or Unicode form" in line]
+    assert [line.partition(" differ")[0] for line in alike] == [
+        "speakers 'Anna' and 'anna'",
+        "speakers 'fi' and 'ﬁ'",
+        "labels 'A' and 'a'",
+        "labels 'B' and 'b'",
+    ]
+
+
 def test_clips_that_choose_the_epoch_are_not_trained_on():
     table = clips(split=["train"] * 4 + ["val"] * 2 + ["test"] * 2, label=list("ababccab"))
     fold = Fold("fold01", ("test",), ("val",), by="split")

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from known_store import LENGTHS
+from known_store import LENGTHS, Corpus
 
 from deepfusion.errors import UserError
 from deepfusion.exchange import export, known_formats
@@ -261,6 +261,21 @@ def test_lhotse_reads_the_cuts(known, store, tmp_path):
                 equal(getattr(cut, f"load_{key.replace('-', '_')}")(), clip[key])
         if len(clip["spectrogram"]):
             equal(cut.load_features(), clip["spectrogram"])
+
+
+def test_a_cut_is_as_long_as_its_clip_wherever_its_clock_starts(tmp_path):
+    corpus = Corpus(tmp_path)
+    late = {**corpus.tracks["bert/1"], "time": 100 + np.arange(130) / 25}
+    corpus.video["faces"] = corpus.shards("faces", {**corpus.tracks, "bert/1": late})
+    corpus.sounds["bert/1"]["time"] += 100
+    corpus.audio = corpus.shards("spectrogram", corpus.sounds, {"rate": 16000, "bins": 200, "floor_db": -100.0})
+    export(corpus.build(), "lhotse", tmp_path / "out", keys=["EF-A", "spectrogram"])
+    lines = gzip.decompress((tmp_path / "out/cuts.jsonl.gz").read_bytes()).decode().splitlines()
+    (cut,) = [cut for cut in map(json.loads, lines) if cut["id"] == "bert/1"]
+    assert cut["duration"] == pytest.approx(130 / 25 + 0.005) and cut["start"] == 0
+    assert cut["custom"]["clock_start"] == pytest.approx(99.995)  # the first window of the spectrogram
+    assert cut["custom"]["EF_A"]["frame_shift"] == pytest.approx(cut["duration"] / 130)
+    assert cut["supervisions"][0]["duration"] == cut["features"]["duration"] == cut["duration"]
 
 
 def test_the_cuts_are_json_lines(known, tmp_path):

@@ -8,6 +8,7 @@ from known_store import LENGTHS
 from deepfusion.errors import UserError
 from deepfusion.exchange import export
 from deepfusion.exchange.importing import add_stream
+from deepfusion.exchange.read import read
 from deepfusion.store import FeatureStore, check_whole
 from deepfusion.store.diff import diff
 from deepfusion.store.verify import verify
@@ -124,6 +125,12 @@ def clips_with(store, rows):
             {},
             r"intervals \(1, 2\) of bert/1 do not fit",
         ),
+        (
+            lambda data: data["bert/1"][1].__setitem__(7, [np.nan, 1]),
+            {},
+            "interval 7 of bert/1 is nan to 1 s: give two times",
+        ),
+        (lambda data: data["bert/1"][1].__setitem__(7, [2, 1]), {}, "interval 7 of bert/1 is 2 to 1 s"),
         (lambda data: None, {"name": "EF-A"}, "--name EF-A: .* has it already"),
         (lambda data: None, {"name": "openface"}, "--name openface: write EF-NAME for features of the video, AX-NAME"),
     ],
@@ -158,6 +165,38 @@ def test_what_is_no_source(known, tmp_path, make, said):
     make(tmp_path / "x")
     with pytest.raises(UserError, match=said):
         add_stream(known.path, tmp_path / "x", tmp_path / "a.h5", name="EF-N")
+
+
+def truncated(path):
+    """An .npz of which the end is missing."""
+    np.savez(path, features=np.zeros((5, 3)), time=np.arange(5))
+    path.write_bytes(path.read_bytes()[:100])
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "said"),
+    [
+        ("cleo/2.npy", lambda path: path.touch(), r"cleo/2\.npy is not a whole numpy file of numbers \(EOFError"),
+        ("cleo/2.npz", truncated, r"cleo/2\.npz is not a whole numpy file of numbers \(BadZipFile"),
+        ("cleo/2.npy", lambda path: np.save(path, np.array([["a"]])), r"cleo/2\.npy has <U1 of shape \(1, 1\)"),
+    ],
+)
+def test_a_file_that_is_not_whole_is_one_line(tmp_path, name, write, said):
+    (tmp_path / name).parent.mkdir()
+    write(tmp_path / name)
+    with pytest.raises(UserError, match=said):
+        read(tmp_path, ["cleo/2"])["cleo/2"]
+
+
+def test_a_clip_without_its_dataset_is_there_and_named(tmp_path):
+    with h5py.File(tmp_path / "x.csd", "w") as file:
+        file.create_group("other/data/a")["intervals"] = np.zeros((1, 2))
+        file["other/data/b"] = 1
+    found = read(tmp_path / "x.csd", ["a", "b"])
+    assert "a" in found and "c" not in found
+    for clip, held in (("a", "intervals"), ("b", "none")):
+        with pytest.raises(UserError, match=f"x.csd: {clip} has no dataset 'features'; it has {held}"):
+            found[clip]
 
 
 def test_the_store_is_not_written_over(known, exported):

@@ -1,5 +1,6 @@
 """The store: everything of every shard, in order and described; shards that do not fit together are refused."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -237,14 +238,19 @@ def test_shards_without_a_ledger_make_a_store_without_one(corpus):
         assert store.attrs["key"] == before
 
 
-def test_shards_whose_columns_are_described_in_other_words_join(corpus):
-    before = key(corpus.path)
-    with h5py.File(corpus.video["EF-A"][1], "r+") as file:
-        file["EF-A"].attrs["description"] = "other words"
-    with corpus.video["EF-A"][1].open("r+b") as file:
+def test_shards_that_are_described_in_other_words_join_and_the_latest_words_are_kept(corpus):
+    before, other = key(corpus.path), corpus.video["EF-A"][1]
+    words = {"description": "other words", "source": "elsewhere"}
+    with h5py.File(other, "r+") as file:
+        file["EF-A"].attrs.update(words)
+        file.attrs["licence"] = "CC0"
+    with other.open("r+b") as file:
         seal(file)
+    os.utime(other, (other.stat().st_atime, other.stat().st_mtime + 9))
     with FeatureStore(corpus.build()) as store:
         assert store.attrs["key"] == before
+        found = store.attributes("EF-A")
+        assert found["licence"] == "CC0" and {name: found[name] for name in words} == words
 
 
 def one_lost(corpus, kit):

@@ -320,6 +320,9 @@ def test_training_needs_no_media(project):
     (project / "clips/good.mp4").unlink()
     assert jobs(run(project, "--dry-run", "train_fbp")) == {"fbp": 1}
     shutil.rmtree(project / "clips")
+    edit(project, "other,clips/other.mp4,happy", "other,clips/other.mp4,sad")
+    assert jobs(run(project, "--dry-run", "train_fbp")) == {"join": 1, "store": 1, "fbp": 1}
+    edit(project, "other,clips/other.mp4,sad", "other,clips/other.mp4,happy")
     for folder in ("shards", "plan"):
         shutil.rmtree(project / "results/small" / folder)
     shutil.rmtree(project / ".snakemake")
@@ -553,7 +556,7 @@ def test_finetuning_prepares_once_and_trains_every_recipe(demo):
 def test_pretraining_the_audio_encoder_asks_for_a_manifest_and_prepares_once(demo):
     output = run(demo, "--dry-run", "pretrain_audio", status=1)
     assert "pretrain_audio.manifest is null: give a csv with path, corpus, speaker" in output
-    (demo / "my speech.csv").touch()
+    (demo / "my speech.csv").write_text("path,corpus,speaker,label,language,licence\n")
     output = run(demo, *SHOWN, "pretrain_audio", "--config", 'pretrain_audio={"manifest": "my speech.csv"}')
     assert jobs(output) == {"prepare_speech": 1, "pretrain_audio": 1}
     assert "prepare-speech --manifest 'my speech.csv' --settings" in output

@@ -17,6 +17,8 @@ rule prepare_speech:
             include={"corpora", "unseen", "labels", "merged"}
         ),
         spectrogram=CONFIG.spectrogram.model_dump_json(),
+        # A replaced file makes the spectrograms stale.
+        stamps=one_line(lambda wildcards: stamps(Path(speech(wildcards)))),
     shell:
         "deepfusion --log {log:q} prepare-speech --manifest {input:q} --settings {params.settings:q}"
         " --spectrogram {params.spectrogram:q} --threads {threads:q} --out {output:q}"

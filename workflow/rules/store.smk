@@ -35,7 +35,7 @@ rule join:
         " --config {params.config:q} --out {output:q}"
 
 
-if not PLAN.is_frozen:
+if not FROZEN:
 
     rule store:
         input:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from deepfusion.corpora import adapters, folder
-from deepfusion.corpora.columns import COLUMNS, unfit
+from deepfusion.corpora.columns import COLUMNS, NAMES, composed, unfit
 from deepfusion.corpora.folds import Fold, folds, guard
 from deepfusion.corpora.manifest import absolute, listed, missing_files, read_manifest, write_manifest
 from deepfusion.corpora.needs import warn_of_numbers
@@ -111,6 +111,8 @@ def load(
     """
     if kind not in kinds():
         raise UserError(f"unknown kind of corpus {kind!r}: known are {', '.join(kinds())}")
+    if labels and labels != "folders":
+        labels = [composed(label) for label in labels]
     left_out: dict[str, list[str]] = {}
     chosen = _options(kind, options or {})
     if kind == "manifest":
@@ -173,7 +175,7 @@ def _classes(clips: pd.DataFrame) -> list[str]:
 
 
 def complete(clips: pd.DataFrame, root: Path) -> pd.DataFrame:
-    """Add missing `COLUMNS` in order, make paths absolute, and strip and check text."""
+    """Add missing `COLUMNS` in order, make paths absolute, and strip, compose and check text."""
     blank: dict[str, Any] = {**dict.fromkeys(COLUMNS, ""), "start": np.nan, "end": np.nan}
     clips = clips.assign(**{column: value for column, value in blank.items() if column not in clips})
     for column in ("path", "audio"):
@@ -181,6 +183,8 @@ def complete(clips: pd.DataFrame, root: Path) -> pd.DataFrame:
     for column in (name for name in clips if not pd.api.types.is_numeric_dtype(clips[name])):
         if column not in ("path", "audio"):
             clips[column] = [str(text).strip() for text in clips[column]]
+        if column in NAMES:
+            clips[column] = [composed(text) for text in clips[column]]
         for text in clips[column]:
             if fault := unfit(text):
                 raise UserError(f"{root}: {column} {text!r} {fault}: rename it")

@@ -3,8 +3,10 @@
 import difflib
 import math
 import re
+import unicodedata
 
 COLUMNS = ("id", "path", "label", "speaker", "split", "fold", "start", "end", "audio", "person")
+NAMES = ("id", "label", "speaker", "split", "fold")  # what is compared as text, in Unicode's form NFC
 # Columns that extraction adds to the store's table of clips: a manifest must not have them.
 RESERVED = frozenset(
     (  # noqa: SIM905  one name per line would fill a page
@@ -58,6 +60,11 @@ def _mistyped(name: str, missing: list[str]) -> str:
     """The column probably meant, "" if none: same first letter, lengths that differ by one at most."""
     near = difflib.get_close_matches(name.lower(), missing, n=1, cutoff=MISTYPED)
     return near[0] if near and near[0][0] == name[0].lower() and abs(len(near[0]) - len(name)) <= 1 else ""
+
+
+def composed(text: str) -> str:
+    """A name in Unicode's form NFC: a name that was typed on one system and listed by another is one name."""
+    return unicodedata.normalize("NFC", text)
 
 
 def unfit(text: str) -> str:

@@ -162,9 +162,12 @@ def guard(clips: pd.DataFrame, *, train: Iterable[str], test: Iterable[str], sha
         raise UserError(f"leakage: speakers both trained and tested on: {_some(named)}")
     if (unknown := used["sha256"].isna() | used["sha256"].eq("")).any():
         raise UserError(f"no sha256, so copies cannot be detected: {_some(used.index[unknown])}")
-    pairs = trained.reset_index().merge(tested.reset_index(), on="sha256", suffixes=("_train", "_test"))
-    starts, ends = pairs.filter(like="start_").fillna(0.0), pairs.filter(like="end_").fillna(np.inf)
-    same = pairs[starts.max(axis=1) < ends.min(axis=1)]
+    # Only these columns: the corpus' own may be named alike, and a merge of all takes much memory.
+    sides = [side[["sha256", "start", "end"]].reset_index() for side in (trained, tested)]
+    pairs = sides[0].merge(sides[1], on="sha256", suffixes=("_train", "_test"))
+    starts = pairs[["start_train", "start_test"]].fillna(0.0).max(axis=1)
+    ends = pairs[["end_train", "end_test"]].fillna(np.inf).min(axis=1)
+    same = pairs[starts < ends]
     if len(same):
         copies = [f"{row.id_train} = {row.id_test}" for row in same.itertuples()]
         raise UserError(

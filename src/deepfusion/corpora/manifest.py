@@ -12,6 +12,7 @@ import math
 import os
 import re
 import stat
+import unicodedata
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -24,6 +25,8 @@ from deepfusion.atomic import write_atomically
 from deepfusion.corpora.columns import (
     COLUMNS,
     INDEX,
+    NAMES,
+    composed,
     file_of,
     file_problem,
     header_problems,
@@ -39,7 +42,8 @@ SHOWN = 20  # problems printed; all are counted
 def read_manifest(path: str | os.PathLike, *, labels: list[str] | None) -> pd.DataFrame:
     """Read and check a manifest, row by row. Whether the media files exist is not checked: see `missing_files`.
 
-    Text stays text (a speaker "01" is not 1), with blanks around it removed. Blank rows are skipped.
+    Text stays text (a speaker "01" is not 1), with blanks around it removed. Names are in Unicode's form NFC
+    (`columns.NAMES`). Blank rows are skipped.
 
     Args:
         path: UTF-8 csv file with a header. Relative paths of clips start at its folder.
@@ -72,10 +76,10 @@ def read_manifest(path: str | os.PathLike, *, labels: list[str] | None) -> pd.Da
                 (line, f"the first column has no name, and {cells[0]!r} is no index (0, 1, 2, ...): name it")
             )
             indexed = False  # one line for the whole column
-        row = dict(zip(header, cells, strict=True))
+        row = {name: composed(cell) if name in NAMES else cell for name, cell in zip(header, cells, strict=True)}
         row["person"] = " ".join(row.get("person", "").lower().split())
         found = _row_problems(row, labels=labels)
-        row["id"] = row.get("id") or _default_id(file_of(row["path"]))
+        row["id"] = row.get("id") or composed(_default_id(file_of(row["path"])))
         if row["path"] and row["id"] in line_of:
             found.append(
                 f"id {row['id']!r} is in line {line_of[row['id']]} already: "
@@ -154,11 +158,14 @@ def _described(file: str, fault: str, manifest: Path | None) -> str:
     folder = Path(absolute(manifest)).parent
     shown = Path(file).relative_to(folder).as_posix() if Path(file).is_relative_to(folder) else file
     hint = "relative paths start at the manifest's folder"
+    other_forms = (unicodedata.normalize(form, shown) for form in ("NFC", "NFD"))
     literal = shown.replace("/", "\\")
     if "/" in shown and os.path.isfile(folder / literal):  # noqa: PTH113  pathlib raises if the name is too long
         hint = f"a file of the name {literal!r} is written './{literal}' in a manifest"
     elif "\\" in shown:
         hint = "write '/' between folders"
+    elif any(os.path.isfile(folder / other) for other in other_forms):  # noqa: PTH113
+        hint = "its name on disk looks the same but has another Unicode form (NFC, NFD): copy it from a listing"
     return f"no file {shown!r}; {hint}"
 
 

@@ -4,6 +4,7 @@ It is an error if training is impossible, a warning if its results are doubtful.
 """
 
 import logging
+import unicodedata
 from collections.abc import Sequence
 
 import pandas as pd
@@ -158,12 +159,17 @@ def cautions(clips: pd.DataFrame, made: Sequence[Fold]) -> list[str]:
 
 
 def doubts(clips: pd.DataFrame, made: Sequence[Fold]) -> list[str]:
-    """Reasons to doubt the results of folds, one line each: classes with too few speakers or clips.
+    """Reasons to doubt the results of folds, one line each: names alike, classes with too few speakers or clips.
 
     Args:
         clips: Columns label, speaker and those by which the folds divide.
         made: The folds.
     """
+    alike = [
+        f"{column}s {' and '.join(map(repr, names))} differ only in case or Unicode form: rename them if they are one"
+        for column in ("speaker", "label")
+        for names in _alike(clips[column])
+    ]
     by_class = clips.groupby("label")
     speakers, counts = by_class["speaker"].unique(), by_class.size()
     alone = [
@@ -181,7 +187,15 @@ def doubts(clips: pd.DataFrame, made: Sequence[Fold]) -> list[str]:
         for label, count in counts.items()
         if count < len(made)
     ]
-    return [line for lines in (alone, untaught, few) for line in _bounded(lines)]
+    return [line for lines in (alike, alone, untaught, few) for line in _bounded(lines)]
+
+
+def _alike(names: pd.Series) -> list[list[str]]:
+    """Groups of different names that are equal without case, blanks around them and Unicode's variants of letters."""
+    forms: dict[str, list[str]] = {}
+    for name in sorted(set(names)):
+        forms.setdefault(unicodedata.normalize("NFKC", name).casefold().strip(), []).append(name)
+    return [group for group in forms.values() if len(group) > 1]
 
 
 def _bounded(lines: list[str]) -> list[str]:

@@ -115,6 +115,11 @@ def _spans(
     if not len(values):
         raise UserError(f"{source} has no row of {id_}")
     if spans is not None:
+        if (wrong := np.flatnonzero(~(np.isfinite(spans).all(axis=1) & (spans[:, 0] <= spans[:, 1])))).size:
+            first, last = spans[wrong[0]]
+            raise UserError(
+                f"{source}: interval {wrong[0]} of {id_} is {first:g} to {last:g} s: give two times, the earlier first"
+            )
         return spans
     if shift is None:
         raise UserError(f"{source} has {len(values)} rows of {id_} without times: give --shift, s from row to row")

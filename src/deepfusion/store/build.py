@@ -25,6 +25,8 @@ from deepfusion.store.shard import read_shard
 from deepfusion.versions import ENCODER
 
 FACE = 0  # video/reason of a frame that has a face
+# Attributes that a later version may word differently, for the same results.
+PROSE = {"description", "source", "data", "licence", "citation"}
 PLACE = ["shard", "first", "last", "length"]  # location of the rows of a clip, and number of rows that are kept
 
 Choose = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -174,7 +176,8 @@ def _survey(
         with read_shard(path, table) as shard:
             if shard.stage != name:
                 raise UserError(f"{path} is a shard of stage {shard.stage!r}, given as one of {name!r}")
-            made = shard.attrs, shard.tables, {column: _nature(data) for column, data in shard.columns.items()}
+            natures = {column: _nature(data) for column, data in shard.columns.items()}
+            made = _without_prose(shard.attrs), shard.tables, natures
             like = like or made
             if made != like:
                 raise UserError(
@@ -214,9 +217,11 @@ def _choose(stage: pd.DataFrame, choose: Choose) -> dict[str, np.ndarray]:
 
 
 def _nature(data: h5py.Dataset) -> tuple:
-    # Without the description: a version that words it differently may resume an extraction.
-    attributes = {name: value for name, value in layout.attributes(data).items() if name != "description"}
-    return data.dtype, data.shape[1:], attributes
+    return data.dtype, data.shape[1:], _without_prose(layout.attributes(data))
+
+
+def _without_prose(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in attributes.items() if name not in PROSE}
 
 
 def _first_trouble(stages: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -298,7 +303,6 @@ def _copy(
             for name, source in shard.columns.items():
                 if name not in targets:
                     targets[name] = layout.create(group, name, (offsets[-1], *source.shape[1:]), source.dtype)
-                    targets[name].attrs.update({**shard.attrs, "stage": shard.stage, **layout.attributes(source)})
                     digests[name] = hashlib.sha256()
                 step = max(1, layout.BLOCK_BYTES // max(1, source.dtype.itemsize * int(np.prod(source.shape[1:]))))
                 for first, last, to in runs:
@@ -309,8 +313,12 @@ def _copy(
                         targets[name][to : to + len(block)] = block
                         to += len(block)
                         disk.check()
-    for name, digest in digests.items():
-        targets[name].attrs["content_sha256"] = digest.hexdigest()
+    if not targets:
+        return
+    with read_shard(max(rows["shard"].unique(), key=os.path.getmtime), table) as newest:  # for the latest `PROSE`
+        for name, source in newest.columns.items():
+            targets[name].attrs.update({**newest.attrs, "stage": newest.stage, **layout.attributes(source)})
+            targets[name].attrs["content_sha256"] = digests[name].hexdigest()
 
 
 def _copy_positions(group: h5py.Group, stage: pd.DataFrame, keep: np.ndarray, disk: Disk) -> None:

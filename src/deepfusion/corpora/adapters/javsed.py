@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from deepfusion.corpora.tree import matching
 from deepfusion.errors import UserError
 
 LABELS = ["neutral", "sad", "happy", "surprise", "fear", "angry"]  # 01 to 06 in file names
@@ -25,7 +26,7 @@ NAME = re.compile(r"(?P<speaker>\d\d)-\d\d-0(?P<emotion>[1-6])_\d\d")  # SPEAKER
 def clips(root: Path) -> pd.DataFrame:
     """The clips in a folder, from their names; speaker 01 is "javsed_01"."""
     rows = []
-    for path in sorted(root.rglob("*.mp4")):
+    for path, _ in matching(root, r"[^/]*\.mp4"):
         if not (name := NAME.fullmatch(path.stem)):
             raise UserError(f"{path} is not named SPEAKER-SENTENCE-EMOTION_TAKE.mp4 as Java-SED's clips: move it away")
         label = LABELS[int(name["emotion"]) - 1]

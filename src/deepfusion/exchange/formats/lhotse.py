@@ -2,7 +2,8 @@
 
 The spectrogram is the cut's `features`; all else is a temporal array in its custom fields, "EF-A" as EF_A. lhotse
 assumes a fixed shift between rows, here the cut's duration divided by the number of rows; the true times are in the
-fields time, audio_time, ... Clips without any row are left out.
+fields time, audio_time, ..., on the clip's clock; the cut starts at the time `clock_start` of it. Clips without any row
+are left out.
 """
 
 import gzip
@@ -10,6 +11,7 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,8 +41,9 @@ def _cut(store: FeatureStore, clip: Clip, out: Path, keys: Sequence[str]) -> dic
     spans = {key: intervals(time, centred=rows_of(store, key) != "video") for key, time in times.items() if len(time)}
     if not spans:
         return None
-    duration = max(span[-1, 1] for span in spans.values())
-    row, custom, held = store.clips.loc[clip.id], {}, None
+    first = min(float(span[0, 0]) for span in spans.values())
+    duration = max(float(span[-1, 1]) for span in spans.values()) - first
+    row, custom, held = store.clips.loc[clip.id], dict[str, Any](clock_start=first), None
     for key, span in spans.items():
         # lhotse selects rows by counting shifts: with this one, a whole cut has all rows.
         array, shift = _save(out, clip, key), duration / len(span)
