@@ -7,3 +7,11 @@ from importlib import metadata
 
 ENCODER = "AF"  # stage of the audio encoder, and in the store the group of its positions
 VERSIONS = {"faces": 8, "networks": 2, "spectrogram": 4, "audio_encoder": 1, "derived": 1, "fusion": 8}
+
+
+def installed_version(name: str) -> str | None:
+    """Version of an installed package; None without it."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
