@@ -108,7 +108,7 @@ class Plan:
         """
         if self.config.corpus.source == "demo" or not self.store.exists():
             return False
-        if any(Path(file).exists() for file in self._media):
+        if any(map(os.path.exists, self._media)):  # pathlib raises in a folder that cannot be searched
             return False
         changed, _ = self._compared
         return not (changed and self._can_join)
@@ -163,7 +163,7 @@ class Plan:
         except UserError:  # not as this version writes it
             return ""
         left = before[~before["id"].isin(self.corpus.clips["id"])]
-        gone = [clip.id for clip in left[["id", "path"]].itertuples() if not Path(clip.path).exists()]
+        gone = [clip.id for clip in left[["id", "path"]].itertuples() if not os.path.exists(clip.path)]  # noqa: PTH110
         if not gone:
             return ""
         return (
