@@ -164,9 +164,13 @@ PAGE = (
 {% endfor %}
 </tbody></table>
 {% endcall %}
+{% if balance.ratio > 1 %}
 <p>The largest class has {{ "%.2g" | format(balance.ratio) }} times as many clips as the smallest. Uniform guessing is
 right in {{ percent(1 / balance.labels | length) }} % of the clips of a balanced set; always predicting the largest
 class would be right in {{ percent(top_share) }} % of these clips.</p>
+{% else %}
+<p>All classes have equally many clips. Guessing is right in {{ percent(top_share) }} % of them.</p>
+{% endif %}
 {% endif %}
 {% if balance.per_speaker %}
 <h3>Speakers</h3>
