@@ -96,6 +96,9 @@ def test_the_shipped_file_names_every_key(pytestconfig):
             "protocol:\n  folds: splits\n",
             r"config.yaml:2: protocol.folds: Input should be 'loso', 'kfold', 'split' or 'published'",
         ),
+        ("study:\n  sweeps: {k: [0, 5]}\n", r"config.yaml:2: study.sweeps: k cannot be 0.*: Input should be greater than"),
+        ("study:\n  sweeps:\n    o: [learned]\n", r"config.yaml:2: study.sweeps: o cannot be learned: Input should be"),
+        ("study:\n  sweeps: {dropout: [1]}\n", r"config.yaml:2: study.sweeps: dropout cannot be 1.*less than 1"),
         ("preset: papers\n", r"config.yaml:1: preset: Input should be 'compact' or 'paper'"),
         ("networks: {}\n", r"config.yaml:1: networks: .* at least 1 item"),
         (

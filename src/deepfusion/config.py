@@ -369,6 +369,17 @@ class StudySettings(Settings):
         description="curves of FBP over one setting each, on the inner folds; they select nothing",
     )
 
+    @field_validator("sweeps")
+    @classmethod
+    def _values_of_fusion(cls, sweeps):
+        for name, values in sweeps.items():
+            for value in values:
+                try:
+                    FusionSettings.model_validate({name: value})
+                except ValidationError as error:
+                    raise ValueError(f"{name} cannot be {value}: {error.errors()[0]['msg']}") from None
+        return sweeps
+
 
 class ProtocolSettings(Settings):
     """Division of the clips into training and test."""
