@@ -96,9 +96,27 @@ def test_the_shipped_file_names_every_key(pytestconfig):
             "protocol:\n  folds: splits\n",
             r"config.yaml:2: protocol.folds: Input should be 'loso', 'kfold', 'split' or 'published'",
         ),
-        ("study:\n  sweeps: {k: [0, 5]}\n", r"config.yaml:2: study.sweeps: k cannot be 0.*: Input should be greater than"),
+        (
+            "study:\n  sweeps: {k: [0, 5]}\n",
+            r"config.yaml:2: study.sweeps: k cannot be 0.*: Input should be greater",
+        ),
         ("study:\n  sweeps:\n    o: [learned]\n", r"config.yaml:2: study.sweeps: o cannot be learned: Input should be"),
         ("study:\n  sweeps: {dropout: [1]}\n", r"config.yaml:2: study.sweeps: dropout cannot be 1.*less than 1"),
+        (
+            "spectrogram:\n  dft: 512\n",
+            r"config.yaml:1: spectrogram: a window of 640 samples does not fit a DFT",
+        ),
+        ("spectrogram:\n  bins: 402\n", r"config.yaml:1: spectrogram: bins must be from 1 to .* = 401, not 402"),
+        (
+            "spectrogram: {shift_ms: 0.03}\n",
+            r"config.yaml:1: spectrogram: shift_ms = 0.03 is not a whole number",
+        ),
+        ("spectrogram: {floor_db: -.inf}\n", r"config.yaml:1: spectrogram.floor_db: Input should be a finite number"),
+        (
+            "fusion:\n  learning_rates: [.inf]\n",
+            r"config.yaml:2: fusion.learning_rates.0: Input should be a finite",
+        ),
+        ("study:\n  sweeps: {lambda: [.nan]}\n", r"config.yaml:2: study.sweeps.lambda.*: Input should be a finite num"),
         ("preset: papers\n", r"config.yaml:1: preset: Input should be 'compact' or 'paper'"),
         ("networks: {}\n", r"config.yaml:1: networks: .* at least 1 item"),
         (

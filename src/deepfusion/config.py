@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from deepfusion.errors import UserError
+from deepfusion.framing import check as check_framing
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Slot = Literal["EF-VGG", "EF-A", "EF-B", "EF-C"]
@@ -18,7 +19,10 @@ class Settings(BaseModel):
     """A group of settings: immutable, and unknown names are errors."""
 
     # Defaults are checked like given values: 40 and 40.0 must be one setting and make one key.
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, validate_default=True)
+    # Infinity and NaN are errors: JSON, which takes the settings to the commands, has neither.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, validate_default=True, allow_inf_nan=False
+    )
 
 
 class DemoSettings(Settings):
@@ -152,6 +156,14 @@ class SpectrogramSettings(Settings):
     dft: int = Field(800, ge=1, description="points; 20 Hz per bin at 16 kHz")
     bins: int = Field(200, ge=63, description="number of bins kept, from the lowest: 0 to 4 kHz")
     floor_db: float = Field(-100, lt=0, description="lowest level, dB relative to a full-scale sine")
+
+    @model_validator(mode="after")
+    def _windows_fit(self):
+        try:
+            check_framing(**dict(self))
+        except UserError as error:
+            raise ValueError(str(error).removeprefix("spectrogram: ")) from None
+        return self
 
 
 class AudioEncoderSettings(Settings):
