@@ -117,6 +117,9 @@ def test_the_shipped_file_names_every_key(pytestconfig):
             r"config.yaml:2: fusion.learning_rates.0: Input should be a finite",
         ),
         ("study:\n  sweeps: {lambda: [.nan]}\n", r"config.yaml:2: study.sweeps.lambda.*: Input should be a finite num"),
+        ("corpus:\n  labels: []\n", r"config.yaml:2: corpus.labels: no classes: name them, or null takes those"),
+        ("fusion:\n  audio: []\n", r"config.yaml:2: fusion.audio: .* at least 1 item"),
+        ("fusion: {video: []}\n", r"config.yaml:1: fusion.video: .* at least 1 item"),
         ("preset: papers\n", r"config.yaml:1: preset: Input should be 'compact' or 'paper'"),
         ("networks: {}\n", r"config.yaml:1: networks: .* at least 1 item"),
         (

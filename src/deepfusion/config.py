@@ -60,6 +60,8 @@ class CorpusSettings(Settings):
     def _one_word(cls, labels):
         if isinstance(labels, str) and labels != "folders":
             raise ValueError(f"{labels!r} is neither a list of classes, nor folders, nor null")
+        if isinstance(labels, list | tuple) and not labels:
+            raise ValueError("no classes: name them, or null takes those of the corpus")
         return labels
 
     @model_validator(mode="after")
@@ -309,10 +311,12 @@ class FusionSettings(NetworkShape, TrainingSettings):
     """The fusion network: its streams, shape and training, and the hyperparameters that inner folds select."""
 
     audio: tuple[AudioStream, ...] | None = Field(
-        None, description="audio streams; null: speech, speech-clip, and AF-clip if the store has AF"
+        None, min_length=1, description="audio streams; null: speech, speech-clip, and AF-clip if the store has AF"
     )
     video: tuple[VideoStream, ...] | None = Field(
-        None, description="video streams, such as EF-A; null: all networks, landmarks and landmarks-clip"
+        None,
+        min_length=1,
+        description="video streams, such as EF-A; null: all networks, landmarks and landmarks-clip",
     )
     normalisation: Literal["training", "speaker"] = Field(
         "training",
