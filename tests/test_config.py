@@ -134,6 +134,22 @@ def test_a_mistake_is_told_with_its_line(tmp_path, text, message):
         read_config(written(tmp_path, text))
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "fusion:\n  k: 5\nstore:\n  dtype: float16\nfusion:\n  o: 3\n",
+            r"yaml:5: fusion is given twice, first in line",
+        ),
+        ("fusion:\n  k: 5\n  o: 3\n  k: 7\n", r"yaml:4: fusion.k is given twice, first in line 2: keep one$"),
+        ("a: &a {k: 5}\nb: *a\nfusion: {k: 5, k: 5}\n", r"yaml:3: fusion.k is given twice, first in line 3"),
+    ],
+)
+def test_a_key_that_is_given_twice(tmp_path, text, message):
+    with pytest.raises(UserError, match=message):
+        read_config(written(tmp_path, text))
+
+
 def test_all_mistakes_are_told_at_once(tmp_path):
     with pytest.raises(UserError) as error:
         read_config(written(tmp_path, "faces:\n  upsample: -1\nstore:\n  dtype: float8\n"))

@@ -489,10 +489,10 @@ def check(values: Mapping[str, Any], files: Sequence[str | Path] = ()) -> Config
     Raises:
         UserError: One line per problem: the file and line, the key, what is wrong, the nearest right name.
     """
+    lines = [(file, _lines(file)) for file in reversed(files)]
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        lines = [(file, _lines(Path(file).read_text(encoding="utf-8"))) for file in reversed(files)]
         raise UserError("\n".join(_problem(details, lines) for details in error.errors())) from None
 
 
@@ -529,14 +529,24 @@ def _names(place: tuple) -> list[str]:
     return []
 
 
-def _lines(text: str) -> dict[tuple, int]:
-    """Line (from 1) of every key of a YAML text, by its path."""
+def _lines(file: str | Path) -> dict[tuple, int]:
+    """Line (from 1) of every key of a YAML file, by its path.
+
+    Raises:
+        UserError: A key occurs twice in a group: YAML would take the last and ignore the others.
+    """
+    text = Path(file).read_text(encoding="utf-8")
     lines: dict[tuple, int] = {}
 
     def walk(node: yaml.Node | None, place: tuple) -> None:
         if isinstance(node, yaml.MappingNode):
+            own: dict[str, int] = {}
             for key, value in node.value:
-                lines[(*place, key.value)] = key.start_mark.line + 1
+                line = key.start_mark.line + 1
+                if key.value in own:
+                    name = ".".join((*place, key.value))
+                    raise UserError(f"{file}:{line}: {name} is given twice, first in line {own[key.value]}: keep one")
+                own[key.value] = lines[(*place, key.value)] = line
                 walk(value, (*place, key.value))
 
     walk(yaml.compose(text) if text else None, ())
