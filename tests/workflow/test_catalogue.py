@@ -1,6 +1,7 @@
 """Use as the Snakemake workflow catalogue and snakedeploy use it: `workflow/Snakefile`, alone and as a module."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from small_corpus import write_clips
 SNAKEMAKE = str(Path(sys.executable).with_name("snakemake"))
 ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 CONFIG = {"corpus": {"name": "small", "source": "manifest", "path": "manifest.csv"}, "device": "cuda"}
+STAGES = ["faces", "networks", "spectrogram", "audio_encoder"]
 
 pytestmark = pytest.mark.workflow
 
@@ -53,8 +55,11 @@ def test_as_a_module_it_makes_the_same_jobs(clips, tmp_path):
     assert found == jobs(dry_run(tmp_path / "plain", ROOT / "workflow/Snakefile"))
     # The default profile runs one job at a time on the GPU, and several threads decode for it.
     assert yaml.safe_load((ROOT / "profiles/default/config.yaml").read_text())["resources"] == ["gpu=1"]
-    networks = text.split("rule networks:")[1].split("\n\n")[0]
-    assert "threads: 2" in networks and "gpu=1" in networks
+    printed = {rule: text.split(f"rule {rule}:")[1].split("\n\n")[0] for rule in STAGES}
+    assert "threads: 2" in printed["networks"] and "gpu=1" in printed["networks"]
+    # The time limit of every stage grows with the clips of the shard.
+    runtimes = {int(re.search(r"runtime=(\d+)", of)[1]) for of in printed.values()}
+    assert len(runtimes) == 1 and min(runtimes) > 30
     assert found["faces"] == found["networks"] == found["spectrogram"] > 0
 
 

@@ -44,8 +44,13 @@ def minutes(usual):
     return lambda wildcards, attempt: usual * attempt
 
 
+def megabytes(usual):
+    """Memory of a job, MB; it grows with each attempt."""
+    return lambda wildcards, attempt: usual * attempt
+
+
 def minutes_of_shard(wildcards, attempt):
-    """Time limit of a stage that decodes a shard's video, min."""
+    """Time limit of a stage on a shard, min."""
     return (30 + CLIP_MINUTES * PLAN.clips_of(wildcards.shard)) * attempt
 
 
