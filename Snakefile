@@ -18,6 +18,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import SharedFSUsage
 
 from deepfusion.config import check
+from deepfusion.device import has_gpu
 from deepfusion.errors import MachineError, UserError
 from deepfusion.plan import Plan
 from deepfusion.speech.manifest import stamps

@@ -11,7 +11,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "deepfusion"
 # From the bottom up: a package imports only from layers before its own.
 LAYERS = (
     ("device", "errors", "malloc", "mel", "numba_cache", "progress", "responsible_use", "versions"),
-    ("atomic", "cache_key", "costs", "csvfile", "sharding"),
+    ("atomic", "cache_key", "costs", "csvfile", "framing", "sharding"),
     ("checkpoint", "config", "corpora", "media", "spectrogram"),
     ("faces", "store"),
     ("networks", "evaluation", "without_media"),

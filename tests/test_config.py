@@ -96,6 +96,30 @@ def test_the_shipped_file_names_every_key(pytestconfig):
             "protocol:\n  folds: splits\n",
             r"config.yaml:2: protocol.folds: Input should be 'loso', 'kfold', 'split' or 'published'",
         ),
+        (
+            "study:\n  sweeps: {k: [0, 5]}\n",
+            r"config.yaml:2: study.sweeps: k cannot be 0.*: Input should be greater",
+        ),
+        ("study:\n  sweeps:\n    o: [learned]\n", r"config.yaml:2: study.sweeps: o cannot be learned: Input should be"),
+        ("study:\n  sweeps: {dropout: [1]}\n", r"config.yaml:2: study.sweeps: dropout cannot be 1.*less than 1"),
+        (
+            "spectrogram:\n  dft: 512\n",
+            r"config.yaml:1: spectrogram: a window of 640 samples does not fit a DFT",
+        ),
+        ("spectrogram:\n  bins: 402\n", r"config.yaml:1: spectrogram: bins must be from 1 to .* = 401, not 402"),
+        (
+            "spectrogram: {shift_ms: 0.03}\n",
+            r"config.yaml:1: spectrogram: shift_ms = 0.03 is not a whole number",
+        ),
+        ("spectrogram: {floor_db: -.inf}\n", r"config.yaml:1: spectrogram.floor_db: Input should be a finite number"),
+        (
+            "fusion:\n  learning_rates: [.inf]\n",
+            r"config.yaml:2: fusion.learning_rates.0: Input should be a finite",
+        ),
+        ("study:\n  sweeps: {lambda: [.nan]}\n", r"config.yaml:2: study.sweeps.lambda.*: Input should be a finite num"),
+        ("corpus:\n  labels: []\n", r"config.yaml:2: corpus.labels: no classes: name them, or null takes those"),
+        ("fusion:\n  audio: []\n", r"config.yaml:2: fusion.audio: .* at least 1 item"),
+        ("fusion: {video: []}\n", r"config.yaml:1: fusion.video: .* at least 1 item"),
         ("preset: papers\n", r"config.yaml:1: preset: Input should be 'compact' or 'paper'"),
         ("networks: {}\n", r"config.yaml:1: networks: .* at least 1 item"),
         (
@@ -106,6 +130,22 @@ def test_the_shipped_file_names_every_key(pytestconfig):
     ],
 )
 def test_a_mistake_is_told_with_its_line(tmp_path, text, message):
+    with pytest.raises(UserError, match=message):
+        read_config(written(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "fusion:\n  k: 5\nstore:\n  dtype: float16\nfusion:\n  o: 3\n",
+            r"yaml:5: fusion is given twice, first in line",
+        ),
+        ("fusion:\n  k: 5\n  o: 3\n  k: 7\n", r"yaml:4: fusion.k is given twice, first in line 2: keep one$"),
+        ("a: &a {k: 5}\nb: *a\nfusion: {k: 5, k: 5}\n", r"yaml:3: fusion.k is given twice, first in line 3"),
+    ],
+)
+def test_a_key_that_is_given_twice(tmp_path, text, message):
     with pytest.raises(UserError, match=message):
         read_config(written(tmp_path, text))
 

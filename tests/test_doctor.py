@@ -4,8 +4,12 @@ import json
 import subprocess
 import sys
 
+import pytest
+import torch
+
 import deepfusion
 from deepfusion import doctor
+from deepfusion.networks import inference
 from deepfusion.networks.catalogue import SHIPPED
 
 
@@ -32,6 +36,14 @@ def test_a_whole_installation_passes(tmp_path):
     assert {"installation", "device", "weights", "self test"} <= set(checks)
     assert "faces" in checks["self test"]["detail"]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("mps", [True, False])
+def test_the_device_is_that_of_auto(monkeypatch, mps):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    found = doctor.system()["device"]
+    assert found.startswith(inference.device("auto").type) and ("mps" in found) == mps
 
 
 def test_a_missing_package_fails_with_its_name(monkeypatch):

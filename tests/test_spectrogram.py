@@ -98,6 +98,7 @@ def test_bad_sound():
         ({"window_ms": 0}, "window_ms = 0"),
         ({"window_ms": float("nan")}, "window_ms = nan"),
         ({"shift_ms": -10}, "shift_ms = -10"),
+        ({"shift_ms": np.inf}, "shift_ms = inf"),
         ({"shift_ms": 0.03}, "not a whole number of samples"),
         ({"floor_db": -np.inf}, "floor_db"),
     ],

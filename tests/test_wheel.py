@@ -4,7 +4,10 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
+
+import yaml
 
 import deepfusion
 from deepfusion.networks.catalogue import SHIPPED
@@ -29,6 +32,24 @@ def test_a_wheel_has_the_weights_and_a_model_in_a_folder_of_its_own(pytestconfig
     assert {"deepfusion/weights/model/model.safetensors", "deepfusion/weights/model/model.json"} <= packed
     assert "deepfusion/py.typed" in packed
     assert all(name.startswith(("deepfusion/", "deepfusion-")) for name in packed)
+
+
+# Names of conda-forge, where they differ from those of the package index.
+CONDA = {"dlib": "dlib-bin", "opencv": "opencv-python-headless", "pytorch": "torch", "soxr-python": "soxr"}
+
+
+def test_the_environment_of_conda_has_the_same_packages(pytestconfig):
+    root = pytestconfig.rootpath
+    *conda, pip = yaml.safe_load((root / "envs/deepfusion.yaml").read_text())["dependencies"]
+    given = {name_of(text) for text in [*conda, *pip["pip"]]} - {"python", "pip"}
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    wanted = {name_of(text) for text in [*project["dependencies"], *extras["pipeline"], *extras["onnxruntime"]]}
+    assert {CONDA.get(name, name) for name in given} == wanted - {"snakemake"}
+
+
+def name_of(requirement):
+    return re.match(r"[\w.-]+", requirement)[0]
 
 
 def test_the_version_is_stated_once(pytestconfig):

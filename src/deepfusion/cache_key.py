@@ -54,11 +54,23 @@ def media_key(
     return digest(VERSIONS[stage], rows, list(hashes), dict(settings), *more)
 
 
+def outcome_key(key: str, clips: pd.DataFrame) -> str:
+    """What stages that read a shard depend on: its key, and what became of its clips.
+
+    Limits and faults of the machine are not part of its key, but decide which clips failed.
+
+    Args:
+        key: Of the shard.
+        clips: Its clips: status and reason.
+    """
+    return digest(key, clips[["status", "reason"]].to_numpy().tolist())
+
+
 def network_key(tracks: str, fingerprint: str, dtype: str, rate: float | None = None) -> str:
     """Key of a shard of face features.
 
     Args:
-        tracks: Key of the shard of face tracks.
+        tracks: `outcome_key` of the shard of face tracks.
         fingerprint: Fingerprint of the network's weights and definition.
         dtype: Type of the stored numbers.
         rate: Frames per second; None: all.
@@ -70,7 +82,7 @@ def encoder_key(spectrograms: str, sha256: str) -> str:
     """Key of a shard of the audio encoder's positions.
 
     Args:
-        spectrograms: Key of the shard of spectrograms.
+        spectrograms: `outcome_key` of the shard of spectrograms.
         sha256: SHA-256 of the encoder's weights file.
     """
     return digest(VERSIONS["audio_encoder"], spectrograms, sha256)

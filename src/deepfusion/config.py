@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from deepfusion.errors import UserError
+from deepfusion.framing import check as check_framing
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Slot = Literal["EF-VGG", "EF-A", "EF-B", "EF-C"]
@@ -18,7 +19,10 @@ class Settings(BaseModel):
     """A group of settings: immutable, and unknown names are errors."""
 
     # Defaults are checked like given values: 40 and 40.0 must be one setting and make one key.
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, validate_default=True)
+    # Infinity and NaN are errors: JSON, which takes the settings to the commands, has neither.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, validate_default=True, allow_inf_nan=False
+    )
 
 
 class DemoSettings(Settings):
@@ -56,6 +60,8 @@ class CorpusSettings(Settings):
     def _one_word(cls, labels):
         if isinstance(labels, str) and labels != "folders":
             raise ValueError(f"{labels!r} is neither a list of classes, nor folders, nor null")
+        if isinstance(labels, list | tuple) and not labels:
+            raise ValueError("no classes: name them, or null takes those of the corpus")
         return labels
 
     @model_validator(mode="after")
@@ -152,6 +158,14 @@ class SpectrogramSettings(Settings):
     dft: int = Field(800, ge=1, description="points; 20 Hz per bin at 16 kHz")
     bins: int = Field(200, ge=63, description="number of bins kept, from the lowest: 0 to 4 kHz")
     floor_db: float = Field(-100, lt=0, description="lowest level, dB relative to a full-scale sine")
+
+    @model_validator(mode="after")
+    def _windows_fit(self):
+        try:
+            check_framing(**dict(self))
+        except UserError as error:
+            raise ValueError(str(error).removeprefix("spectrogram: ")) from None
+        return self
 
 
 class AudioEncoderSettings(Settings):
@@ -297,10 +311,12 @@ class FusionSettings(NetworkShape, TrainingSettings):
     """The fusion network: its streams, shape and training, and the hyperparameters that inner folds select."""
 
     audio: tuple[AudioStream, ...] | None = Field(
-        None, description="audio streams; null: speech, speech-clip, and AF-clip if the store has AF"
+        None, min_length=1, description="audio streams; null: speech, speech-clip, and AF-clip if the store has AF"
     )
     video: tuple[VideoStream, ...] | None = Field(
-        None, description="video streams, such as EF-A; null: all networks, landmarks and landmarks-clip"
+        None,
+        min_length=1,
+        description="video streams, such as EF-A; null: all networks, landmarks and landmarks-clip",
     )
     normalisation: Literal["training", "speaker"] = Field(
         "training",
@@ -368,6 +384,17 @@ class StudySettings(Settings):
         },
         description="curves of FBP over one setting each, on the inner folds; they select nothing",
     )
+
+    @field_validator("sweeps")
+    @classmethod
+    def _values_of_fusion(cls, sweeps):
+        for name, values in sweeps.items():
+            for value in values:
+                try:
+                    FusionSettings.model_validate({name: value})
+                except ValidationError as error:
+                    raise ValueError(f"{name} cannot be {value}: {error.errors()[0]['msg']}") from None
+        return sweeps
 
 
 class ProtocolSettings(Settings):
@@ -462,10 +489,10 @@ def check(values: Mapping[str, Any], files: Sequence[str | Path] = ()) -> Config
     Raises:
         UserError: One line per problem: the file and line, the key, what is wrong, the nearest right name.
     """
+    lines = [(file, _lines(file)) for file in reversed(files)]
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        lines = [(file, _lines(Path(file).read_text(encoding="utf-8"))) for file in reversed(files)]
         raise UserError("\n".join(_problem(details, lines) for details in error.errors())) from None
 
 
@@ -502,14 +529,24 @@ def _names(place: tuple) -> list[str]:
     return []
 
 
-def _lines(text: str) -> dict[tuple, int]:
-    """Line (from 1) of every key of a YAML text, by its path."""
+def _lines(file: str | Path) -> dict[tuple, int]:
+    """Line (from 1) of every key of a YAML file, by its path.
+
+    Raises:
+        UserError: A key occurs twice in a group: YAML would take the last and ignore the others.
+    """
+    text = Path(file).read_text(encoding="utf-8")
     lines: dict[tuple, int] = {}
 
     def walk(node: yaml.Node | None, place: tuple) -> None:
         if isinstance(node, yaml.MappingNode):
+            own: dict[str, int] = {}
             for key, value in node.value:
-                lines[(*place, key.value)] = key.start_mark.line + 1
+                line = key.start_mark.line + 1
+                if key.value in own:
+                    name = ".".join((*place, key.value))
+                    raise UserError(f"{file}:{line}: {name} is given twice, first in line {own[key.value]}: keep one")
+                own[key.value] = lines[(*place, key.value)] = line
                 walk(value, (*place, key.value))
 
     walk(yaml.compose(text) if text else None, ())

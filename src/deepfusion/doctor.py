@@ -79,7 +79,7 @@ def doctor() -> Iterator[Check]:
     yield _enough("cores", found["cores"], 2, "clips are processed one at a time")
     yield _enough("memory, GB", found["memory_gb"], MEMORY_GB, "use one worker")
     yield _enough("free disk here, GB", found["free_disk_gb"], FREE_GB, "enough for trials only")
-    yield Check("device", "ok", f"{found['device']} (`device: auto` takes it)")
+    yield Check("device", "ok", f"`device: auto` takes {found['device']}")
     if wrong:
         return  # nothing below can run
     yield _tried("weights", _weights)
@@ -142,13 +142,14 @@ def _self_test() -> str:
 
 
 def _device() -> str:
+    """What `networks.inference.device("auto")` takes, and what else is there."""
     try:
         import torch
     except ImportError:
         return "unknown: torch is missing"
     if torch.cuda.is_available():
         return f"cuda: {torch.cuda.get_device_name()}"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    return "cpu" + ("; there is also `device: mps`" if torch.backends.mps.is_available() else "")
 
 
 def _memory_gb() -> float | None:

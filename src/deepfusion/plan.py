@@ -215,6 +215,7 @@ class Plan:
             texts[self.rows(shard)] = manifest_text(self.rows(shard), needed.iloc[block])
         config, dtype = self.config, self.config.store.dtype
         sampling = [] if config.faces.rate is None else [config.faces.rate]
+        # Changed limits start every job, and each keeps its shard unless a clip of it exceeded one.
         for stage, *depends in (
             ("faces", config.faces.tracking, config.limits),
             ("networks", config.networks, config.limits, dtype, *sampling),

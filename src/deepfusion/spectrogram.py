@@ -12,7 +12,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.signal import get_window
 
-from deepfusion.errors import ClipError, UserError
+from deepfusion.errors import ClipError
+from deepfusion.framing import check, lengths
 
 BLOCK = 1024  # windows transformed at a time; bounds the memory, apart from the result, to about 25 MB
 
@@ -61,13 +62,8 @@ def blocks(
         ClipError: As `spectrogram`.
         UserError: As `spectrogram`.
     """
-    window, shift = _lengths(rate, window_ms, shift_ms)
-    if not window <= dft:
-        raise UserError(f"spectrogram: a window of {window} samples does not fit a DFT of {dft} points; raise dft")
-    if not 1 <= bins <= dft // 2 + 1:
-        raise UserError(f"spectrogram: bins must be from 1 to dft // 2 + 1 = {dft // 2 + 1}, not {bins}")
-    if not np.isfinite(floor_db):
-        raise UserError(f"spectrogram: floor_db must be a finite level in dB, not {floor_db}")
+    check(rate=rate, window_ms=window_ms, shift_ms=shift_ms, dft=dft, bins=bins, floor_db=floor_db)
+    window, shift = lengths(rate, window_ms, shift_ms)
     if len(samples) == 0:
         raise ClipError("no audio: not one sample")
     if not np.isfinite(samples).all():
@@ -84,16 +80,5 @@ def blocks(
 
 def times(T: int, *, start: float, rate: int = 16000, window_ms: float = 40, shift_ms: float = 10) -> np.ndarray:
     """Time of the centre of every window, (T,) float64 s, for audio that starts at `start` s."""
-    window, shift = _lengths(rate, window_ms, shift_ms)
+    window, shift = lengths(rate, window_ms, shift_ms)
     return start + (np.arange(T) * shift + window / 2) / rate
-
-
-def _lengths(rate: int, window_ms: float, shift_ms: float) -> tuple[int, int]:
-    """Window and shift in samples; both must be whole, or the times would drift."""
-    lengths = []
-    for name, ms in (("window_ms", window_ms), ("shift_ms", shift_ms)):
-        exact = ms * rate / 1000
-        if not (exact >= 1 and abs(exact - round(exact)) < 1e-6):
-            raise UserError(f"spectrogram: {name} = {ms} is not a whole number of samples at {rate} Hz")
-        lengths.append(round(exact))
-    return lengths[0], lengths[1]

@@ -1,4 +1,4 @@
-"""Whether a shard is up to date: hashes of files, and clips that failed by a fault of the machine."""
+"""Whether a shard is up to date: hashes of files, and clips that failed by a fault of the machine or by a limit."""
 
 import errno
 import logging
@@ -10,7 +10,7 @@ import pytest
 from mediafiles import Audio, write
 
 from deepfusion.cache_key import file_sha256
-from deepfusion.config import AudioEncoderSettings, SpectrogramSettings
+from deepfusion.config import AudioEncoderSettings, LimitSettings, SpectrogramSettings
 from deepfusion.errors import TransientError
 from deepfusion.extract import common, spectrogram
 from deepfusion.extract.audio_encoder import encoder_shard
@@ -68,3 +68,34 @@ def test_a_fault_of_the_machine_does_not_last(tmp_path, monkeypatch, caplog):
     with caplog.at_level(logging.INFO):
         extract()
     assert caplog.text.count("is up to date: kept") == 2
+
+
+def test_a_changed_limit_concerns_only_shards_with_a_clip_that_exceeded_it(tmp_path):
+    def clips(name, gap):
+        sound = np.random.default_rng(0).normal(0, 0.1, (1, 4000))
+        path = str(write(tmp_path / f"{name}.mkv", audio=Audio([(0, sound), (gap, sound)], rate=16000)))
+        row = {"id": name, "path": path, "audio": "", "start": np.nan, "end": np.nan, "person": ""}
+        return pd.DataFrame([row])
+
+    shards = {"short": clips("short", 0.25), "long": clips("long", 9.0)}
+
+    def extract(**limits):
+        """Reason of the clip of each shard of AF, and inodes of the shards of spectrograms and of AF."""
+        found = {}
+        for name, rows in shards.items():
+            spectra, positions = tmp_path / f"{name}.h5", tmp_path / f"{name}-AF.h5"
+            bounds = LimitSettings(**limits)
+            spectrogram.spectrogram_shard(rows, spectra, settings=SpectrogramSettings(), dtype="float32", limits=bounds)
+            encoder_shard(spectra, positions, settings=AudioEncoderSettings())
+            with read_shard(positions) as shard:
+                found[name] = shard.clips["reason"].item(), spectra.stat().st_ino, positions.stat().st_ino
+        return found
+
+    strict = extract(silence_s=2.5)
+    assert strict["short"][0] == "" and "(limits.silence_s: 2.5 in config.yaml)" in strict["long"][0]
+    assert extract(silence_s=2.5, cpu_s=7200) == strict  # no clip exceeded it
+    wider = extract(silence_s=5)
+    assert wider["short"] == strict["short"] and "(limits.silence_s: 5.0 in config.yaml)" in wider["long"][0]
+    enough = extract(silence_s=60)
+    assert enough["short"] == strict["short"] and enough["long"][0] == ""
+    assert extract(silence_s=2.5) == enough

@@ -72,11 +72,11 @@ def test_errors_keep_their_kind_and_their_message():
 
 def test_too_much_memory_and_too_much_time_are_reasons():
     with workers(memory_mb=500) as processes:
-        with pytest.raises(ClipError, match=r"limits\.memory_mb"):
+        with pytest.raises(ClipError, match=r"\(limits\.memory_mb: 500 in config\.yaml\)$"):
             list(processes.stream(("grow", 200_000_000)))
         assert list(processes.stream(("grow", 10))) == [10]
     with workers(cpu_s=1) as processes:
-        with pytest.raises(ClipError, match="more than 1 s of CPU time"):
+        with pytest.raises(ClipError, match=r"more than 1 s of CPU time \(limits\.cpu_s: 1 in config\.yaml\)$"):
             list(processes.stream(("spin", None)))
         assert list(processes.stream(("grow", 10))) == [10]
 

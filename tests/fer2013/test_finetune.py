@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -297,6 +298,14 @@ def test_other_arithmetic(tmp_path, data, precision):
 def test_fewer_images_than_a_step_needs(tmp_path, data):
     with pytest.raises(UserError, match="64 training images, fewer than a batch of 65"):
         run(data, tmp_path / "out", batch=65)
+
+
+def test_no_image_to_evaluate(tmp_path):
+    whole, found = toy()
+    data = prepared(tmp_path / "t.npz", replace(whole, usage=np.full(len(whole.usage), "Training")), found)
+    with pytest.raises(UserError, match="no image of PublicTest"):
+        run(data, tmp_path / "out")
+    assert not (tmp_path / "out" / "checkpoint.pt").exists()
 
 
 def test_defaults_have_a_recipe_for_each_shipped_network():

@@ -188,7 +188,7 @@ def test_a_frame_over_the_limit_is_refused_before_it_is_decoded(tmp_path):
     path = write(tmp_path / "a.mp4", Video([np.zeros((480, 640, 3), np.uint8)] * 2, codec="png", pix_fmt="rgb24"))
     small = Limits(pixels=300_000)
     for read in (lambda: list(frames(path, limits=small)), lambda: probe_video(path, small)):
-        with pytest.raises(ClipError, match=r"a frame of 640 x 480 px is over the limit of 300000 px \(limits\.pixels"):
+        with pytest.raises(ClipError, match=r"a frame of 640 x 480 px is over the limit .*\(limits\.pixels: 300000 "):
             read()
     assert len(list(frames(path, limits=Limits(pixels=307_200)))) == 2
 
@@ -197,7 +197,7 @@ def test_silence_is_bounded_in_all(tmp_path):
     pieces = [(20.0 * i, tone(0.1, channels=1)) for i in range(5)]
     path = write(tmp_path / "a.mkv", audio=Audio(pieces))
     assert len(read_audio(path, limits=Limits(silence_s=80)).samples) > 80 * 16000
-    with pytest.raises(ClipError, match=r"limit of 70 s \(limits\.silence_s"):
+    with pytest.raises(ClipError, match=r"limit of 70 s \(limits\.silence_s: 70"):
         read_audio(path, limits=Limits(silence_s=70))
 
 

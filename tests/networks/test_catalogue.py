@@ -135,9 +135,10 @@ def test_shipped_weights(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # they are part of the package, not of the folder where the workflow is started
     assert catalogue.SHIPPED.name == "weights" and (catalogue.SHIPPED.parent / "__init__.py").is_file()
     card = CATALOGUE["vgg-face-fer2013"]
-    with pytest.raises(UserError, match=r"weights are missing; .*`snakemake finetune` makes them") as caught:
+    with pytest.raises(UserError, match=r"weights are missing; .*`snakemake finetune` makes .* as `weights`") as caught:
         weights_path(card)
     assert "\n" not in str(caught.value) and "fetch_weights" not in str(caught.value)
+    assert "results/finetune/vgg-face-fer2013/model.safetensors" in str(caught.value)
     monkeypatch.setattr(catalogue, "SHIPPED", tmp_path / "shipped")
     path = tmp_path / "shipped" / "vgg-face-fer2013.safetensors"
     path.parent.mkdir()

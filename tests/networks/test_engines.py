@@ -107,6 +107,29 @@ def test_a_wrong_engine_is_refused(net, monkeypatch, caplog, wrong):
     assert np.array_equal(features(seen), embed(net, seen, device=CPU))  # the reference itself
 
 
+def broken_session(features):
+    def computed(seen):
+        raise RuntimeError("Non-zero status code\nwhile running Conv")
+
+    return computed
+
+
+def broken_export(features):
+    raise torch.onnx.errors.UnsupportedOperatorError("aten::new", 17)
+
+
+@pytest.mark.parametrize("broken", [broken_session, broken_export])
+def test_an_engine_that_fails_is_not_taken(net, monkeypatch, caplog, broken):
+    monkeypatch.setitem(engines.ENGINES, "onnxruntime", lambda *args: broken(None))
+    with pytest.raises(UserError, match=f"{NAME} by onnxruntime: the engine fails here .*Error: ") as caught:
+        opened(net, SIZE, name=NAME, engine="onnxruntime", device=CPU)
+    assert "\n" not in str(caught.value)
+    with caplog.at_level(logging.WARNING):
+        features = opened(net, SIZE, name=NAME, engine="auto", device=CPU)
+    assert [record.levelname for record in caplog.records] == ["WARNING"] and "\n" not in caplog.messages[0]
+    assert np.array_equal(features(faces(SIZE)), embed(net, faces(SIZE), device=CPU))
+
+
 def test_half_precision_is_refused_where_it_costs_too_much(net):
     found = engines.half(net, SIZE, CPU)(faces(SIZE))
     wanted = embed(net, faces(SIZE), device=CPU)

@@ -1,6 +1,7 @@
 """Use as the Snakemake workflow catalogue and snakedeploy use it: `workflow/Snakefile`, alone and as a module."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,8 @@ from small_corpus import write_clips
 
 SNAKEMAKE = str(Path(sys.executable).with_name("snakemake"))
 ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-CONFIG = {"corpus": {"name": "small", "source": "manifest", "path": "manifest.csv"}}
+CONFIG = {"corpus": {"name": "small", "source": "manifest", "path": "manifest.csv"}, "device": "cuda"}
+STAGES = ["faces", "networks", "spectrogram", "audio_encoder"]
 
 pytestmark = pytest.mark.workflow
 
@@ -26,11 +28,16 @@ def clips(tmp_path_factory):
 
 
 def dry_run(folder, snakefile):
-    """Rule -> number of jobs of `extract_features`."""
+    """What a dry run of `extract_features` prints."""
     command = [SNAKEMAKE, "--snakefile", snakefile, "--directory", folder, "--cores", "2", "-n", "extract_features"]
     done = subprocess.run(list(map(str, command)), cwd=folder, env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    lines = done.stdout.split("Job stats:")[1].split("\n\n")[0].splitlines()[3:]
+    return done.stdout
+
+
+def jobs(text):
+    """Rule -> number of jobs."""
+    lines = text.split("Job stats:")[1].split("\n\n")[0].splitlines()[3:]
     return {line.split()[0]: int(line.split()[1]) for line in lines}
 
 
@@ -43,8 +50,16 @@ def test_as_a_module_it_makes_the_same_jobs(clips, tmp_path):
     example = (ROOT / "config/README.md").read_text().split("```python\n")[1].split("```")[0]
     snakefile = tmp_path / "module/Snakefile"
     snakefile.write_text(example.replace("path/to/deepfusion", str(ROOT)))
-    found = dry_run(tmp_path / "module", snakefile)
-    assert found == dry_run(tmp_path / "plain", ROOT / "workflow/Snakefile")
+    text = dry_run(tmp_path / "module", snakefile)
+    found = jobs(text)
+    assert found == jobs(dry_run(tmp_path / "plain", ROOT / "workflow/Snakefile"))
+    # The default profile runs one job at a time on the GPU, and several threads decode for it.
+    assert yaml.safe_load((ROOT / "profiles/default/config.yaml").read_text())["resources"] == ["gpu=1"]
+    printed = {rule: text.split(f"rule {rule}:")[1].split("\n\n")[0] for rule in STAGES}
+    assert "threads: 2" in printed["networks"] and "gpu=1" in printed["networks"]
+    # The time limit of every stage grows with the clips of the shard.
+    runtimes = {int(re.search(r"runtime=(\d+)", of)[1]) for of in printed.values()}
+    assert len(runtimes) == 1 and min(runtimes) > 30
     assert found["faces"] == found["networks"] == found["spectrogram"] > 0
 
 

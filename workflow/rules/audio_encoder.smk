@@ -16,8 +16,8 @@ rule audio_encoder:
         "../../envs/deepfusion.yaml"
     threads: 1
     resources:
-        mem_mb=lambda wildcards, attempt: 2000 * attempt,
-        runtime=minutes(30),
+        mem_mb=megabytes(2000),
+        runtime=minutes_of_shard,
     params:
         settings=CONFIG.audio_encoder.model_dump_json(),
         sha256=encoder_sha256,

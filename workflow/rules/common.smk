@@ -15,17 +15,24 @@ def here(files):
 
 # CPU threads of a job on a cluster whose profile sets none; the login node's core count says nothing about other nodes.
 CLUSTER_THREADS = 8
+# Threads that decode for one GPU.
+GPU_THREADS = 4
 # Cluster time limit per clip and stage with one thread, min: about six times the need of 10 s of video.
 CLIP_MINUTES = 1
+
+
+def on_cluster():
+    """Whether jobs run on other machines than this one."""
+    # Both attributes are internal to Snakemake. Inside a cluster job both are true.
+    is_local = getattr(workflow, "local_exec", True)
+    return not is_local or getattr(workflow, "remote_exec", False)
 
 
 def threads_of(jobs, rounded=math.floor):
     """Threads per job if `jobs` jobs share this machine; on a cluster the same number on every node."""
 
     def threads(wildcards):
-        # Both attributes are internal to Snakemake. Inside a cluster job both are true.
-        is_local = getattr(workflow, "local_exec", True)
-        if not is_local or getattr(workflow, "remote_exec", False):
+        if on_cluster():
             return CLUSTER_THREADS
         return max(1, min(workflow.cores, rounded(workflow.cores / max(jobs, 1))))
 
@@ -37,14 +44,28 @@ def minutes(usual):
     return lambda wildcards, attempt: usual * attempt
 
 
+def megabytes(usual):
+    """Memory of a job, MB; it grows with each attempt."""
+    return lambda wildcards, attempt: usual * attempt
+
+
 def minutes_of_shard(wildcards, attempt):
-    """Time limit of a stage that decodes a shard's video, min."""
+    """Time limit of a stage on a shard, min."""
     return (30 + CLIP_MINUTES * PLAN.clips_of(wildcards.shard)) * attempt
 
 
 def gpu(wildcards):
-    """GPUs that a job requests; with `device: auto`, the profile requests them."""
-    return int(CONFIG.device.startswith("cuda"))
+    """GPUs that a job requests; on a cluster with `device: auto`, the profile requests them."""
+    if CONFIG.device == "auto":
+        return int(not on_cluster() and has_gpu())
+    return int(CONFIG.device != "cpu")
+
+
+def threads_of_networks(wildcards):
+    """One thread per job, so that jobs share the cores; a GPU runs one job, for which several threads decode."""
+    if not gpu(wildcards):
+        return 1
+    return GPU_THREADS if on_cluster() else min(workflow.cores, GPU_THREADS)
 
 
 def one_line(ask):

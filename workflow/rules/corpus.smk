@@ -13,7 +13,7 @@ if CONFIG.corpus.source == "demo":
         conda:
             "../../envs/deepfusion.yaml"
         resources:
-            mem_mb=1000,
+            mem_mb=megabytes(1000),
             runtime=minutes(30),
         params:
             folder=lambda wildcards, output: Path(output[0]).parents[1],

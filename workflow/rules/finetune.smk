@@ -10,7 +10,7 @@ rule prepare_fer2013:
         "../../envs/deepfusion.yaml"
     threads: 2
     resources:
-        mem_mb=4000,
+        mem_mb=megabytes(4000),
         runtime=minutes(60),
     params:
         votes=lambda wildcards, input: (
@@ -36,7 +36,7 @@ rule finetune_network:
         "../../envs/deepfusion.yaml"
     threads: 1
     resources:
-        mem_mb=6000,
+        mem_mb=megabytes(6000),
         runtime=minutes(2880),
         gpu=gpu,
         device=CONFIG.device,

@@ -27,7 +27,7 @@ rule fbp:
         "../../envs/deepfusion.yaml"
     threads: threads_of(1)
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        mem_mb=megabytes(4000),
         runtime=minutes(720),
         gpu=gpu,
         device=CONFIG.device,
@@ -58,7 +58,7 @@ rule study:
         "../../envs/deepfusion.yaml"
     threads: threads_of(len(CONFIG.study.normalisation))
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        mem_mb=megabytes(4000),
         runtime=minutes(720),
         gpu=gpu,
         device=CONFIG.device,
@@ -94,7 +94,7 @@ rule report_fbp:
     conda:
         "../../envs/deepfusion.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=megabytes(1000),
         runtime=minutes(30),
     params:
         folders=lambda wildcards, input: [str(Path(input.metrics).parent)],

@@ -16,7 +16,7 @@ rule networks:
         f"{OUT}/benchmarks/networks/{{shard}}.tsv"
     conda:
         "../../envs/deepfusion.yaml"
-    threads: 1
+    threads: threads_of_networks
     resources:
         mem_mb=lambda wildcards, threads, attempt: (1700 + 300 * threads) * attempt,
         runtime=minutes_of_shard,

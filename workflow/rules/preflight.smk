@@ -11,7 +11,7 @@ rule preflight:
         "../../envs/deepfusion.yaml"
     threads: threads_of(1)
     resources:
-        mem_mb=lambda wildcards, threads: 1000 + 200 * threads,
+        mem_mb=lambda wildcards, threads, attempt: (1000 + 200 * threads) * attempt,
         runtime=minutes(60),
         gpu=gpu,
         device=CONFIG.device,

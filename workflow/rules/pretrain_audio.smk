@@ -10,7 +10,7 @@ rule prepare_speech:
         "../../envs/deepfusion.yaml"
     threads: 2
     resources:
-        mem_mb=4000,
+        mem_mb=megabytes(4000),
         runtime=minutes(240),
     params:
         settings=CONFIG.pretrain_audio.model_dump_json(
@@ -38,7 +38,7 @@ rule pretrain_audio:
         "../../envs/deepfusion.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=megabytes(4000),
         runtime=minutes(2880),
         gpu=gpu,
         device=CONFIG.device,

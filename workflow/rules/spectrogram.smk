@@ -13,8 +13,8 @@ rule spectrogram:
     conda:
         "../../envs/deepfusion.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 1000 * attempt,
-        runtime=minutes(30),
+        mem_mb=megabytes(1000),
+        runtime=minutes_of_shard,
     params:
         # The original, not a copy on scratch: its paths are relative to its folder.
         rows=lambda wildcards: str(PLAN.rows(wildcards.shard)),

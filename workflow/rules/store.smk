@@ -22,7 +22,7 @@ rule join:
     conda:
         "../../envs/deepfusion.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 1000 * attempt,
+        mem_mb=megabytes(1000),
         runtime=minutes(120),
     params:
         manifest=lambda wildcards: str(PLAN.manifest),
@@ -49,7 +49,7 @@ if not FROZEN:
         conda:
             "../../envs/deepfusion.yaml"
         resources:
-            mem_mb=500,
+            mem_mb=megabytes(500),
         params:
             plan=lambda wildcards: PLAN.digest,
         shell:

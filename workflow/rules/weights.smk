@@ -9,7 +9,7 @@ rule fetch_weights:
     conda:
         "../../envs/deepfusion.yaml"
     resources:
-        mem_mb=500,
+        mem_mb=megabytes(500),
         runtime=minutes(120),
     params:
         names=fetched,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from deepfusion.cache_key import encoder_key, file_sha256
+from deepfusion.cache_key import encoder_key, file_sha256, outcome_key
 from deepfusion.config import AudioEncoderSettings
 from deepfusion.costs import measured
 from deepfusion.extract.common import finish, is_up_to_date, report
@@ -37,7 +37,7 @@ def encoder_shard(spectrograms: Path, out: Path, *, settings: AudioEncoderSettin
     check_whole(spectrograms)
     path = encoder_path(settings.weights)
     with read_shard(spectrograms) as spectra:
-        key = encoder_key(spectra.key, file_sha256(path))
+        key = encoder_key(outcome_key(spectra.key, spectra.clips), file_sha256(path))
         if is_up_to_date(out, key):
             return
         encoder = load_encoder(path)

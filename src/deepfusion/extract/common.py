@@ -13,7 +13,9 @@ import numpy as np
 import pandas as pd
 
 from deepfusion.cache_key import file_sha256
+from deepfusion.config import LimitSettings
 from deepfusion.errors import ClipError, MachineError, TransientError, UserError
+from deepfusion.media.limits import exceeded_another
 from deepfusion.progress import track
 from deepfusion.store import DamagedError, ShardWriter, check_whole, read_shard
 
@@ -53,10 +55,18 @@ def check_hash(sha256: str, path: str) -> None:
         raise TransientError(f"{Path(path).name}: the file could not be read when its job began")
 
 
-def is_up_to_date(path: Path, key: str) -> bool:
-    """Whether `path` has an intact shard with this key, or had one before Snakemake deleted it to rerun a job."""
+def is_up_to_date(path: Path, key: str, limits: LimitSettings | None = None) -> bool:
+    """Whether `path` has an intact shard with this key, or had one before Snakemake deleted it to rerun a job.
+
+    Limits are not part of the key: a changed limit concerns only a shard with a clip that exceeded it.
+
+    Args:
+        path: The shard.
+        key: What it depends on.
+        limits: The present limits, of a stage that reads media.
+    """
     for shard in (path, _spare(path)):
-        if _is_current(shard, key):
+        if _is_current(shard, key, limits):
             if shard != path:
                 link(shard, path)
             log.info("%s is up to date: kept", path)
@@ -64,10 +74,13 @@ def is_up_to_date(path: Path, key: str) -> bool:
     return False
 
 
-def _is_current(path: Path, key: str) -> bool:
+def _is_current(path: Path, key: str, limits: LimitSettings | None) -> bool:
     try:
         with read_shard(path) as shard:
-            if shard.key != key or any(map(is_transient, shard.clips["reason"])):
+            reasons = shard.clips["reason"]
+            if shard.key != key or any(map(is_transient, reasons)):
+                return False
+            if limits and any(exceeded_another(reason, limits.model_dump()) for reason in reasons):
                 return False
         check_whole(path)
     except DamagedError as error:

@@ -149,8 +149,8 @@ def faces_shard(
         workers: Processes, each with one clip at a time; not threads, because dlib does not release the GIL.
     """
     hashes = dict(zip(clips["id"], map(hash_of, media_files("faces", clips)), strict=True))
-    key = media_key("faces", clips, list(hashes.values()), settings.tracking, limits.model_dump())
-    if is_up_to_date(out, key):
+    key = media_key("faces", clips, list(hashes.values()), settings.tracking)
+    if is_up_to_date(out, key, limits):
         return
 
     def work(clip: Any, facts: dict[str, Any]) -> Iterator[dict[str, np.ndarray]]:

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 
 from deepfusion import media
-from deepfusion.cache_key import network_key
+from deepfusion.cache_key import network_key, outcome_key
 from deepfusion.config import DEFAULT_LIMITS, LimitSettings, NetworkSettings
 from deepfusion.costs import measured
 from deepfusion.errors import ClipError, MachineError, UserError
@@ -74,8 +74,8 @@ def network_shards(
         for slot, out in outs.items():
             settings = networks[slot]
             fingerprint = catalogue.fingerprint(settings.network, settings.weights)
-            key = network_key(faces.key, fingerprint, dtype, rate)
-            if not is_up_to_date(out, key):
+            key = network_key(outcome_key(faces.key, faces.clips), fingerprint, dtype, rate)
+            if not is_up_to_date(out, key, limits):
                 stale[slot] = catalogue.find(settings.network), fingerprint, key
         if not stale:
             return

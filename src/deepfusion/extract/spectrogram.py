@@ -46,9 +46,8 @@ def spectrogram_shard(
     """
     files = dict(zip(clips["id"], media_files("spectrogram", clips), strict=True))
     hashes = {id_: hash_of(file) for id_, file in files.items()}
-    depends = (settings.model_dump(), limits.model_dump(), dtype)
-    key = media_key("spectrogram", clips, list(hashes.values()), *depends)
-    if is_up_to_date(out, key):
+    key = media_key("spectrogram", clips, list(hashes.values()), settings.model_dump(), dtype)
+    if is_up_to_date(out, key, limits):
         return
 
     def work(clip: Any, facts: dict[str, Any]) -> Iterator[dict[str, np.ndarray]]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from deepfusion import __version__
 from deepfusion.atomic import write_atomically
-from deepfusion.cache_key import encoder_key, file_sha256, media_key, network_key
+from deepfusion.cache_key import encoder_key, file_sha256, media_key, network_key, outcome_key
 from deepfusion.config import Extraction
 from deepfusion.corpora import read_manifest
 from deepfusion.errors import MachineError
@@ -93,12 +93,12 @@ def _check(paths: Mapping[str, Path], clips: pd.DataFrame, config: Extraction) -
     Raises:
         MachineError: One is not.
     """
-    dtype, limits = config.store.dtype, config.limits.model_dump()
+    dtype = config.store.dtype
     with read_shard(paths["faces"]) as faces, read_shard(paths["spectrogram"]) as audio:
-        _compare(faces, media_key("faces", clips, _hashes(faces, clips), config.faces.tracking, limits))
+        _compare(faces, media_key("faces", clips, _hashes(faces, clips), config.faces.tracking))
         hashes = _hashes(audio, clips)
-        _compare(audio, media_key("spectrogram", clips, hashes, config.spectrogram.model_dump(), limits, dtype))
-        tracks, spectrograms = faces.key, audio.key
+        _compare(audio, media_key("spectrogram", clips, hashes, config.spectrogram.model_dump(), dtype))
+        tracks, spectrograms = (outcome_key(shard.key, shard.clips) for shard in (faces, audio))
     for slot, settings in config.networks.items():
         with read_shard(paths[slot]) as features:
             fingerprint = catalogue.fingerprint(settings.network, settings.weights)

@@ -20,6 +20,7 @@ from typing import Any
 
 from deepfusion.config import LimitSettings
 from deepfusion.errors import ClipError, MachineError, TransientError, UserError
+from deepfusion.media.limits import named
 
 log = logging.getLogger(__name__)
 
@@ -217,7 +218,7 @@ class _Worker:
 
 def _death(code: int, limits: LimitSettings) -> ClipError:
     if code == -signal.SIGXCPU:
-        return ClipError(f"took more than {limits.cpu_s} s of CPU time (limits.cpu_s in config.yaml)")
+        return ClipError(f"took more than {limits.cpu_s} s of CPU time {named('cpu_s', limits.cpu_s)}")
     how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
     hint = ": probably out of memory" if code == -signal.SIGKILL else ""
     kind = TransientError if -code in FROM_OUTSIDE else ClipError
@@ -237,7 +238,7 @@ def _answer(pipe: Connection, begin: Callable[[], Work], limits: LimitSettings) 
         work = begin()
         _limit_memory(limits)
     except Exception as error:
-        pipe.send(("error", _plain(error)))
+        pipe.send(("error", _plain(error, limits)))
         return
     pipe.send(("ready", None))
     while True:
@@ -253,16 +254,17 @@ def _answer(pipe: Connection, begin: Callable[[], Work], limits: LimitSettings) 
         except (EOFError, ConnectionError):
             raise
         except Exception as error:
-            pipe.send(("error", _plain(error)))
+            pipe.send(("error", _plain(error, limits)))
 
 
-def _plain(error: Exception) -> tuple[Exception, str]:
+def _plain(error: Exception, limits: LimitSettings) -> tuple[Exception, str]:
     """An error that can be pickled, with its traceback if it was unforeseen."""
     for kind in (TransientError, ClipError, UserError, MachineError):
         if isinstance(error, kind):
             return kind(str(error)), ""
     if isinstance(error, MemoryError):
-        return ClipError("took more memory than available, or than limits.memory_mb in config.yaml"), ""
+        limit = named("memory_mb", limits.memory_mb)
+        return ClipError(f"took more memory than available, or than the limit {limit}"), ""
     kind = TransientError if isinstance(error, OSError) else ClipError
     return kind(f"{type(error).__name__}: {error}"), traceback.format_exc()
 

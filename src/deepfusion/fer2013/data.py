@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deepfusion.errors import UserError
 from deepfusion.networks.emotion import EMOTIONS  # the classes 0..6
 
 USAGES = ("Training", "PublicTest", "PrivateTest")
@@ -41,6 +42,17 @@ class Fer2013:
     def emotion_votes(self) -> np.ndarray | None:
         """(N, 7) of FER+'s votes, those for `EMOTIONS`, in their order."""
         return None if self.votes is None else self.votes[:, [VOTES.index(FERPLUS[emotion]) for emotion in EMOTIONS]]
+
+    def rows(self, usage: str) -> np.ndarray:
+        """(n,) indices of the images of one usage.
+
+        Raises:
+            UserError: there are none.
+        """
+        found = np.flatnonzero(self.usage == usage)
+        if len(found) == 0:
+            raise UserError(f"FER2013 has no image of {usage}, which is evaluated: finetune.data needs all splits")
+        return found
 
     def split(self, usage: str) -> "Fer2013":
         """The images of one usage, in order.

@@ -45,7 +45,7 @@ def ship(
         device: where to compute.
 
     Raises:
-        UserError: a file is missing, or is not of the expected kind.
+        UserError: a file is missing or not of the expected kind, or a split has no images.
     """
     try:
         training = json.loads((trained / "model.json").read_text(encoding="utf-8"))
@@ -95,7 +95,7 @@ def predictions(
 ) -> dict[str, np.ndarray]:
     """Split -> (n, 7) float64 probabilities of its images, cropped by (N, 3, 3) maps from crops of side `size`."""
     net.to(device, memory_format=torch.channels_last)
-    rows = {usage: data.usage == usage for usage in usages}
+    rows = {usage: data.rows(usage) for usage in usages}
     return {
         usage: probabilities(net, data.images[of], theta[of], size, device=device, dtype=torch.float32)
         for usage, of in rows.items()

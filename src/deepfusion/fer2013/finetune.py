@@ -45,7 +45,7 @@ def finetune(prepared: Path, out: Path, *, name: str, settings: FinetuneSettings
 
     Raises:
         UserError: the network cannot be fine-tuned, has no recipe, or lacks its weights from recognition; or there are
-            too few images.
+            too few images, or none of PublicTest.
     """
     out.mkdir(parents=True, exist_ok=True)
     network = tuned(name)
@@ -53,6 +53,7 @@ def finetune(prepared: Path, out: Path, *, name: str, settings: FinetuneSettings
         raise UserError(f"{name}: finetune.recipes has no recipe for it, only for {', '.join(settings.recipes)}")
     recipe = settings.recipes[name]
     data, alignment = load(prepared)
+    public = data.rows("PublicTest")
     rows, targets, left_out = training_rows(data, settings.labels)
     if len(rows) < recipe.batch:
         raise UserError(f"{len(rows)} training images, fewer than a batch of {recipe.batch}: give {name} a smaller one")
@@ -62,7 +63,6 @@ def finetune(prepared: Path, out: Path, *, name: str, settings: FinetuneSettings
     trunk = trunks.pretrained(network.base, recipe.weights, recipe.sha256)
     net = Tuned(trunk, network.dimension).to(device, memory_format=torch.channels_last)
     faces = Faces(*(values.to(device) for values in (torch.tensor(data.images[rows]), theta[rows], targets)))
-    public = np.flatnonzero(data.usage == "PublicTest")
     dtype = fastest_dtype(settings.precision, device)
     arithmetic = str(dtype).removeprefix("torch.")
 

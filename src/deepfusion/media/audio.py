@@ -11,7 +11,7 @@ import soxr
 
 from deepfusion.errors import ClipError
 from deepfusion.media.container import SEEK_MARGIN, between, clip_errors, decoded
-from deepfusion.media.limits import DEFAULT_LIMITS, Limits
+from deepfusion.media.limits import DEFAULT_LIMITS, Limits, named
 
 JITTER = 0.04  # s by which times may differ from the sample count (rounding) before it counts as a gap
 RATES = (1000, 1_000_000)  # Hz; no recorder is slower or faster, and a damaged header may say anything
@@ -123,7 +123,7 @@ def _mixed(
         if filled > limits.silence_s * source_rate:
             raise ClipError(
                 f"{path.name}: the audio's times jump {hole / source_rate:.3f} s to {float(time or 0):.3f} s: the "
-                f"silence to fill in is over the limit of {limits.silence_s:g} s (limits.silence_s in config.yaml)"
+                f"silence to fill in is over the limit of {limits.silence_s:g} s {named('silence_s', limits.silence_s)}"
             )
         with clip_errors(path):
             samples = channels(frame)

@@ -14,7 +14,7 @@ import av.logging
 from av.stream import Disposition
 
 from deepfusion.errors import ClipError, TransientError
-from deepfusion.media.limits import DEFAULT_LIMITS, Limits
+from deepfusion.media.limits import DEFAULT_LIMITS, Limits, named
 
 SEEK_MARGIN = 1.0  # s decoded before a segment: covers reordered frames and the warm-up of an audio decoder
 CUT_SHORT = 0.5  # s between the declared and the found end of a file from which it counts as cut
@@ -206,7 +206,7 @@ def _large_frames(path: Path, kind: str, limits: Limits) -> Iterator[None]:
         width, height = re.findall(r"(\d+)x(\d+)", large)[0]
         raise ClipError(
             f"{path.name}: a frame of {width} x {height} px is over the limit of {limits.pixels} px "
-            "(limits.pixels in config.yaml)"
+            f"{named('pixels', limits.pixels)}"
         ) from error
 
 

@@ -1,5 +1,7 @@
 """Limits for reading one clip: damaged and hostile files of a few KB can ask for gigabytes."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -17,3 +19,14 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+
+
+def named(name: str, value: float) -> str:
+    """How the reason of a failed clip names the limit that it exceeded."""
+    return f"(limits.{name}: {value} in config.yaml)"
+
+
+def exceeded_another(reason: str, limits: Mapping[str, float]) -> bool:
+    """Whether a clip failed by a limit, as `named` in its reason, that has another value in `limits`."""
+    found = re.search(r"\(limits\.(\w+): (\S+) in config\.yaml\)", reason)
+    return found is not None and found[2] != str(limits.get(found[1]))

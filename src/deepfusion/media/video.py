@@ -14,7 +14,7 @@ from av.video.reformatter import ColorPrimaries, ColorTrc, VideoReformatter
 
 from deepfusion.errors import ClipError
 from deepfusion.media.container import between, clip_errors, decoded
-from deepfusion.media.limits import DEFAULT_LIMITS, Limits
+from deepfusion.media.limits import DEFAULT_LIMITS, Limits, named
 
 # Transfer functions of HDR video: PQ (HDR10, Dolby Vision) and HLG (broadcasts, phones).
 HDR = {ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67}
@@ -75,7 +75,7 @@ def frames(
                 if size[0] * size[1] > limits.pixels:
                     raise ValueError(
                         f"a frame of {size[0]} x {size[1]} px is over the limit of {limits.pixels} px "
-                        "(limits.pixels in config.yaml)"
+                        f"{named('pixels', limits.pixels)}"
                     )
                 rgb = _from_hdr(frame, size) if frame.color_trc in HDR else reformatter.reformat(frame, *size, **RGB)
                 image = _turn(rgb.to_ndarray(), orientation)

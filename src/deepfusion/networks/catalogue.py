@@ -304,8 +304,13 @@ def weights_path(network: Network, user_path: Path | None = None) -> Path:
     else:
         path = _packaged(network.packaged) if network.packaged else WEIGHTS / network.file
     if path is None or not path.is_file():
-        how = f"`snakemake fetch_weights` downloads them to {WEIGHTS}/; " if network.address else ""
-        raise UserError(f"{network.name}: its weights are missing; {how}they come from: {network.source}")
+        if network.base:
+            made = f"results/finetune/{network.name}/model.safetensors"
+            how = f"with a recipe in finetune.recipes, `snakemake finetune` makes {made}: give that file as `weights`"
+        else:
+            fetch = f"`snakemake fetch_weights` downloads them to {WEIGHTS}/; " if network.address else ""
+            how = f"{fetch}they come from: {network.source}"
+        raise UserError(f"{network.name}: its weights are missing; {how}")
     return path
 
 

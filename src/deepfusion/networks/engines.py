@@ -49,11 +49,11 @@ def opened(module: nn.Module, size: int, *, name: str, engine: Engine, device: t
         size: S of its crops, px.
         name: of the network, for messages.
         engine: "eager", "onnxruntime" (on a CPU), "half" (float16 where torch finds it safe; for GPUs), or "auto": the
-            one for this device, or eager if that one is not installed or not accurate.
+            one for this device, or eager, with a warning, if that one cannot be opened or is not accurate.
         device: where to compute; a CPU engine uses as many threads as torch.
 
     Raises:
-        UserError: the requested engine is not installed, is not for this device, or gives other features.
+        UserError: the requested engine is not installed, is not for this device, fails, or gives other features.
     """
     reference = partial(embed, module, device=device, batch=batch(device))
     wanted = {"cpu": "onnxruntime", "cuda": "half"}.get(device.type, "eager") if engine == "auto" else engine
@@ -62,12 +62,19 @@ def opened(module: nn.Module, size: int, *, name: str, engine: Engine, device: t
     try:
         features = ENGINES[wanted](module, size, device)
         check(features, reference, size, what=f"{name} by {wanted}")
-    except UserError as error:
+    except Exception as error:  # of an exporter or a session: of any kind
+        refused = error if isinstance(error, UserError) else UserError(_failure(error, f"{name} by {wanted}"))
         if engine != "auto":
-            raise
-        log.warning("%s; torch's own, slower engine is used", error)
+            raise refused from error
+        log.warning("%s; torch's own, slower engine is used", refused)
+        log.debug("%s by %s", name, wanted, exc_info=error)
         return reference
     return features
+
+
+def _failure(error: Exception, what: str) -> str:
+    """An engine's own error in one line."""
+    return f"{what}: the engine fails here ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
 
 
 def check(features: Features, reference: Features, size: int, *, what: str) -> None:
