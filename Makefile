@@ -26,23 +26,21 @@ study: install
 
 # One thread per worker: more threads than cores slow the tests down. The tests of a file share what its fixtures extract.
 test: install
-	OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" pytest -n 2 --dist loadfile --no-loadscope-reorder
 	$(MAKE) wheel
 
 # Test the wheel in an empty environment outside this folder: first the store's reader with numpy, h5py and pandas alone,
 # then the whole package by predicting a generated clip.
-OUTSIDE = $(shell $(BIN)/python -c 'import tempfile; print(tempfile.gettempdir())')/deepfusion-wheel
-
 wheel: install
-	rm -rf build dist $(OUTSIDE) # build/ would add modules that no longer exist
+	rm -rf build dist # build/ would add modules that no longer exist
 	$(BIN)/python -m build --quiet --wheel --outdir dist
-	$(PYTHON) -m venv $(OUTSIDE)
-	$(OUTSIDE)/bin/pip install --quiet --constraint constraints.txt dist/*.whl
-	$(BIN)/python tests/wheel/write_store.py $(OUTSIDE)/store.h5
-	cd $(OUTSIDE) && bin/python $(CURDIR)/tests/wheel/read_store.py store.h5
-	$(OUTSIDE)/bin/pip install --quiet --constraint constraints.txt "$$(echo dist/*.whl)[pipeline]"
-	cd $(OUTSIDE) && bin/python $(CURDIR)/tests/wheel/predict_clip.py
-	rm -rf $(OUTSIDE)
+	outside=$$(mktemp -d) && trap 'rm -rf "$$outside"' EXIT && \
+	pip="$$outside/bin/pip install --quiet --no-compile --constraint constraints.txt" && wheel=$$(echo dist/*.whl) && \
+	$(PYTHON) -m venv "$$outside" && $$pip "$$wheel" && \
+	$(BIN)/python tests/wheel/write_store.py "$$outside/store.h5" && \
+	(cd "$$outside" && bin/python $(CURDIR)/tests/wheel/read_store.py store.h5) && \
+	$$pip "$$wheel[pipeline]" && \
+	cd "$$outside" && bin/python $(CURDIR)/tests/wheel/predict_clip.py
 
 docs: $(VENV)/docs
 	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 sphinx-build -W --keep-going --quiet -j 2 docs docs/_build/html
@@ -52,7 +50,7 @@ $(VENV)/docs: $(VENV)/installed
 	touch $@
 
 coverage: install
-	OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" pytest -n 2 --dist loadfile --cov --cov-report=term --cov-report=html:results/coverage
+	OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-report=html:results/coverage
 
 # Performance benchmarks, one after another; the machine should be otherwise idle. Then the tables.
 BENCHMARKS := front_end face_parts networks end_to_end fusion_scale dag store

@@ -1,4 +1,4 @@
-"""Where the real data is; tests that need it carry the mark `realdata`."""
+"""Where the real data is, and the order of the files; tests that need real data carry the mark `realdata`."""
 
 from pathlib import Path
 
@@ -11,8 +11,19 @@ hypothesis.settings.register_profile("project", deadline=None)
 hypothesis.settings.load_profile("project")
 
 
+# The files that take minutes, longest first: `make test` starts files in this order, so that none is left for the end.
+LONG = (
+    "test_snakemake.py",
+    "test_storage.py",
+    "test_slurm.py",
+    "test_reliability.py",
+    "test_study.py",
+)
+
+
 def pytest_collection_modifyitems(items):
-    """Skip, with the reason, what needs real data where there is none."""
+    """Start with the long files; skip, with the reason, what needs real data where there is none."""
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
     if DATA.is_dir():
         return
     skip = pytest.mark.skip(reason="the real data (../shared/data beside the repository) is absent")

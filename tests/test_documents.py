@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 import reference
 import typer
 import yaml
+from opened_networks import opened_once
 from paths import ROOT
 from small_store import make_clips, write_store
 
@@ -139,12 +141,13 @@ def known_command(words):
 
 
 def known_targets(words):
-    """`snakemake ... TARGET`: rules of the Snakefile or files of its results."""
+    """`snakemake TARGET ...` or `snakemake ... TARGET`: rules or files of the results; the configuration exists."""
     files = [ROOT / "Snakefile", *(ROOT / "workflow/rules").glob("*.smk")]
     rules = set(re.findall(r"^ *(?:rule|checkpoint) (\w+):", "\n".join(map(Path.read_text, files)), re.MULTILINE))
-    last = words[-1] if words else ""
-    if not last.startswith("-") and "=" not in last and last not in ("", "all"):
-        assert last in rules or last.startswith("results/") or "--configfile" in words, words
+    targets = list(takewhile(lambda word: not word.startswith("-"), words)) or words[-1:]
+    assert all(target in {*rules, "--unlock"} or target.startswith("results/") for target in targets), words
+    if "--configfile" in words:
+        assert (ROOT / words[words.index("--configfile") + 1]).is_file(), words
 
 
 @pytest.mark.parametrize(("page", "text"), blocks("yaml"))
@@ -171,7 +174,8 @@ def place(tmp_path_factory):
     table = pd.DataFrame({"frame": [1, 2], " timestamp": [0, 0.04], " AU01_r": [0.5, 1]})
     table.to_csv(folder / "anna-1.csv", index=False)
     (folder / "openface").mkdir()
-    return folder
+    with opened_once():
+        yield folder
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from deepfusion.corpora.folds import Fold, folds
 from deepfusion.evaluation.late_fusion import mean, product
 from deepfusion.evaluation.metrics import class_names, read_predictions
 from deepfusion.evaluation.summary import CLAIMS
+from deepfusion.fusion import experiment, rows
 from deepfusion.fusion.study import run_study
 from deepfusion.fusion.train_fbp import train_fbp
 from deepfusion.store import FeatureStore
@@ -26,11 +27,12 @@ CPU = torch.device("cpu")
 
 
 FEW = [Fold("fold01", ("s0",)), Fold("fold02", ("s1",))]
-QUICK = {"seeds": [0], "axes": [2], "members": 1}
+QUICK = {"seeds": [0]}
 
 
 def settings(**changes):
-    own = {"audio": None, "video": None, "learning_rates": [1e-3]}
+    # A search of one candidate: test_search.py and test_train_fbp.py have several.
+    own = {"audio": None, "video": None, "learning_rates": [1e-3], "axes": [2], "members": 1}
     return SETTINGS.model_validate({**SETTINGS.model_dump(by_alias=True), **own, **changes})
 
 
@@ -50,10 +52,10 @@ def test_every_model_predicts_every_clip_once_per_seed(finished, store):
     predictions = read_predictions(finished / "predictions.csv")
     with FeatureStore(store) as opened:
         clips = set(opened.clips.index)
-    for name, rows in predictions.groupby("model"):
-        assert len(rows) == (1 if "end_to_end" in name else 2) * len(clips), name
-        assert set(rows["clip"]) == clips
-        np.testing.assert_allclose(rows[[f"p({label})" for label in class_names(rows)]].sum(axis=1), 1, atol=1e-6)
+    for name, of in predictions.groupby("model"):
+        assert len(of) == (1 if "end_to_end" in name else 2) * len(clips), name
+        assert set(of["clip"]) == clips
+        np.testing.assert_allclose(of[[f"p({label})" for label in class_names(of)]].sum(axis=1), 1, atol=1e-6)
     wanted = {"audio", "video", "EF-A", "EF-B", "EF", "landmarks", "audio_speech", "audio_encoder"}
     wanted |= {"concat", "concat_mlp", "sum", "product", "bilinear", "compact", "fbp", "adaptive"}
     wanted |= {
@@ -83,7 +85,7 @@ def test_the_row_fbp_is_that_of_train_fbp(finished, store, tmp_path):
 def test_late_fusion_is_of_the_two_models_alone(finished):
     predictions = read_predictions(finished / "predictions.csv").sort_values(["clip", "seed"])
     columns = [f"p({label})" for label in class_names(predictions)]
-    p = {name: rows[columns].to_numpy() for name, rows in predictions.groupby("model")}
+    p = {name: of[columns].to_numpy() for name, of in predictions.groupby("model")}
     audio, face = (predictions.loc[predictions["model"].eq("audio"), has].to_numpy() for has in ("audio", "face"))
     whole = audio & face
     assert 0 < whole.sum() < len(whole)
@@ -96,17 +98,21 @@ def test_a_clip_without_a_modality_is_predicted_by_the_model_of_the_other(finish
     columns = [f"p({label})" for label in class_names(predictions)]
     for model, alone in (("fbp", ""), ("late_product", ""), ("late_learned", ""), ("svm_concat", "svm_")):
         for lacking, there, other in (("face", "audio", "audio"), ("audio", "face", "video")):
-            rows = predictions[~predictions[lacking] & predictions[there]]
-            a, b = (rows.loc[rows["model"].eq(name), columns].to_numpy() for name in (model, alone + other))
+            of = predictions[~predictions[lacking] & predictions[there]]
+            a, b = (of.loc[of["model"].eq(name), columns].to_numpy() for name in (model, alone + other))
             assert len(a)
             np.testing.assert_array_equal(a, b)
 
 
-def test_the_svms_have_the_streams_of_the_configuration(store, tmp_path):
-    one, two = (run(store, tmp_path / name, chosen=FEW, audio=[name], **QUICK) for name in ("speech", "AF"))
-    p = [read_predictions(folder / "predictions.csv").query("model == 'svm_audio'") for folder in (one, two)]
-    columns = [f"p({label})" for label in class_names(p[0])]
-    assert not np.allclose(p[0][columns], p[1][columns])
+def test_the_svms_have_the_streams_of_the_configuration(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(experiment, "run", lambda *_, **__: None)  # no networks
+    monkeypatch.setattr(experiment, "write", lambda found, *_, **__: found.probabilities["svm_audio"])
+    speech, encoder = (
+        run_study(store, tmp_path, FEW, settings=settings(audio=[name]), study=STUDY, device=CPU)
+        for name in ("speech", "AF")
+    )
+    assert np.isfinite(speech).any()
+    assert not np.allclose(speech, encoder, equal_nan=True)
 
 
 def test_claims_are_tested_and_put_into_words(finished):
@@ -140,12 +146,18 @@ def test_afew_s_two_forms_are_studied_whole(tmp_path, with_test):
     assert "inner folds over clips" in note and note.startswith("SVMs: ") == with_test
 
 
-def test_speakers_normalised_by_themselves_are_another_table(store, tmp_path):
+@pytest.fixture
+def few_models(monkeypatch):
+    """The study has the networks of `train_fbp` alone."""
+    monkeypatch.setattr(rows, "study", lambda streams, *_, **__: rows.base(streams))
+
+
+def test_speakers_normalised_by_themselves_are_another_table(store, tmp_path, few_models):
     folder = run(store, tmp_path, chosen=FEW, normalisation="speaker", **QUICK)
     assert json.loads((folder / "metrics.json").read_text())["normalisation"] == "speaker"
 
 
-def test_another_audio_encoder_s_store_is_studied_without_the_end_to_end_models(store, tmp_path):
+def test_another_audio_encoder_s_store_is_studied_without_the_end_to_end_models(store, tmp_path, few_models):
     copy = shutil.copy(store, tmp_path / "features.h5")
     with h5py.File(copy, "r+") as file:
         file["audio/AF/positions"].attrs["sha256"] = "0" * 64

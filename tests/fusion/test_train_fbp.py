@@ -136,12 +136,31 @@ def test_test_speakers_change_nothing_but_their_own_predictions(tmp_path):
     np.testing.assert_allclose(old[columns], new[columns], atol=1e-5)  # their audio was not replaced
 
 
-@pytest.mark.parametrize(("lacking", "left"), [("face", "audio"), ("audio", "video")])
-def test_one_modality_alone_trains_and_says_so(tmp_path, lacking, left, caplog):
-    clips = [without(clip, lacking) for clip in make_clips()]
+def of_afew(splits):
+    """Clips whose split, by speaker or train, is all that is known of their speaker."""
+    return [
+        replace(clip, split=split, speaker=f"afew_{split}")
+        for clip in make_clips()
+        for split in [splits.get(clip.speaker, "train")]
+    ]
+
+
+# As AFEW with the labels of its test clips.
+SPLIT = Fold("fold01", ("test",), ("val",), by="split")
+ALL_OF_AFEW = Fold("everyone", (), ("val",), by="split")
+
+
+@pytest.mark.parametrize(
+    ("lacking", "left", "clips", "chosen"),
+    [("face", "audio", of_afew({"s0": "test", "s1": "val"}), [SPLIT]), ("audio", "video", make_clips(), None)],
+)
+def test_one_modality_alone_trains_and_says_so(tmp_path, lacking, left, clips, chosen, caplog):
+    clips = [without(clip, lacking) for clip in clips]
     store = write_store(tmp_path, clips)
-    folder = run(store, tmp_path / "fbp")
-    assert set(read_predictions(folder / "predictions.csv")["model"]) == {left}
+    folder = run(store, tmp_path / "fbp", chosen=chosen, everyone=ALL_OF_AFEW if chosen else EVERYONE)
+    predictions = read_predictions(folder / "predictions.csv")
+    assert set(predictions["model"]) == {left}
+    assert set(predictions["clip"]) == {clip.id for clip in clips if not chosen or clip.split == "test"}
     assert "no model" in caplog.text
     assert "fbp" in json.loads((folder / "metrics.json").read_text())["notes"][0]
     with FeatureStore(store) as opened:
@@ -158,15 +177,9 @@ def test_no_modality_at_all_is_refused(tmp_path):
 @pytest.mark.parametrize("with_test", [True, False])
 def test_afew_s_two_forms_train(tmp_path, with_test):
     """Its split is all that is known: inner folds are over clips where no validation split chooses, and it is said."""
-    splits = {"s0": "test" if with_test else "val", "s1": "val"}
-    clips = [
-        replace(clip, split=split, speaker=f"afew_{split}")
-        for clip in make_clips()
-        for split in [splits.get(clip.speaker, "train")]
-    ]
-    fold = Fold("fold01", ("test",), ("val",), by="split") if with_test else Fold("fold01", ("val",), by="split")
-    everyone = Fold("everyone", (), ("val",), by="split")
-    folder = run(write_store(tmp_path, clips), tmp_path / "fbp", chosen=[fold], everyone=everyone)
+    clips = of_afew({"s0": "test" if with_test else "val", "s1": "val"})
+    fold = SPLIT if with_test else Fold("fold01", ("val",), by="split")
+    folder = run(write_store(tmp_path, clips), tmp_path / "fbp", chosen=[fold], everyone=ALL_OF_AFEW)
     tested = read_predictions(folder / "predictions.csv")
     assert set(tested["speaker"]) == {"afew_test" if with_test else "afew_val"}
     notes = json.loads((folder / "metrics.json").read_text())["notes"]

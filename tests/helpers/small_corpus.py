@@ -81,7 +81,8 @@ SLOTS = {"EF-A": NetworkSettings(network="dlib-resnet29"), "EF-B": NetworkSettin
 BLOCK = 5  # two shards
 
 
-def extract(manifest, results, *, dtype="float32", slots=SLOTS, rate=None):
+def extract(manifest, results, *, dtype="float32", slots=SLOTS, rate=None, engine="eager"):
+    """Path of the store; an engine other than eager takes seconds to open."""
     clips = read_manifest(manifest, labels=None)
     for i, first in enumerate(range(0, len(clips), BLOCK)):
         rows = clips.iloc[first : first + BLOCK]
@@ -91,7 +92,7 @@ def extract(manifest, results, *, dtype="float32", slots=SLOTS, rate=None):
         spectrogram_shard(rows, shard["spectrogram"], settings=SpectrogramSettings(), dtype=dtype)
         encoder_shard(shard["spectrogram"], shard["AF"], settings=AudioEncoderSettings())
         outs = {slot: shard[slot] for slot in slots}
-        network_shards(rows, shard["faces"], outs, networks=slots, dtype=dtype, device=CPU, rate=rate)
+        network_shards(rows, shard["faces"], outs, networks=slots, dtype=dtype, device=CPU, rate=rate, engine=engine)
     config = Extraction(
         corpus=CorpusSettings(name="small", source="manifest", path=str(manifest)),
         store=StoreSettings(dtype=dtype, clips_per_shard=BLOCK),

@@ -2,10 +2,17 @@
 
 import pytest
 import torch
+from opened_networks import opened_once
 from small_corpus import write_clips
 from small_model import SmallModel
 
 from deepfusion.prediction.predictor import Predictor
+
+
+@pytest.fixture(scope="session", autouse=True)
+def opened():
+    with opened_once():
+        yield
 
 
 @pytest.fixture(scope="session")

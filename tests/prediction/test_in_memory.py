@@ -24,7 +24,8 @@ def test_equal_to_a_store_bit_by_bit(media, tmp_path, dtype, rate):
     clips = read_manifest(manifest, labels=None)
     with Extractor(config, needs=NEEDS, device=CPU) as extractor:
         found = dict(zip(clips["id"], extractor.clips(clips), strict=True))
-    with FeatureStore(extract(manifest, tmp_path, dtype=dtype, slots=SLOTS, rate=rate)) as store:
+    path = extract(manifest, tmp_path, dtype=dtype, slots=SLOTS, rate=rate, engine="auto")
+    with FeatureStore(path) as store:
         assert {"AF", "pose"} <= set(store.keys) and "emotion" not in store.keys
         for clip in store:
             extracted, row = found[clip.id], store.clips.loc[clip.id]

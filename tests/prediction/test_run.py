@@ -8,12 +8,11 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from small_model import LABELS, SmallModel, predict_all
+from small_model import LABELS, predict_all
 
 from deepfusion.cache_key import file_sha256
 from deepfusion.errors import UserError
 from deepfusion.extract.common import TRANSIENT
-from deepfusion.prediction.predictor import Predictor
 from deepfusion.prediction.records import Records, file_name
 from deepfusion.prediction.run import EXIT_ALL, EXIT_SOME, outputs_of
 
@@ -48,19 +47,13 @@ def test_exit_status_and_no_files_without_a_folder(media, predictor, tmp_path, m
     assert not list(tmp_path.iterdir())
 
 
-def test_clips_of_the_training_are_named(media, tmp_path):
-    model = SmallModel()
-    model.card["trained_on"] = [file_sha256(media / "clips" / "good.mp4")[:16], "0" * 16]
-    with Predictor(model, device="cpu") as predictor:
-        clips = [media / "clips" / name for name in ("good.mp4", "other.mp4")]
-        said = predict_all(predictor, clips, tmp_path, "html")[1]
+def test_clips_of_the_training_are_named(media, tmp_path, predictor, monkeypatch):
+    monkeypatch.setitem(predictor.card, "trained_on", [file_sha256(media / "clips" / "good.mp4")[:16], "0" * 16])
+    clips = [media / "clips" / name for name in ("good.mp4", "other.mp4")]
+    said = predict_all(predictor, clips, tmp_path, "html")[1]
     (known,) = [line for line in said if "used to train" in line]
     assert known == ("1 of 2 clips were used to train this model, so their predictions do not show its accuracy: good")
     assert known in (tmp_path / "predict.html").read_text()
-
-
-class Counting(SmallModel):
-    """Says how often it was asked."""
 
 
 @pytest.fixture
@@ -126,11 +119,12 @@ def test_a_killed_run_keeps_what_it_has_predicted(three, tmp_path, predictor, mo
     assert len(asked) - before == 2
 
 
-def test_another_model_predicts_again(three, tmp_path, predictor):
+def test_another_model_predicts_again(three, tmp_path, predictor, monkeypatch):
     predict_all(predictor, [three / "good.mp4"], tmp_path / "out", "csv")
-    with Predictor(SmallModel(sha256="1" * 64), device="cpu") as other:
-        predict_all(other, [three / "good.mp4"], tmp_path / "out", "csv")
-        assert len(other.model.asked) == 1
+    before = len(predictor.model.asked)
+    monkeypatch.setattr(predictor.model, "sha256", "1" * 64)
+    predict_all(predictor, [three / "good.mp4"], tmp_path / "out", "csv")
+    assert len(predictor.model.asked) - before == 1
 
 
 def test_what_is_written_and_where(tmp_path):

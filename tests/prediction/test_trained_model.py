@@ -1,13 +1,12 @@
 """A model trained on a store predicts for a file what it predicts for the same clip of the store."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from command_line import deepfusion
 from mediafiles import Audio, Video, numbered, write
 from small_corpus import extract, portrait, voice
 from small_model import SLOTS
@@ -17,7 +16,6 @@ from deepfusion.fusion.model import load_model
 from deepfusion.prediction.predictor import load
 from deepfusion.store import FeatureStore
 
-DEEPFUSION = str(Path(sys.executable).with_name("deepfusion"))
 SPEAKERS, PITCH = ("anna", "bert", "cara"), {"dark": 130, "light": 240}
 FAST = {"epochs": 3, "learning_rates": (1e-2,), "axes": (4,), "inner_folds": 2, "seeds": (0,), "members": 2}
 STREAMS = {
@@ -48,7 +46,7 @@ def clips(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def store(clips) -> Path:
     torch.set_num_threads(1)
-    return extract(clips, clips.parent / "results", slots=SLOTS)
+    return extract(clips, clips.parent / "results", slots=SLOTS, engine="auto")
 
 
 @pytest.fixture(scope="module", params=STREAMS)
@@ -57,8 +55,9 @@ def model_folder(request, store, clips) -> Path:
     folder = clips.parent / request.param
     folds = json.dumps([{"name": "fold1", "test": SPEAKERS[:1]}])
     settings = json.dumps({**FAST, **STREAMS[request.param]})
-    command = [DEEPFUSION, "train-fbp", "--store", str(store), "--folds", folds, "--out", str(folder)]
-    subprocess.run([*command, "--settings", settings, "--device", "cpu"], check=True)
+    command = ["train-fbp", "--store", str(store), "--folds", folds, "--out", str(folder)]
+    done = deepfusion(*command, "--settings", settings, "--device", "cpu", cwd=clips.parent)
+    assert done.returncode == 0, done.stderr
     return folder
 
 
@@ -107,9 +106,9 @@ def test_the_command_line_gives_the_same(model_folder, store, clips, tmp_path):
         # Without a speaker, the clip itself is all that is known of the person.
         alone = None if model.card["normalisation"] == "training" else model.statistics([clip])
         wanted = model.predict(clip, alone)
-    command = [DEEPFUSION, "predict", str(given), "--model", str(model_folder), "--out", "out", "--window", "0.3"]
+    command = ["predict", str(given), "--model", str(model_folder), "--out", "out", "--window", "0.3"]
     norm = ["--norm", "none" if alone is None else "clip-set"]
-    done = subprocess.run([*command, *norm, "--device", "cpu"], cwd=tmp_path, capture_output=True, text=True)
+    done = deepfusion(*command, *norm, "--device", "cpu", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "on unseen speakers: accuracy" in done.stdout and "acted emotion" in done.stdout
     assert "1 of 1 clips were used to train this model" in done.stdout

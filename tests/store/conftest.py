@@ -5,8 +5,10 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
+import command_line
 import known_store
 import pytest
 from known_store import Corpus
@@ -40,10 +42,12 @@ def corpus(tmp_path, finished):
 
 @pytest.fixture
 def deepfusion():
-    """The command line, in a process of its own: deepfusion("info", path, env={...})."""
+    """The command line, with `env` (even an empty one) in a process of its own: deepfusion("info", path, env={...})."""
 
     def run(*arguments, env=None):
+        if env is None:
+            return command_line.deepfusion(*map(str, arguments), cwd=Path.cwd())
         command = [sys.executable, "-c", "from deepfusion.cli import main; main()", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **(env or {})})
+        return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **env})
 
     return run

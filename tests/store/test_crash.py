@@ -8,7 +8,6 @@ import textwrap
 
 import h5py
 import numpy as np
-import pytest
 
 from deepfusion.store import read_shard
 from deepfusion.store.commit import FORMAT, Disk
@@ -100,17 +99,16 @@ def test_killed_at_random(tmp_path):
 POINTS = ["begin", "append", "end", "fail", "_finish", "closed", "checked", "synced", "replaced"]
 
 
-@pytest.mark.parametrize("point", POINTS)
-def test_killed_at_a_chosen_point(tmp_path, point):
+def test_killed_at_a_chosen_point(tmp_path):
     run(
         tmp_path,
         """
-        point, path = sys.argv[2], folder / "s.h5"
+        path = folder / "s.h5"
 
         def die(*_, **__):
             os.kill(os.getpid(), signal.SIGKILL)
 
-        def work():
+        def work(point):
             if point in ("begin", "append", "end", "fail", "_finish"):
                 calls, real = [], getattr(ShardWriter, point)
                 def second_or_last(self, *a, **k):
@@ -131,22 +129,24 @@ def test_killed_at_a_chosen_point(tmp_path, point):
                 atomic.to_disk = lambda p: die() if p == folder else real(p)
             write(path, 2)
 
-        for earlier in (None, 1):
-            if earlier:
-                write(path, earlier)
-            _, status = os.waitpid(child(work), 0)
-            assert os.WIFSIGNALED(status), status
-            if point == "replaced":
-                assert check(path) == 2
-                path.unlink()
-            else:
-                assert path.exists() == bool(earlier) and len(list(folder.glob("*.part"))) == 1
+        for point in sys.argv[2:]:
+            for earlier in (None, 1):
                 if earlier:
-                    assert check(path) == earlier
-        write(path, 3)
-        assert check(path) == 3 and [p.name for p in folder.iterdir()] == ["s.h5"]
+                    write(path, earlier)
+                _, status = os.waitpid(child(lambda: work(point)), 0)
+                assert os.WIFSIGNALED(status), (point, status)
+                if point == "replaced":
+                    assert check(path) == 2
+                    path.unlink()
+                else:
+                    assert path.exists() == bool(earlier) and len(list(folder.glob("*.part"))) == 1, point
+                    if earlier:
+                        assert check(path) == earlier, point
+            write(path, 3)
+            assert check(path) == 3 and [p.name for p in folder.iterdir()] == ["s.h5"], point
+            path.unlink()
         """,
-        point,
+        *POINTS,
     )
 
 

@@ -18,7 +18,6 @@ KEYS = {"aws_access_key_id": "id", "aws_secret_access_key": "key", "region_name"
 CONFIG = {
     "corpus": {"name": "tiny", "source": "manifest", "path": "manifest.csv"},
     "networks": {"EF-A": {"network": "dlib-resnet29"}},
-    "store": {"clips_per_shard": 6},
 }
 MISSING = [name for name in ("snakemake_storage_plugin_s3", "moto", "flask") if find_spec(name) is None]
 
@@ -64,7 +63,7 @@ def test_shards_and_store_go_to_the_bucket_and_are_found_there_again(tmp_path, b
     s3 += ["--storage-s3-endpoint-url", address]
     extract(tmp_path / "project", *s3)
     names = {item["Key"] for item in client.list_objects_v2(Bucket="features")["Contents"]}
-    assert {"results/tiny/features.h5", "results/tiny/shards/faces/00001.h5"} <= names
+    assert {"results/tiny/features.h5", "results/tiny/shards/faces/00000.h5"} <= names
     assert not any("clips" in name or "plan" in name for name in names)
     client.download_file("features", "results/tiny/features.h5", str(tmp_path / "features.h5"))
     with FeatureStore(tmp_path / "features.h5") as store:
