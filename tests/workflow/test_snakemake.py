@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from mediafiles import Video, write
+from mediafiles import Audio, Video, numbered, write
 from paths import ROOT
 from small_corpus import portrait, voice, write_clips
 
@@ -431,14 +431,6 @@ def test_the_study_is_planned_with_a_table_per_normalisation(trained):
     assert "--out results/small/study.html" in output
 
 
-def test_the_study_is_run_on_the_store(trained):
-    configured(trained, study={"sweeps": {}, "end_to_end": {"epochs": 1, "frames": 32}})
-    assert jobs(run(trained, "fusion_study")) == {"study": 1, "report_study": 1}
-    predictions = read_predictions(trained / "results/small/fusion/study/training/predictions.csv")
-    assert {"fbp", "concat_mlp", "late_learned", "fbp_end_to_end"} <= set(predictions["model"])
-    assert "late_learned" in (trained / "results/small/study.html").read_text()
-
-
 def test_a_corpus_without_labels_gives_features_and_no_training(project):
     manifest = pd.read_csv(project / "manifest.csv", dtype=str).drop(columns="label")
     manifest.to_csv(project / "manifest.csv", index=False)
@@ -519,29 +511,39 @@ def test_weights_to_fetch_are_those_of_the_preset(demo):
     assert "no network of the configuration needs a download" in run(demo, "fetch_weights", status=1)
 
 
+def afew(folder, split, emotion, numbers):
+    """Clips of AFEW's tree, each with a voice of its own."""
+    (folder / split / emotion).mkdir(parents=True)
+    for number in numbers:
+        sound = Audio(voice(pitch=100 + 10 * number).pieces, rate=16000)
+        write(folder / split / emotion / f"{number:09d}.avi", Video(portrait(3), codec="mpeg4"), sound)
+
+
 def test_afew_is_studied_and_its_labelled_test_clips_are_tested(tmp_path):
     configured(
         tmp_path,
         corpus={"name": "afew", "source": "afew", "path": "AFEW"},
-        store={"clips_per_shard": 16},
+        store={"clips_per_shard": 8},  # those of train and val; the test clips come after them
         protocol={"folds": "split"},
+        study={"sweeps": {}, "end_to_end": {"epochs": 1, "frames": 32}},
     )
-
-    def clips(*names):
-        for name in names:
-            (tmp_path / "AFEW" / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / "AFEW" / name).touch()
-
-    clips("Train_AFEW/Happy/1.avi", "Train_AFEW/Sad/2.avi", "Val_AFEW/Happy/3.avi", "Val_AFEW/Sad/4.avi")
-    clips("test_AFEW/5.avi")
-    stages = dict.fromkeys(("faces", "networks", "spectrogram", "audio_encoder", "join", "store"), 1)
-    output = run(tmp_path, *SHOWN, "fusion_study")
-    assert jobs(output) == stages | {"study": 1, "report_study": 1}
-    assert '"name": "fold01", "test": ["val"], "choose": [], "by": "split"' in output
-    left_out = (tmp_path / "results/afew/left_out.txt").read_text()
-    assert "1 clip left out, EmotiW keeps its label" in left_out
-    clips("test_AFEW/Happy/6.avi", "test_AFEW/Sad/7.avi")
+    for i, emotion in enumerate(("Happy", "Sad")):
+        afew(tmp_path / "AFEW", "Train_AFEW", emotion, range(3 * i, 3 * i + 3))
+        afew(tmp_path / "AFEW", "Val_AFEW", emotion, [6 + i])
+    (tmp_path / "AFEW/test_AFEW").mkdir()
+    write(tmp_path / "AFEW/test_AFEW/000000010.avi", Video(numbered(3), codec="mpeg4"))
+    output = run(tmp_path, "fusion_study")
+    assert jobs(output).items() >= {"faces": 1, "study": 1, "report_study": 1}.items()
+    assert "1 clip left out, EmotiW keeps its label" in output
+    predictions = read_predictions(tmp_path / "results/afew/fusion/study/training/predictions.csv")
+    assert set(predictions["speaker"]) == {"afew_val"}
+    assert {"fbp", "concat_mlp", "late_learned", "svm_concat"} <= set(predictions["model"])
+    page = (tmp_path / "results/afew/study.html").read_text()
+    assert "inner folds over clips" in page and "SVMs: " not in page  # no validation split chooses
+    for emotion in ("Happy", "Sad"):
+        afew(tmp_path / "AFEW", "test_AFEW", emotion, [8 + (emotion == "Sad")])
     output = run(tmp_path, *SHOWN, "train_fbp")
+    stages = {"faces": 1, "networks": 1, "spectrogram": 1, "audio_encoder": 1, "join": 1, "store": 1}
     assert jobs(output) == stages | {"fbp": 1}
     assert '"name": "fold01", "test": ["test"], "choose": ["val"], "by": "split"' in output
     assert '"name": "everyone", "test": [], "choose": ["val"], "by": "split"' in output
