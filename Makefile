@@ -24,9 +24,10 @@ demo: install
 study: install
 	PATH="$(CURDIR)/$(BIN):$$PATH" snakemake fusion_study
 
-# One thread per worker: more threads than cores slow the tests down. The tests of a file share what its fixtures extract.
+# Three workers keep two cores busy while some tests wait; one thread each. The tests of a file share what its fixtures
+# extract.
 test: install
-	OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" pytest -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" pytest -n 3 --dist loadfile --no-loadscope-reorder
 	$(MAKE) wheel
 
 # Test the wheel in an empty environment outside this folder: first the store's reader with numpy, h5py and pandas alone,
@@ -50,7 +51,7 @@ $(VENV)/docs: $(VENV)/installed
 	touch $@
 
 coverage: install
-	OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-report=html:results/coverage
+	OMP_NUM_THREADS=1 PATH="$(CURDIR)/$(BIN):$$PATH" pytest -n 3 --dist loadfile --no-loadscope-reorder --cov --cov-report=term --cov-report=html:results/coverage
 
 # Performance benchmarks, one after another; the machine should be otherwise idle. Then the tables.
 BENCHMARKS := front_end face_parts networks end_to_end fusion_scale dag store

@@ -13,7 +13,8 @@ from small_model import LABELS, predict_all
 from deepfusion.cache_key import file_sha256
 from deepfusion.errors import UserError
 from deepfusion.extract.common import TRANSIENT
-from deepfusion.prediction.records import Records, file_name
+from deepfusion.prediction.file_names import file_name
+from deepfusion.prediction.records import Records
 from deepfusion.prediction.run import EXIT_ALL, EXIT_SOME, outputs_of
 
 

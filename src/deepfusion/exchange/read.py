@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from deepfusion.errors import UserError
-from deepfusion.prediction.records import file_name
+from deepfusion.prediction.file_names import file_name
 
 Found = tuple[np.ndarray, np.ndarray | None]
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from deepfusion.corpora.folds import SPLITS, folds
 from deepfusion.errors import UserError
-from deepfusion.prediction.records import file_name
+from deepfusion.prediction.file_names import file_name
 from deepfusion.prediction.result import frame_table, landmark_table, write_table
 from deepfusion.store import FeatureStore
 from deepfusion.store.reader import Clip

@@ -45,7 +45,7 @@ class Findings:
         choices: Model -> hyperparameters selected per fold.
         notes: Caveats for result tables, on speakers and on single models.
         attention: Of `EXPLAINED` models: position of a clip -> modality -> (L,) weights, mean over all networks.
-        explained: The model whose attention is written.
+        explained: The model whose attention is written; "" if there is none of `EXPLAINED`.
     """
 
     corpus: Corpus
@@ -102,7 +102,7 @@ def prepare(
     if not left:
         raise UserError(f"there is nothing to train: {'; '.join(absence(absent))}")
     names = {row.name for row in left}
-    explained = next(name for name in EXPLAINED if name in names)
+    explained = next((name for name in EXPLAINED if name in names), "")
     return Findings(corpus, parts, settings, explained, absent, notes=notes), left
 
 

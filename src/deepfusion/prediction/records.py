@@ -1,8 +1,6 @@
 """Records of finished predictions, one file per clip in the output folder, to resume an interrupted run."""
 
-import hashlib
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ import pandas as pd
 from deepfusion.atomic import write_atomically
 from deepfusion.cache_key import digest, media_files
 from deepfusion.extract.common import hash_of, is_transient
+from deepfusion.prediction.file_names import file_name
 from deepfusion.versions import VERSIONS
 
 FOLDER = ".records"
@@ -89,13 +88,3 @@ def together(clips: pd.DataFrame) -> str:
     """Cache key of clips that are normalised together, by their content."""
     files = [*clips["path"], *media_files("spectrogram", clips)]
     return digest([hash_of(file) for file in files], clips[["start", "end", "person", "speaker"]].astype(str).to_dict())
-
-
-def file_name(clip_id: str) -> str:
-    """A clip's id as a relative path without suffix; characters that are unsafe in file names are replaced."""
-    parts = [re.sub(r"[^\w.\-+@ ()]", "_", part).lstrip(".").strip() or "_" for part in clip_id.split("/")]
-    name = "/".join(part[:100] for part in parts)
-    # Different ids must not share a file, not even where case is ignored.
-    if name != clip_id or name != name.lower():
-        name += f"-{hashlib.sha256(clip_id.encode()).hexdigest()[:6]}"
-    return name

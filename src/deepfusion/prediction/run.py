@@ -12,9 +12,10 @@ import pandas as pd
 from deepfusion.atomic import write_atomically
 from deepfusion.errors import UserError
 from deepfusion.prediction.card import model_lines, trained_on
+from deepfusion.prediction.file_names import file_name
 from deepfusion.prediction.normalisation import Normalisation, check_normalisation
 from deepfusion.prediction.predictor import Predictor, check_window
-from deepfusion.prediction.records import Records, file_name, together
+from deepfusion.prediction.records import Records, together
 from deepfusion.prediction.result import Prediction, line, write_table
 from deepfusion.progress import track
 
