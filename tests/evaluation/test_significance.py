@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest, permutation_test
 
+from deepfusion.evaluation import significance
 from deepfusion.evaluation.metrics import evaluate
 from deepfusion.evaluation.significance import (
     bootstrap_differences,
@@ -152,6 +153,12 @@ def test_the_bootstrap_repeats_itself_with_its_seed_only():
     first = bootstrap_differences(CHANGE, SPEAKER, draws=DRAWS, seed=3)
     assert np.array_equal(first, bootstrap_differences(CHANGE, SPEAKER, draws=DRAWS, seed=3))
     assert not np.array_equal(first, bootstrap_differences(CHANGE, SPEAKER, draws=DRAWS, seed=4))
+
+
+def test_draws_in_parts_are_the_same(monkeypatch):
+    whole = bootstrap_differences(CHANGE, SPEAKER, draws=DRAWS)
+    monkeypatch.setattr(significance, "AT_ONCE", 7)
+    assert np.array_equal(bootstrap_differences(CHANGE, SPEAKER, draws=DRAWS), whole)
 
 
 def test_of_one_speaker_only_the_clips_vary():

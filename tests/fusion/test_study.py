@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -17,7 +18,7 @@ from deepfusion.evaluation.late_fusion import mean, product
 from deepfusion.evaluation.metrics import class_names, read_predictions
 from deepfusion.evaluation.summary import CLAIMS
 from deepfusion.fusion import experiment, rows
-from deepfusion.fusion.study import run_study
+from deepfusion.fusion.study import late_fusions, run_study
 from deepfusion.fusion.train_fbp import train_fbp
 from deepfusion.store import FeatureStore
 from deepfusion.store.layout import seal_attributes
@@ -91,6 +92,25 @@ def test_late_fusion_is_of_the_two_models_alone(finished):
     assert 0 < whole.sum() < len(whole)
     np.testing.assert_allclose(p["late_mean"][whole], mean(p["audio"], p["video"])[whole], atol=1e-12)
     np.testing.assert_allclose(p["late_product"][whole], product(p["audio"], p["video"])[whole], atol=1e-12)
+
+
+@pytest.mark.parametrize("balance", ["weighted", "none"])
+def test_the_product_counts_the_class_shares_once(balance):
+    p = np.array([[[0.6, 0.4], [0.5, 0.5], [0.3, 0.7], [0.2, 0.8]]])
+    everywhere = SimpleNamespace(label=torch.tensor([0, 0, 0, 1]), labels=["a", "b"], has=lambda m: np.full(4, True))
+    choice = SimpleNamespace(held=[np.arange(3)], probabilities=[p[0, :3]])
+    found = SimpleNamespace(
+        corpus=everywhere,
+        settings=SimpleNamespace(balance=balance),
+        parts=[SimpleNamespace(train=[0, 1, 2, 3], test=[3])],
+        choices={"audio": choice, "video": choice},
+        probabilities={"audio": p, "video": p},
+    )
+    fused = late_fusions(found)["late_product"]
+    shares = np.array([0.75, 0.25]) if balance == "none" else np.ones(2)
+    wanted = p[0, 3] ** 2 / shares
+    np.testing.assert_allclose(fused[0, 3], wanted / wanted.sum())
+    assert np.isnan(fused[0, :3]).all()
 
 
 def test_a_clip_without_a_modality_is_predicted_by_the_model_of_the_other(finished):

@@ -115,6 +115,8 @@ def test_windows_have_answers_of_their_own(media, predictor):
         predictor.predict(media / "clips" / "good.mp4", hop=1)
     with pytest.raises(UserError, match="above 0"):
         predictor.predict(media / "clips" / "good.mp4", window=0)
+    with pytest.raises(UserError, match="above 0"):
+        predictor.predict(media / "clips", window=0)  # at once, not with the first clip
 
 
 def test_a_segment_of_a_file_is_a_clip(found):

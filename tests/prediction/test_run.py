@@ -102,6 +102,19 @@ def test_a_fault_of_the_machine_is_not_kept(tmp_path):
         assert records.kept(clip) == kept
 
 
+def test_a_moved_file_is_predicted_again(tmp_path):
+    """Tables and page name the path."""
+    records, found = Records(tmp_path / "out", []), {"reason": ""}
+    here, there = (tmp_path / name for name in ("here.mp4", "there.mp4"))
+    here.touch()
+    there.touch()
+    clip = SimpleNamespace(id="a", path=str(here), audio="", start=nan, end=nan, person="")
+    records.write(clip, found, section="", files=[])
+    assert records.kept(clip)
+    clip.path = str(there)
+    assert not records.kept(clip)
+
+
 def test_a_killed_run_keeps_what_it_has_predicted(three, tmp_path, predictor, monkeypatch):
     out, asked = tmp_path / "out", predictor.model.asked
     real = predictor.model.predict
