@@ -451,7 +451,7 @@ class Config(Extraction):
     study: StudySettings = StudySettings()
     protocol: ProtocolSettings = ProtocolSettings()
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?|mps)$", description="auto, cpu, cuda, cuda:1, mps")
-    engine: Literal["auto", "eager", "onnxruntime", "half"] = Field(
+    engine: Literal["auto", "eager", "onnxruntime"] = Field(
         "auto", description="how the face networks are computed; all agree with plain PyTorch (eager) within 1e-3"
     )
 

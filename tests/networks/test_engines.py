@@ -130,22 +130,6 @@ def test_an_engine_that_fails_is_not_taken(net, monkeypatch, caplog, broken):
     assert np.array_equal(features(faces(SIZE)), embed(net, faces(SIZE), device=CPU))
 
 
-def test_half_precision_is_refused_where_it_costs_too_much(net):
-    found = engines.half(net, SIZE, CPU)(faces(SIZE))
-    wanted = embed(net, faces(SIZE), device=CPU)
-    assert 1e-5 < np.abs(found - wanted).max() / np.abs(wanted).max() < 0.05  # it is the network, in half precision
-    with pytest.raises(UserError, match=f"{NAME} by half: .* refused"):
-        opened(net, SIZE, name=NAME, engine="half", device=CPU)
-
-
-def test_half_precision_is_taken_where_it_is_harmless():
-    torch.manual_seed(0)
-    small = nn.Sequential(nn.Conv2d(3, 16, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    features = opened(small, 32, name="small", engine="half", device=CPU)
-    wanted = embed(small, faces(32), device=CPU)
-    assert 0 < np.abs(features(faces(32)) - wanted).max() <= TOLERANCE * np.abs(wanted).max()
-
-
 def test_without_onnx_runtime(net, monkeypatch, caplog):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else find(name))

@@ -15,7 +15,7 @@ Out = Annotated[Path, typer.Option(help="File to write.")]
 Dtype = Annotated[Literal["float32", "float16"], typer.Option(help="Type of the stored values.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 EngineName = Annotated[
-    Literal["auto", "eager", "onnxruntime", "half"], typer.Option("--engine", help="How the networks are computed.")
+    Literal["auto", "eager", "onnxruntime"], typer.Option("--engine", help="How the networks are computed.")
 ]
 Threads = Annotated[int, typer.Option(help="CPU threads.", min=1)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
