@@ -6,7 +6,7 @@ Raise the version of a stage when the stage's results change, whether by its own
 from importlib import metadata
 
 ENCODER = "AF"  # stage of the audio encoder, and in the store the group of its positions
-VERSIONS = {"faces": 8, "networks": 2, "spectrogram": 4, "audio_encoder": 1, "derived": 1, "fusion": 8}
+VERSIONS = {"faces": 9, "networks": 2, "spectrogram": 4, "audio_encoder": 1, "derived": 1, "fusion": 8}
 
 
 def installed_version(name: str) -> str | None:

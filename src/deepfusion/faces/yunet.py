@@ -19,6 +19,9 @@ MODEL_SHA256 = "49f000ec501fef24739071fc7e68267d32209045b6822c0c72dce1da25726f10
 
 FRAME_SIDE = 320  # px: longest side to which a whole frame is reduced; faces are found from about 12 px
 CROP_SIDE = 128  # px: side to which the part around a face is scaled
+# The same for a second search, five times as slow, in which faces cut off, half covered or narrow score higher.
+FINE_FRAME_SIDE = 640
+FINE_CROP_SIDE = 320
 REACH = 2.4  # side of that part, in widths of the box
 LEAST_SCORE = 0.3
 SAME_FACE = 0.3  # intersection over union above which YuNet keeps the better of two boxes
@@ -66,28 +69,34 @@ class YuNet:
         finally:
             cv2.utils.logging.setLogLevel(level)
 
-    def in_frame(self, image: np.ndarray) -> list[Seen]:
-        """The faces of an (H, W, 3) uint8 RGB image, highest score first."""
+    def in_frame(self, image: np.ndarray, side: int = FRAME_SIDE) -> list[Seen]:
+        """The faces of an (H, W, 3) uint8 RGB image, reduced to a longest side of `side` px; highest score first."""
         whole = image.shape[1::-1]
-        scale = min(FRAME_SIDE / max(whole), 1.0)
+        scale = min(side / max(whole), 1.0)
         size = [max(round(side * scale), 1) for side in whole]
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale < 1 else image
         return self._faces(small, np.array(size) / whole, np.zeros(2))
 
-    def near(self, image: np.ndarray, box: np.ndarray) -> list[Seen]:
-        """The faces around a box (4,) of an (H, W, 3) uint8 RGB image, highest score first; none if it is outside."""
+    def near(self, image: np.ndarray, box: np.ndarray, scaled: int = CROP_SIDE) -> list[Seen]:
+        """The faces around a box of an image, highest score first; none if it is outside.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            box: (4,), dlib's, in px.
+            scaled: Side in px to which the searched part is scaled.
+        """
         side = max(round(REACH * float(box[2] - box[0] + 1)), 8)
         first = np.round((box[:2] + box[2:] + 1) / 2 - side / 2).astype(int)
         low, high = np.maximum(first, 0), np.minimum(first + side, image.shape[1::-1])
         if (low >= high).any():
             return []
-        scale = CROP_SIDE / side
+        scale = scaled / side
         part = image[low[1] : high[1], low[0] : high[0]]
         size = np.maximum(np.round((high - low) * scale), 1).astype(int)
         part = cv2.resize(part, size.tolist(), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-        x, y = np.minimum(np.round((low - first) * scale).astype(int), CROP_SIDE - 1)
-        part = part[: CROP_SIDE - y, : CROP_SIDE - x]
-        picture = np.zeros((CROP_SIDE, CROP_SIDE, 3), np.uint8)
+        x, y = np.minimum(np.round((low - first) * scale).astype(int), scaled - 1)
+        part = part[: scaled - y, : scaled - x]
+        picture = np.zeros((scaled, scaled, 3), np.uint8)
         picture[y : y + part.shape[0], x : x + part.shape[1]] = part
         return self._faces(picture, np.full(2, scale), first)
 

@@ -51,7 +51,7 @@ def shown(head):
     return make
 
 
-LEFT_HALF, ALL = (20, 180, 0, 92), (20, 190, 20, 160)
+LEFT_HALF, LOWER_HALF, ALL = (20, 180, 0, 92), (95, 190, 0, 180), (20, 190, 20, 160)
 TURN = [1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.5, 0.5, 0.6, 0.7, 0.8, 0.9, 1]
 
 
@@ -90,6 +90,25 @@ def test_a_person_is_chosen_by_yunet_alone(follow_both, follow_dlib, shown):
     assert track.valid.all() and track.choice[0] == Choice.FIRST
     assert (track.detector > Source.DLIB).all()
     assert not follow_dlib(images).valid.any()
+
+
+def test_a_narrow_covered_face_is_chosen_at_the_fine_scale(follow_both, shown):
+    track = follow_both([shown(0.5, cover=LOWER_HALF)] * 3)
+    assert track.valid.all() and track.choice[0] == Choice.FIRST
+    assert (track.detector > Source.DLIB).all() and track.alignment.max() < 0.4
+
+
+def test_a_narrow_half_covered_face_is_followed_at_the_fine_scale(follow_both, shown):
+    images = [shown(0.5)] * 2 + [shown(0.5, cover=(20, 180, 0, 95))] * 3
+    track = follow_both(images, cut_difference=0.9)
+    assert track.valid.all() and (track.detector[2:] == Source.YUNET).all()
+
+
+def test_landmarks_that_do_not_fit_coarse_points_are_compared_with_fine_ones(follow_both, shown):
+    images = [shown(0.65, cover=LOWER_HALF)] * 3
+    assert follow_both(images, max_misalignment=1.0).alignment.max() > 0.4
+    track = follow_both(images)
+    assert track.valid.all() and track.alignment.max() < 0.2
 
 
 def test_a_covered_face_is_nobody(follow_both, shown):

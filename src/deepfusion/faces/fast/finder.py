@@ -9,7 +9,16 @@ from deepfusion.faces.detect import Detection
 from deepfusion.faces.face_track import Source
 from deepfusion.faces.fast.local_detector import SAME_FACE, NearDetector, Sighting, shared
 from deepfusion.faces.tracker import Person, continuation, most_prominent, overlap, pick, prominence
-from deepfusion.faces.yunet import Seen, YuNet, misalignment, roll
+from deepfusion.faces.yunet import (
+    CROP_SIDE,
+    FINE_CROP_SIDE,
+    FINE_FRAME_SIDE,
+    FRAME_SIDE,
+    Seen,
+    YuNet,
+    misalignment,
+    roll,
+)
 
 F = TypeVar("F", Seen, Sighting)
 
@@ -23,7 +32,8 @@ PROPOSED = 0.5  # least score of YuNet's in the reduced frame for a second searc
 CHOOSING = 0.7  # and at that scale, to choose a person; at both scales, to count other faces
 SURE = 0.85  # score of YuNet's from which it chooses alone; below it, dlib's landmarks must fit its points:
 FITTING = 0.2  # misalignment at most
-SECOND = 0.5  # least score of YuNet's for a person to be chosen by a weak face of dlib's
+# The same in the fine searches: of the whole frame, and around the face to choose it alone.
+FINE_PROPOSED, FINE_CHOOSING = 0.6, 0.75
 AGREEING = 0.3  # least score of YuNet's for a weak face of dlib's
 AGREED = -1.0  # least score of dlib's for a box that YuNet confirms: its landmarks fit better than those in YuNet's box
 GOOD = 0.25  # misalignment of a frontal face at most
@@ -53,6 +63,7 @@ class Finder:
         min_overlap: As `tracker.follow`.
         weak_threshold: Least score of dlib's for a face next to the last one that YuNet does not see.
         yunet_threshold: Least score of YuNet's for a face next to the last one.
+        max_misalignment: Above this `yunet.misalignment`, YuNet searches again at the fine scale.
     """
 
     def __init__(
@@ -63,17 +74,21 @@ class Finder:
         min_overlap: float = 0.3,
         weak_threshold: float = 0.0,
         yunet_threshold: float = 0.4,
+        max_misalignment: float = 0.4,
     ) -> None:
         self._detector, self._yunet = detector, yunet
         self._min_overlap, self._weak_threshold, self._yunet_threshold = min_overlap, weak_threshold, yunet_threshold
+        self._max_misalignment = max_misalignment
         self._least = min(detector.threshold, weak_threshold if yunet is None else AGREED)
 
     def around(self, picture: Picture, last: Detection, *, in_view: bool) -> Detection | None:
         """Find the face that continues the last one, by a search around it.
 
         dlib's detector runs first, at its usual threshold. If it finds no face, YuNet searches the same part of the
-        frame, which is cheap; if YuNet sees the face, dlib's box is accepted even at a low score. The last resort is a
-        weak face of dlib's that YuNet does not see: its `alignment` is NaN.
+        frame, which is cheap; if YuNet sees the face, dlib's box is accepted even at a low score. If it does not see
+        the face, or the landmarks do not fit its points, it searches again at the fine scale, where it sees more and
+        its points are more accurate. The last resort is a weak face of dlib's that YuNet does not see: its `alignment`
+        is NaN.
 
         Args:
             picture: The frame.
@@ -85,18 +100,15 @@ class Finder:
             face, weak = self._by_dlib(picture, last.box, last, CLOSE)
             if face is not None:
                 return face
-        if self._yunet is not None:
-            near = [seen for seen in self._yunet.near(picture.rgb, last.box) if seen.score >= AGREEING]
-            seen = _nearest(near, last.box, TOUCHING)
-            if seen is not None:
-                if not weak or np.abs(seen.box - last.box).max() > FAR * (last.box[2] - last.box[0]):
-                    face, weak = self._by_dlib(picture, seen.box, last, CLOSE)
-                    if face is not None:
-                        return self._measured(face, seen)
-                if seen.score >= self._yunet_threshold or _nearest(weak, seen.box, SAME_FACE) is not None:
-                    face = self._by_both(picture, seen, weak)
-                    if overlap(face.landmarks, last.landmarks) >= self._min_overlap:
-                        return face
+        best = None
+        for side in () if self._yunet is None else (CROP_SIDE, FINE_CROP_SIDE):
+            face = self._by_yunet(picture, last, best or last, weak, side)
+            if face is not None and (best is None or face.source == Source.DLIB or face.alignment < best.alignment):
+                best = face
+            if best is not None and (best.source == Source.DLIB or best.alignment <= self._max_misalignment):
+                break
+        if best is not None:
+            return best
         face, weak = self._by_dlib(picture, last.box, last, WIDE)
         weak = [other for other in weak if other.score >= self._weak_threshold]
         return face or self._continuing(picture, weak, last)
@@ -104,39 +116,67 @@ class Finder:
     def person(self, picture: Picture, person: Person) -> tuple[Detection | None, list[Sighting]]:
         """Choose whom to follow by a search of the whole frame; also returns all faces that it found.
 
-        YuNet runs first, because it is cheaper. If it finds no face, dlib's detector runs; its weak faces count if
-        YuNet confirms them at a larger scale.
+        YuNet runs first, because it is cheaper. If it finds no face, dlib's detector runs. If that finds none, YuNet
+        searches at the fine scale.
 
         Args:
             picture: The frame.
             person: See `tracker.pick`.
         """
-        found = self._seen(picture, PROPOSED)
-        while (best := pick(found, person, picture.grey)) is not None:
-            face = self._confirmed(picture, best)
-            if face is not None:
-                others = [other for other in found if other is not best and other.score >= CHOOSING]
-                return face, [best, *self._agreed(picture, others)]
-            found = [other for other in found if other is not best]
+        face, found = self._chosen(picture, person, FRAME_SIDE)
+        if face is not None:
+            return face, found
         if person == "":
-            best, found, weak = self._most_prominent(picture)
+            best, found = self._most_prominent(picture)
         else:
-            found, weak = self._by_dlib_in_full(picture)
+            found = self._detector.detect_full(picture.grey)
             best = pick(found, person, picture.grey)
         if best is not None:
             return self._detector.detection(picture.grey, best), found
-        agreed = [(face, seen) for face in weak if (seen := self._near(picture, face.box, SECOND)) is not None]
-        best = pick([face for face, _ in agreed], person, picture.grey)
-        if best is None:
-            return None, found
-        seen = next(seen for face, seen in agreed if face is best)
-        return self._by_both(picture, seen, [best]), [face for face, _ in agreed]
+        face, fine = self._chosen(picture, person, FINE_FRAME_SIDE)
+        return face, found if face is None else fine
+
+    def _chosen(self, picture: Picture, person: Person, side: int) -> tuple[Detection | None, list[Sighting]]:
+        """The person by YuNet's search of the whole frame, reduced to `side` px, and all faces that it found."""
+        found = self._seen(picture, FINE_PROPOSED if side == FINE_FRAME_SIDE else PROPOSED, side)
+        while (best := pick(found, person, picture.grey)) is not None:
+            face = self._confirmed(picture, best, fine=side == FINE_FRAME_SIDE)
+            found = [other for other in found if other is not best]
+            if face is not None:
+                others = [other for other in found if other.score >= CHOOSING]
+                return face, [best, *self._agreed(picture, others)]
+        return None, []
 
     def everybody(self, picture: Picture, least: float) -> list[Sighting]:
         """All faces of a frame: YuNet's, or without it dlib's from a width of about `least` px."""
         if self._yunet is not None:
-            return self._agreed(picture, self._seen(picture, CHOOSING))
+            return self._agreed(picture, self._seen(picture, CHOOSING, FRAME_SIDE))
         return self._detector.detect_full(picture.grey, self._coarsest(least))
+
+    def _by_yunet(
+        self, picture: Picture, last: Detection, where: Detection, weak: list[Sighting], side: int
+    ) -> Detection | None:
+        """The face that continues the last one, if YuNet sees it.
+
+        Args:
+            picture: The frame.
+            last: The face seen last.
+            where: The part around this face is searched.
+            weak: Weak faces of dlib's around the last one.
+            side: The part is scaled to this, px.
+        """
+        near = [seen for seen in self._yunet.near(picture.rgb, where.box, side) if seen.score >= AGREEING]
+        seen = _nearest(near, last.box, TOUCHING)
+        if seen is None:
+            return None
+        if not weak or np.abs(seen.box - last.box).max() > FAR * (last.box[2] - last.box[0]):
+            face, weak = self._by_dlib(picture, seen.box, last, CLOSE)
+            if face is not None:
+                return self._measured(face, seen)
+        if seen.score < self._yunet_threshold and _nearest(weak, seen.box, SAME_FACE) is None:
+            return None
+        face = self._by_both(picture, seen, weak)
+        return face if overlap(face.landmarks, last.landmarks) >= self._min_overlap else None
 
     def _by_dlib(
         self, picture: Picture, box: np.ndarray, last: Detection, where: dict[str, int]
@@ -193,55 +233,59 @@ class Finder:
     def _measured(self, face: Detection, seen: Seen) -> Detection:
         return face._replace(alignment=misalignment(face.landmarks, seen.points, face.box))
 
-    def _seen(self, picture: Picture, least: float) -> list[Sighting]:
-        """The faces of the whole frame that YuNet sees."""
+    def _seen(self, picture: Picture, least: float, side: int) -> list[Sighting]:
+        """The faces that YuNet sees in the whole frame, reduced to `side` px."""
         if self._yunet is None:
             return []
-        return [_sighting(seen) for seen in self._yunet.in_frame(picture.rgb) if seen.score >= least]
+        return [_sighting(seen) for seen in self._yunet.in_frame(picture.rgb, side) if seen.score >= least]
 
-    def _confirmed(self, picture: Picture, face: Sighting) -> Detection | None:
-        """Search again around a face of a whole frame's search; None if it is not found again."""
+    def _confirmed(self, picture: Picture, face: Sighting, *, fine: bool) -> Detection | None:
+        """Search again around a face of a whole frame's search; None if it is not found again.
+
+        Args:
+            picture: The frame.
+            face: The face.
+            fine: Whether YuNet may confirm it at the fine scale.
+        """
         seen = self._near(picture, face.box, CHOOSING)
         found = self._detector.detect_local(picture.grey, (seen or face).box, reach=4, levels=2, threshold=self._least)
         strong = _nearest(self._strong(found), (seen or face).box, SAME_FACE)
         if strong is not None:
             strong = self._detector.detection(picture.grey, strong)
             return strong if seen is None else self._measured(strong, seen)
-        if seen is None:
+        if seen is not None:
+            both = self._by_both(picture, seen, found)
+            if seen.score >= SURE or both.alignment <= FITTING:
+                return both
+        if not fine:
             return None
-        face = self._by_both(picture, seen, found)
-        return face if seen.score >= SURE or face.alignment <= FITTING else None
+        seen = self._near(picture, face.box, FINE_CHOOSING, FINE_CROP_SIDE)
+        return None if seen is None else self._by_both(picture, seen, found)
 
-    def _near(self, picture: Picture, box: np.ndarray, least: float) -> Seen | None:
+    def _near(self, picture: Picture, box: np.ndarray, least: float, side: int = CROP_SIDE) -> Seen | None:
         """The face that YuNet sees in a box, by a search around it."""
-        return _nearest([seen for seen in self._yunet.near(picture.rgb, box) if seen.score >= least], box, SAME_FACE)
+        seen = [seen for seen in self._yunet.near(picture.rgb, box, side) if seen.score >= least]
+        return _nearest(seen, box, SAME_FACE)
 
     def _agreed(self, picture: Picture, found: list[Sighting]) -> list[Sighting]:
         """The faces of the reduced frame that YuNet confirms at a larger scale; this rejects text and fur."""
         return [face for face in found if self._near(picture, face.box, CHOOSING) is not None]
 
-    def _by_dlib_in_full(self, picture: Picture, coarser: int = 0) -> tuple[list[Sighting], list[Sighting]]:
-        """The faces of the whole frame, and the weak ones that YuNet may agree with, by dlib's detector."""
-        least = None if self._yunet is None else min(self._weak_threshold, self._detector.threshold)
-        found = self._detector.detect_full(picture.grey, coarser, least)
-        strong = self._strong(found)
-        return strong, found[len(strong) :]  # sorted by their scores
-
-    def _most_prominent(self, picture: Picture) -> tuple[Sighting | None, list[Sighting], list[Sighting]]:
-        """The most prominent face by dlib's detector, all faces found before the search ended, and the weak ones.
+    def _most_prominent(self, picture: Picture) -> tuple[Sighting | None, list[Sighting]]:
+        """The most prominent face by dlib's detector, and all faces found before the search ended.
 
         The search goes from coarse to fine, and ends once no smaller face could be more prominent.
         """
         height, width = picture.grey.shape
         for coarser in range(self._coarsest(min(height, width) / 3), -1, -1):
-            found, weak = self._by_dlib_in_full(picture, coarser)
+            found = self._detector.detect_full(picture.grey, coarser)
             best = most_prominent(found, picture.grey)
             bound = self._detector.smallest(coarser) / np.sqrt(height * width)
             if best is not None and prominence(best.box, width, height) >= bound and coarser:
                 best = self._detector.refined(picture.grey, best)
                 if best is not None:
                     break
-        return best, found, weak
+        return best, found
 
     def _coarsest(self, side: float) -> int:
         """The coarsest search that finds faces as small as `side` px."""

@@ -46,8 +46,8 @@ def follow_near(
         yunet: Second detector, for frames in which the first finds no face; None: not used.
         weak_threshold: As `Finder`; a face that is weak and that YuNet does not see is followed for `max_gap` at most.
         yunet_threshold: As `Finder`.
-        max_misalignment: Largest `yunet.misalignment` of a face that is not a strong one of dlib's. Above it, the
-            frame keeps the face's box, with the reason MISALIGNED.
+        max_misalignment: Largest `yunet.misalignment` of a face that is not a strong one of dlib's. Above it, also in
+            YuNet's fine search, the frame keeps the face's box, with the reason MISALIGNED.
         max_gap: As `follow`.
         min_overlap: As `follow`.
         cut_difference: As `follow`.
@@ -58,7 +58,12 @@ def follow_near(
         person: As `follow`.
     """
     finder = Finder(
-        detector, yunet, min_overlap=min_overlap, weak_threshold=weak_threshold, yunet_threshold=yunet_threshold
+        detector,
+        yunet,
+        min_overlap=min_overlap,
+        weak_threshold=weak_threshold,
+        yunet_threshold=yunet_threshold,
+        max_misalignment=max_misalignment,
     )
     follower = _Follower(finder, max_misalignment, max_gap, cut_difference, redetect, pause, person)
     for frame in frames:
