@@ -22,7 +22,7 @@ CROP_SIDE = 128  # px: side to which the part around a face is scaled
 # The same for a second search, five times as slow, in which faces cut off, half covered or narrow score higher.
 FINE_FRAME_SIDE = 640
 FINE_CROP_SIDE = 320
-REACH = 2.4  # side of that part, in widths of the box
+REACH = 2.4  # side of that part, in widths of the box, unless another one is asked for
 LEAST_SCORE = 0.3
 SAME_FACE = 0.3  # intersection over union above which YuNet keeps the better of two boxes
 
@@ -77,15 +77,16 @@ class YuNet:
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale < 1 else image
         return self._faces(small, np.array(size) / whole, np.zeros(2))
 
-    def near(self, image: np.ndarray, box: np.ndarray, scaled: int = CROP_SIDE) -> list[Seen]:
+    def near(self, image: np.ndarray, box: np.ndarray, scaled: int = CROP_SIDE, reach: float = REACH) -> list[Seen]:
         """The faces around a box of an image, highest score first; none if it is outside.
 
         Args:
             image: (H, W, 3) uint8 RGB.
             box: (4,), dlib's, in px.
             scaled: Side in px to which the searched part is scaled.
+            reach: Side of that part, in widths of the box.
         """
-        side = max(round(REACH * float(box[2] - box[0] + 1)), 8)
+        side = max(round(reach * float(box[2] - box[0] + 1)), 8)
         first = np.round((box[:2] + box[2:] + 1) / 2 - side / 2).astype(int)
         low, high = np.maximum(first, 0), np.minimum(first + side, image.shape[1::-1])
         if (low >= high).any():

@@ -10,7 +10,7 @@ from deepfusion.faces.face_track import Choice, Reason, Source, collect
 from deepfusion.faces.fast.finder import Finder, picture_of
 from deepfusion.faces.fast.local_detector import NearDetector
 from deepfusion.faces.fast.tracker import follow_near
-from deepfusion.faces.yunet import Seen, YuNet
+from deepfusion.faces.yunet import CROP_SIDE, REACH, Seen, YuNet
 from deepfusion.media import Frame
 
 WEAK = -0.6
@@ -109,6 +109,18 @@ def test_landmarks_that_do_not_fit_coarse_points_are_compared_with_fine_ones(fol
     assert follow_both(images, max_misalignment=1.0).alignment.max() > 0.4
     track = follow_both(images)
     assert track.valid.all() and track.alignment.max() < 0.2
+
+
+def test_a_face_that_only_one_size_of_the_part_shows_is_nobody(shown, monkeypatch):
+    image, finder = shown(0.5, cover=LOWER_HALF), Finder(NearDetector(), YuNet())
+    near = finder._yunet.near
+    assert finder.person(picture_of(image), "")[0] is not None
+    monkeypatch.setattr(
+        finder._yunet,
+        "near",
+        lambda image, box, scaled=CROP_SIDE, reach=REACH: near(image, box, scaled, reach) if reach == REACH else [],
+    )
+    assert finder.person(picture_of(image), "")[0] is None
 
 
 def test_a_covered_face_is_nobody(follow_both, shown):

@@ -14,6 +14,7 @@ from deepfusion.faces.yunet import (
     FINE_CROP_SIDE,
     FINE_FRAME_SIDE,
     FRAME_SIDE,
+    REACH,
     Seen,
     YuNet,
     misalignment,
@@ -34,6 +35,8 @@ SURE = 0.85  # score of YuNet's from which it chooses alone; below it, dlib's la
 FITTING = 0.2  # misalignment at most
 # The same in the fine searches: of the whole frame, and around the face to choose it alone.
 FINE_PROPOSED, FINE_CHOOSING = 0.6, 0.75
+# Reach of one more search around it, in which the score must be `CHOOSING` as well: that of a lamp or a wheel changes.
+WIDER, FINE_WIDER = 2.7, 3.0
 AGREEING = 0.3  # least score of YuNet's for a weak face of dlib's
 AGREED = -1.0  # least score of dlib's for a box that YuNet confirms: its landmarks fit better than those in YuNet's box
 GOOD = 0.25  # misalignment of a frontal face at most
@@ -253,18 +256,22 @@ class Finder:
         if strong is not None:
             strong = self._detector.detection(picture.grey, strong)
             return strong if seen is None else self._measured(strong, seen)
-        if seen is not None:
+        if seen is not None and self._near(picture, face.box, CHOOSING, reach=WIDER) is not None:
             both = self._by_both(picture, seen, found)
             if seen.score >= SURE or both.alignment <= FITTING:
                 return both
         if not fine:
             return None
         seen = self._near(picture, face.box, FINE_CHOOSING, FINE_CROP_SIDE)
-        return None if seen is None else self._by_both(picture, seen, found)
+        if seen is None or self._near(picture, face.box, CHOOSING, FINE_CROP_SIDE, FINE_WIDER) is None:
+            return None
+        return self._by_both(picture, seen, found)
 
-    def _near(self, picture: Picture, box: np.ndarray, least: float, side: int = CROP_SIDE) -> Seen | None:
+    def _near(
+        self, picture: Picture, box: np.ndarray, least: float, side: int = CROP_SIDE, reach: float = REACH
+    ) -> Seen | None:
         """The face that YuNet sees in a box, by a search around it."""
-        seen = [seen for seen in self._yunet.near(picture.rgb, box, side) if seen.score >= least]
+        seen = [seen for seen in self._yunet.near(picture.rgb, box, side, reach) if seen.score >= least]
         return _nearest(seen, box, SAME_FACE)
 
     def _agreed(self, picture: Picture, found: list[Sighting]) -> list[Sighting]:
