@@ -73,7 +73,7 @@ class YuNet:
         """The faces of an (H, W, 3) uint8 RGB image, reduced to a longest side of `side` px; highest score first."""
         whole = image.shape[1::-1]
         scale = min(side / max(whole), 1.0)
-        size = [max(round(side * scale), 1) for side in whole]
+        size = [max(round(edge * scale), 1) for edge in whole]
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale < 1 else image
         return self._faces(small, np.array(size) / whole, np.zeros(2))
 

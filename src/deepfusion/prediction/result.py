@@ -128,19 +128,8 @@ class Prediction:
     @property
     def windows(self) -> pd.DataFrame:
         """One row per window: start, end (s), label, score, the classes' probabilities, status, reason."""
-        rows = [
-            {
-                "start": part.start,
-                "end": part.end,
-                "label": _label(self.labels, part.answer),
-                "score": float(np.max(self._values(part.answer))),
-                **dict(zip(self.labels, self._values(part.answer), strict=True)),
-                "status": part.status,
-                "reason": part.reason,
-            }
-            for part in self.parts
-        ]
-        return pd.DataFrame(rows, columns=["start", "end", "label", "score", *self.labels, "status", "reason"])
+        rows = [window_row(found, self.labels) for found in self._windows()]
+        return pd.DataFrame(rows, columns=window_columns(self.labels))
 
     @property
     def frames(self) -> pd.DataFrame:
@@ -149,38 +138,31 @@ class Prediction:
 
     def row(self) -> dict[str, Any]:
         """The clip's row of predictions.csv."""
-        return {
-            "id": self.id,
-            "path": self.path,
-            "label": self.label,
-            "score": self.score,
-            **self.probabilities.to_dict(),
-            "frames": self.frame_count,
-            "faces": self.face_count,
-            "video_seconds": self.video_seconds,
-            "audio_seconds": self.audio_seconds,
-            "model": self.model,
-            "model_sha256": self.model_sha256,
-            "status": self.status,
-            "reason": self.reason,
-        }
+        return clip_row(self.to_dict(), self.labels)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything except per-frame arrays, as JSON types; probabilities 0..1, times in s."""
-        windows = self.windows.drop(columns=list(self.labels)).to_dict("records")
-        for window, part in zip(windows, self.parts, strict=True):
-            window["probabilities"] = self._named(part.answer)
-        row = {name: value for name, value in self.row().items() if name not in self.labels}
         return _plain(
             {
-                **row,
+                "id": self.id,
+                "path": self.path,
+                "label": self.label,
+                "score": self.score,
+                "frames": self.frame_count,
+                "faces": self.face_count,
+                "video_seconds": self.video_seconds,
+                "audio_seconds": self.audio_seconds,
+                "model": self.model,
+                "model_sha256": self.model_sha256,
+                "status": self.status,
+                "reason": self.reason,
                 "probabilities": self._named(self.answer),
                 "by_modality": {
                     name: dict(zip(self.labels, values, strict=True))
                     for name, values in (self.answer.by_modality if self.answer else {}).items()
                 },
                 "used": list(self.answer.used) if self.answer else [],
-                "windows": windows,
+                "windows": self._windows(),
                 "attention": {
                     name: {
                         "time": found.time,
@@ -207,6 +189,20 @@ class Prediction:
 
     def __str__(self) -> str:
         return line(self.to_dict())
+
+    def _windows(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "start": part.start,
+                "end": part.end,
+                "label": _label(self.labels, part.answer),
+                "score": float(np.max(self._values(part.answer))),
+                "status": part.status,
+                "reason": part.reason,
+                "probabilities": self._named(part.answer),
+            }
+            for part in self.parts
+        ]
 
     def _values(self, answer: "Answer | None") -> np.ndarray:
         return np.full(len(self.labels), np.nan) if answer is None else np.asarray(answer.probabilities)
@@ -240,6 +236,35 @@ class Predictions:
     def to_csv(self, path: str | Path) -> None:
         """Write `frame` as csv."""
         write_table(Path(path), self.frame)
+
+
+def clip_row(found: Mapping[str, Any], labels: Sequence[str]) -> dict[str, Any]:
+    """A clip's row of predictions.csv.
+
+    Args:
+        found: As `Prediction.to_dict` returns it.
+        labels: Of the model.
+    """
+    names = ["frames", "faces", "video_seconds", "audio_seconds", "model", "model_sha256", "status", "reason"]
+    first = {name: found[name] for name in ("id", "path", "label")}
+    return first | _scores(found, labels) | {name: found[name] for name in names}
+
+
+def window_row(found: Mapping[str, Any], labels: Sequence[str]) -> dict[str, Any]:
+    """A window's row, with `window_columns`; `found` is one of `windows` of `Prediction.to_dict`."""
+    place = {name: found[name] for name in ("start", "end", "label")}
+    return place | _scores(found, labels) | {name: found[name] for name in ("status", "reason")}
+
+
+def window_columns(labels: Sequence[str]) -> list[str]:
+    """Columns of a table of windows, which may have no row."""
+    return ["start", "end", "label", "score", *labels, "status", "reason"]
+
+
+def _scores(found: Mapping[str, Any], labels: Sequence[str]) -> dict[str, float]:
+    """Score and the classes' probabilities, NaN without an answer."""
+    probabilities = {label: found["probabilities"].get(label, np.nan) for label in labels}
+    return {"score": np.nan if found["score"] is None else found["score"], **probabilities}
 
 
 def line(found: Mapping[str, Any], top: int = 2) -> str:

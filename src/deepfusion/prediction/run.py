@@ -16,7 +16,7 @@ from deepfusion.prediction.file_names import file_name
 from deepfusion.prediction.normalisation import Normalisation, check_normalisation
 from deepfusion.prediction.predictor import Predictor, check_window
 from deepfusion.prediction.records import Records, together
-from deepfusion.prediction.result import Prediction, line, write_table
+from deepfusion.prediction.result import Prediction, clip_row, line, window_columns, window_row, write_table
 from deepfusion.progress import track
 
 log = logging.getLogger(__name__)
@@ -176,10 +176,15 @@ def _write_tables(
     header = {"model": predictor.name, "model_sha256": predictor.model.sha256, "normalisation": norm}
     header |= {"labels": list(predictor.labels), "window": options.window, "hop": options.hop}
     if "csv" in options.outputs:
-        rows = [_row(found, predictor.labels) for found in records.all(ids)]
+        rows = [clip_row(found, predictor.labels) for found in records.all(ids)]
         write_table(out / "predictions.csv", pd.DataFrame(rows))
         if options.window:
-            write_table(out / "windows.csv", _windows(records.all(ids), predictor.labels))
+            rows = [
+                {"id": found["id"], **window_row(window, predictor.labels)}
+                for found in records.all(ids)
+                for window in found["windows"]
+            ]
+            write_table(out / "windows.csv", pd.DataFrame(rows, columns=["id", *window_columns(predictor.labels)]))
     if "json" in options.outputs:
         write_atomically(out / "predict.json", lambda part: _write_json(part, header, records.all(ids)))
     if "html" in options.outputs:
@@ -187,28 +192,6 @@ def _write_tables(
 
         write_page(out / "predict.html", about, records, ids, labels=predictor.labels)
     log.info("%s: %s", out, ", ".join(options.outputs))
-
-
-def _row(found: Mapping[str, Any], labels: Collection[str]) -> dict[str, Any]:
-    """The clip's row of predictions.csv."""
-    names = ["frames", "faces", "video_seconds", "audio_seconds", "model", "model_sha256", "status", "reason"]
-    row = {name: found[name] for name in ("id", "path", "label", "score")}
-    row |= {label: found["probabilities"].get(label) for label in labels}
-    return row | {name: found[name] for name in names}
-
-
-def _windows(clips: Iterator[Mapping[str, Any]], labels: Collection[str]) -> pd.DataFrame:
-    rows = [
-        {
-            "id": found["id"],
-            **{name: window[name] for name in ("start", "end", "label", "score")},
-            **{label: window["probabilities"].get(label) for label in labels},
-            **{name: window[name] for name in ("status", "reason")},
-        }
-        for found in clips
-        for window in found["windows"]
-    ]
-    return pd.DataFrame(rows, columns=["id", "start", "end", "label", "score", *labels, "status", "reason"])
 
 
 def _write_json(path: Path, about: Mapping[str, Any], clips: Iterator[Mapping[str, Any]]) -> None:
