@@ -37,6 +37,7 @@ SCORES = (FaceSettings().yunet_threshold, CHOOSING, 0.9)
 BLACK = 24  # of 255: no pixel of a black frame is brighter
 SIDES = {"yunet": 1 << 20, "yunet reduced": FRAME_SIDE}
 OVERLAP, VISIBLE = 0.3, 0.5
+TURNS = 3
 FOREHEAD = 0.31  # of the landmarks' height: where YuNet's boxes of the rendered heads begin
 WAYS = {
     "dlib": FaceSettings(search="exact"),
@@ -208,17 +209,22 @@ def hard_faces() -> dict:
 def laboratory(paths: list[Path]) -> dict:
     """Coverage and cost of each way on clips without ground truth, and the share of black frames.
 
-    `black_frames`: the share of black frames; coverage cannot exceed the rest.
+    `black_frames`: the share of black frames; coverage cannot exceed the rest. Of each clip, the least of `TURNS`
+    times counts.
     """
     finders = _finders()
     faces, spent = defaultdict(list), dict.fromkeys(finders, 0.0)
     black = []
     for path in paths:
         black.append([frame.image.max() < BLACK for frame in media.frames(path)])
-        for way, find in finders.items():
+        times = defaultdict(list)
+        for way, find in [*finders.items()] * TURNS:
             begun = time.process_time()
             found = find(path)
-            spent[way] += time.process_time() - begun
+            times[way].append(time.process_time() - begun)
+            if len(times[way]) < TURNS:
+                continue
+            spent[way] += min(times[way])
             score = SCORES[0] if way in SIDES else -np.inf
             faces[way].append([any(of.score >= score and of.aligned for of in of_frame) for of_frame in found])
     whole = {way: np.concatenate(of) for way, of in faces.items()}
