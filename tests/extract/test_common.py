@@ -53,7 +53,7 @@ def test_a_fault_of_the_machine_does_not_last(tmp_path, monkeypatch, caplog):
         yield
 
     real = spectrogram.audio_job
-    # A forked process has the changed job; a spawned one, beside a thread that another test left, would not.
+    # A forked process has the changed job; a spawned one, as in a process with more threads, would not.
     monkeypatch.setattr(threading, "active_count", lambda: 1)
     monkeypatch.setattr(
         spectrogram, "audio_job", lambda job, **how: (stale if job[0] == paths[1] else real)(job, **how)
